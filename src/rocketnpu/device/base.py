@@ -1,0 +1,104 @@
+"""What every device offers: memory that it can reach, and jobs that it runs.
+
+A device knows buffers, addresses and command lists. It knows no model: :mod:`rocketnpu.device.executor` places a
+program on it. To write another back end, implement :class:`Device` and run ``tests/device/test_contract.py`` on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Memory that the device can reach. Valid until it is freed or its device is closed."""
+
+    handle: int
+    address: int
+    """Address as the NPU sees it; 0 is legitimate."""
+    size: int
+    """Bytes asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTask:
+    """One command list, ready to fetch."""
+
+    address: int
+    words: int
+    """64-bit words, the four trailer words included."""
+    enable_mask: int
+    """Units that its enable word starts (spec 1.4); the vendor's kernel driver wants to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceJob:
+    """Tasks that run one after another on one core, with the buffers they read and write."""
+
+    tasks: tuple[DeviceTask, ...]
+    reads: tuple[Buffer, ...] = ()
+    writes: tuple[Buffer, ...] = ()
+
+
+@runtime_checkable
+class Device(Protocol):
+    """An NPU, or something that behaves like one. A context manager: leaving it closes it.
+
+    A buffer belongs to the device that allocated it. Between ``sync_for_device`` and the matching ``sync_for_cpu``
+    its memory belongs to the device and must not be touched by the caller.
+    """
+
+    name: str
+    """Short name for messages, such as "simulator"."""
+
+    def allocate(self, size: int) -> Buffer:
+        """Allocate ``size`` bytes, zero filled, the address 16-byte aligned.
+
+        Raises:
+            DeviceError: no memory, no address space, or the size is not positive.
+        """
+
+    def free(self, buffer: Buffer) -> None:
+        """Give a buffer back; its mapping ends. Freeing twice is an error.
+
+        Raises:
+            DeviceError: the buffer is not (or no longer) this device's.
+        """
+
+    def map(self, buffer: Buffer) -> memoryview:
+        """Return the buffer's bytes, writable, ``buffer.size`` long; the same memory at each call."""
+
+    def sync_for_device(self, buffer: Buffer) -> None:
+        """Hand the buffer to the device: what the CPU wrote becomes visible to it."""
+
+    def submit(self, jobs: Sequence[DeviceJob]) -> None:
+        """Queue jobs, in dependency order.
+
+        Raises:
+            DeviceError: the driver refused them.
+        """
+
+    def sync_for_cpu(self, buffer: Buffer, timeout: float) -> None:
+        """Wait until no job writes the buffer, then make it visible to the CPU.
+
+        Args:
+            buffer: one of this device's buffers.
+            timeout: seconds from now.
+
+        Raises:
+            DeviceTimeoutError: the jobs did not end in time.
+        """
+
+    def close(self) -> None:
+        """Free everything. Closing twice is allowed."""
+
+    def __enter__(self) -> Self:
+        """Return the device itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the device."""

@@ -1,0 +1,1 @@
+"""Who executes a program: the simulator or an NPU through a kernel driver."""

@@ -1,0 +1,1 @@
+"""Looking inside: disassembly, comparison, recordings, tables."""

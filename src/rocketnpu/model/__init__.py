@@ -1,0 +1,1 @@
+"""Reading models: files of TensorFlow Lite."""

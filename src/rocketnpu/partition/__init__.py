@@ -1,0 +1,1 @@
+"""Which operators the NPU takes, and why it does not take the others."""

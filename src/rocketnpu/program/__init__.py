@@ -1,0 +1,1 @@
+"""The finished artefact: buffers, commands, jobs and the input and output map."""

@@ -1,0 +1,1 @@
+"""Registers, fields and command words."""

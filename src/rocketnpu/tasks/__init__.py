@@ -1,0 +1,1 @@
+"""NPU work, still symbolic: no address, no bit position."""

@@ -1,0 +1,58 @@
+"""What must hold for any graph before a later stage may trust it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rocketnpu.errors import ModelError
+from rocketnpu.graph.graph import Graph
+from rocketnpu.graph.tensors import DType, Tensor
+
+_ZERO_POINT_RANGE = {DType.UINT8: (0, 255), DType.INT8: (-128, 127), DType.INT16: (-32768, 32767)}
+_MAX_ELEMENTS = 1 << 31
+
+
+def verify(graph: Graph) -> None:
+    """Check quantisations, sizes, and that every operator reads only what exists before it.
+
+    Raises:
+        ModelError: something does not hold; the message names the tensor or operator.
+    """
+    for tensor in graph.tensors.values():
+        _verify_tensor(tensor)
+    known = set(graph.inputs) | {number for number, tensor in graph.tensors.items() if tensor.is_constant}
+    known |= {number for number, tensor in graph.tensors.items() if tensor.is_variable}
+    made: set[int] = set()
+    for operator in graph.operators:
+        for number in operator.inputs:
+            if number is not None and number not in known | made and graph.tensors[number].elements:
+                raise ModelError(
+                    f"operator {operator.index} ({operator.kind}) reads tensor {number}, which nothing makes before it"
+                )
+        for number in operator.outputs:
+            if number in made or (number in known and not graph.tensors[number].is_variable):
+                raise ModelError(
+                    f"operator {operator.index} ({operator.kind}) writes tensor {number}, which already has a value"
+                )
+            made.add(number)
+    for number in graph.outputs:
+        if number not in known | made:
+            raise ModelError(f"output tensor {number} is made by no operator")
+
+
+def _verify_tensor(tensor: Tensor) -> None:
+    place = f"tensor {tensor.index} ({tensor.name})"
+    if tensor.elements >= _MAX_ELEMENTS:
+        raise ModelError(f"{place} has {tensor.elements} elements, more than any NPU tensor")
+    quantisation = tensor.quantisation
+    if quantisation is None:
+        return
+    if not np.all(np.isfinite(quantisation.scales)) or np.any(quantisation.scales < 0):
+        raise ModelError(f"{place} has a scale that is not a positive number: {quantisation}")
+    if quantisation.is_per_channel:
+        axis = quantisation.axis
+        if not 0 <= axis < len(tensor.shape) or tensor.shape[axis] != len(quantisation.scales):
+            raise ModelError(f"{place} has {quantisation}, but its shape is {tensor.shape}")
+    low, high = _ZERO_POINT_RANGE.get(tensor.dtype, (-(1 << 62), 1 << 62))
+    if np.any(quantisation.zero_points < low) or np.any(quantisation.zero_points > high):
+        raise ModelError(f"{place} has a zero point outside {low}..{high} of {tensor.dtype.value}: {quantisation}")

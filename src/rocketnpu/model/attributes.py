@@ -1,0 +1,150 @@
+"""The option tables of a TFLite file, read into our operators' attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ai_edge_litert import schema_py_generated as schema
+
+from rocketnpu.errors import ModelError
+from rocketnpu.graph import operators as ops
+from rocketnpu.graph.operators import Activation, Attributes, Padding
+
+_ACTIVATIONS = {getattr(schema.ActivationFunctionType, activation.value): activation for activation in Activation}
+_PADDINGS = {schema.Padding.SAME: Padding.SAME, schema.Padding.VALID: Padding.VALID}
+
+
+def activation(code: int) -> Activation:
+    """Name a fused activation by TFLite's number.
+
+    Raises:
+        ModelError: there is no such activation.
+    """
+    if code not in _ACTIVATIONS:
+        raise ModelError(f"unknown fused activation {code}")
+    return _ACTIVATIONS[code]
+
+
+def _padding(code: int) -> Padding:
+    if code not in _PADDINGS:
+        raise ModelError(f"unknown padding {code}")
+    return _PADDINGS[code]
+
+
+def _conv(table: Any) -> Attributes:
+    return ops.Conv2D(
+        (table.StrideH(), table.StrideW()),
+        _padding(table.Padding()),
+        (table.DilationHFactor(), table.DilationWFactor()),
+        activation(table.FusedActivationFunction()),
+    )
+
+
+def _depthwise(table: Any) -> Attributes:
+    return ops.DepthwiseConv2D(
+        (table.StrideH(), table.StrideW()),
+        _padding(table.Padding()),
+        (table.DilationHFactor(), table.DilationWFactor()),
+        activation(table.FusedActivationFunction()),
+        table.DepthMultiplier(),
+    )
+
+
+def _transpose_conv(table: Any) -> Attributes:
+    return ops.TransposeConv(
+        (table.StrideH(), table.StrideW()),
+        _padding(table.Padding()),
+        activation(table.FusedActivationFunction()),
+    )
+
+
+def _fully_connected(table: Any) -> Attributes:
+    return ops.FullyConnected(
+        activation(table.FusedActivationFunction()), bool(table.KeepNumDims()), table.WeightsFormat() != 0
+    )
+
+
+def _pool(table: Any) -> Attributes:
+    return ops.Pool2D(
+        (table.StrideH(), table.StrideW()),
+        _padding(table.Padding()),
+        (table.FilterHeight(), table.FilterWidth()),
+        activation(table.FusedActivationFunction()),
+    )
+
+
+def _arithmetic(table: Any) -> Attributes:
+    return ops.Arithmetic(activation(table.FusedActivationFunction()))
+
+
+def _concatenation(table: Any) -> Attributes:
+    return ops.Concatenation(table.Axis(), activation(table.FusedActivationFunction()))
+
+
+def _reduce(table: Any) -> Attributes:
+    return ops.Reduce(bool(table.KeepDims()))
+
+
+def _resize(table: Any) -> Attributes:
+    return ops.Resize(bool(table.AlignCorners()), bool(table.HalfPixelCenters()))
+
+
+def _strided_slice(table: Any) -> Attributes:
+    return ops.StridedSlice(
+        table.BeginMask(), table.EndMask(), table.EllipsisMask(), table.NewAxisMask(), table.ShrinkAxisMask()
+    )
+
+
+_READERS: dict[str, tuple[str, Callable[[Any], Attributes]]] = {
+    "CONV_2D": ("Conv2DOptions", _conv),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", _depthwise),
+    "TRANSPOSE_CONV": ("TransposeConvOptions", _transpose_conv),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", _fully_connected),
+    "AVERAGE_POOL_2D": ("Pool2DOptions", _pool),
+    "MAX_POOL_2D": ("Pool2DOptions", _pool),
+    "ADD": ("AddOptions", _arithmetic),
+    "SUB": ("SubOptions", _arithmetic),
+    "MUL": ("MulOptions", _arithmetic),
+    "DIV": ("DivOptions", _arithmetic),
+    "CONCATENATION": ("ConcatenationOptions", _concatenation),
+    "MEAN": ("ReducerOptions", _reduce),
+    "SUM": ("ReducerOptions", _reduce),
+    "REDUCE_MAX": ("ReducerOptions", _reduce),
+    "REDUCE_MIN": ("ReducerOptions", _reduce),
+    "RESIZE_BILINEAR": ("ResizeBilinearOptions", _resize),
+    "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", _resize),
+    "LEAKY_RELU": ("LeakyReluOptions", lambda table: ops.LeakyRelu(table.Alpha())),
+    "SOFTMAX": ("SoftmaxOptions", lambda table: ops.Softmax(table.Beta())),
+    "GELU": ("GeluOptions", lambda table: ops.Gelu(bool(table.Approximate()))),
+    "STRIDED_SLICE": ("StridedSliceOptions", _strided_slice),
+}
+_NEEDED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
+
+
+def read_attributes(kind: str, operator: Any) -> Attributes:
+    """Read the options of a flatbuffer operator.
+
+    Raises:
+        ModelError: the options are missing where the operator means nothing without them, or name unknown values.
+    """
+    if kind not in _READERS:
+        return ops.NoAttributes()
+    type_name, reader = _READERS[kind]
+    union = operator.BuiltinOptions()
+    if union is None or operator.BuiltinOptionsType() != getattr(schema.BuiltinOptions, type_name):
+        if kind in _NEEDED:
+            raise ModelError(f"{kind} has no {type_name}")
+        union = None
+    table = getattr(schema, type_name)()
+    if union is None:
+        return reader(_Defaults())
+    table.Init(union.Bytes, union.Pos)
+    return reader(table)
+
+
+class _Defaults:
+    """Stands for an options table that the file leaves out: every value is TFLite's default, 0."""
+
+    def __getattr__(self, name: str) -> Callable[[], int]:
+        return lambda: 1 if name == "Beta" else 0

@@ -1,0 +1,176 @@
+"""Read a ``.tflite`` file into a :class:`~rocketnpu.graph.Graph`.
+
+The flatbuffer library trusts the offsets it finds, so everything that it raises on a damaged file becomes a
+:class:`~rocketnpu.errors.ModelError` here, and every count is held against the file's size before it is looped over.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
+from rocketnpu.graph.verify import verify
+from rocketnpu.model.attributes import read_attributes
+
+Item = TypeVar("Item")
+IDENTIFIER = b"TFL3"
+VERSION = 3
+_KINDS = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+_DTYPES = {getattr(schema.TensorType, dtype.name): dtype for dtype in DType if hasattr(schema.TensorType, dtype.name)}
+_DAMAGE = (
+    struct.error,
+    IndexError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    KeyError,
+    MemoryError,
+    RecursionError,
+)
+
+
+def load(path: str | Path) -> Graph:
+    """Read a model file.
+
+    Raises:
+        ModelError: the file is missing, empty, damaged, or no TFLite model.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
+    return parse(data, name=path.name)
+
+
+def parse(data: bytes, name: str = "model") -> Graph:
+    """Read a model from bytes; its first subgraph is the network.
+
+    Raises:
+        ModelError: the bytes are damaged, or no TFLite model.
+    """
+    if not data:
+        raise ModelError(f"{name} is empty")
+    if len(data) < 32 or data[4:8] != IDENTIFIER:
+        raise ModelError(f"{name} is not a TFLite model (its identifier is not {IDENTIFIER.decode()})")
+    try:
+        graph = _Reader(data, name).graph()
+    except _DAMAGE as error:
+        raise ModelError(f"{name} is damaged: {type(error).__name__}: {error}") from None
+    verify(graph)
+    return graph
+
+
+class _Reader:
+    """Walks the flatbuffer. Every method may raise what the flatbuffer library raises on damage."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.data, self.name = data, name
+        self.model = schema.Model.GetRootAs(data, 0)
+        if self.model.Version() != VERSION:
+            raise ModelError(f"{name} has schema version {self.model.Version()}, known is {VERSION}")
+
+    def graph(self) -> Graph:
+        if self.model.SubgraphsLength() < 1:
+            raise ModelError(f"{self.name} has no subgraph")
+        main = self.model.Subgraphs(0)
+        tensors = self._list(main.TensorsLength, "tensors", lambda i: self._tensor(i, main.Tensors(i)))
+        count = len(tensors)
+        operators = self._list(main.OperatorsLength, "operators", lambda i: self._operator(i, main.Operators(i), count))
+        inputs = self._list(main.InputsLength, "inputs", lambda i: _number(main.Inputs(i), count))
+        outputs = self._list(main.OutputsLength, "outputs", lambda i: _number(main.Outputs(i), count))
+        return Graph(self.name, dict(enumerate(tensors)), tuple(operators), tuple(inputs), tuple(outputs))
+
+    def _list(self, length: Callable[[], int], what: str, read: Callable[[int], Item]) -> list[Item]:
+        count = length()
+        if count * 4 > len(self.data):
+            raise ModelError(f"{self.name} claims {count} {what}, more than the file can hold")
+        return [read(index) for index in range(count)]
+
+    def _tensor(self, index: int, table: Any) -> Tensor:
+        shape = tuple(self._list(table.ShapeLength, "dimensions", table.Shape))
+        signature = tuple(self._list(table.ShapeSignatureLength, "dimensions", table.ShapeSignature))
+        name = (table.Name() or b"").decode("utf-8", "replace")
+        dtype = _DTYPES.get(table.Type(), DType.OTHER)
+        if any(size < 0 for size in shape):
+            raise ModelError(f"tensor {index} ({name}) has a negative dimension: {shape}")
+        if table.Sparsity() is not None:
+            dtype = DType.OTHER
+        return Tensor(
+            index,
+            name,
+            shape,
+            dtype,
+            self._quantisation(index, table.Quantization()),
+            self._data(index, table.Buffer(), shape, dtype),
+            is_dynamic=any(size < 0 for size in signature),
+            is_variable=bool(table.IsVariable()),
+        )
+
+    def _quantisation(self, index: int, table: Any) -> Quantisation | None:
+        if table is None or not table.ScaleLength():
+            return None
+        if table.DetailsType() != 0:
+            raise UnsupportedError(f"tensor {index} has custom quantisation, only affine is known")
+        scales = table.ScaleAsNumpy()
+        zero_points = table.ZeroPointAsNumpy() if table.ZeroPointLength() else np.zeros(len(scales), np.int64)
+        if len(zero_points) == 1 and len(scales) > 1:
+            zero_points = np.repeat(zero_points, len(scales))
+        if len(zero_points) != len(scales):
+            raise ModelError(f"tensor {index} has {len(scales)} scales but {len(zero_points)} zero points")
+        return Quantisation(scales, zero_points, table.QuantizedDimension())
+
+    def _data(self, index: int, number: int, shape: tuple[int, ...], dtype: DType) -> Any:
+        if number >= self.model.BuffersLength():
+            raise ModelError(f"tensor {index} refers to buffer {number} of {self.model.BuffersLength()}")
+        buffer = self.model.Buffers(number)
+        if buffer.Offset() > 1 or buffer.Size() > 1:
+            raise UnsupportedError(f"{self.name} keeps buffer {number} outside the flatbuffer (model over 2 GB)")
+        if not buffer.DataLength() or dtype.bytes is None:
+            return None
+        raw = buffer.DataAsNumpy()
+        elements = int(np.prod(shape, dtype=object)) if shape else 1
+        if raw.size != elements * dtype.bytes:
+            raise ModelError(
+                f"tensor {index} has {raw.size} bytes of data, its shape {shape} needs {elements * dtype.bytes}"
+            )
+        data = np.frombuffer(raw.data, np.dtype(dtype.value).newbyteorder("<")).reshape(shape)
+        data.flags.writeable = False
+        return data
+
+    def _operator(self, index: int, table: Any, tensors: int) -> Operator:
+        number = table.OpcodeIndex()
+        if number >= self.model.OperatorCodesLength():
+            raise ModelError(f"operator {index} has operator code {number} of {self.model.OperatorCodesLength()}")
+        code = self.model.OperatorCodes(number)
+        builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        kind = _KINDS.get(builtin)
+        if kind is None:
+            raise ModelError(f"operator {index} has unknown builtin code {builtin}")
+        if kind == "CUSTOM":
+            kind = f"CUSTOM:{(code.CustomCode() or b'').decode('utf-8', 'replace')}"
+        inputs = self._list(
+            table.InputsLength,
+            "operator inputs",
+            lambda i: None if table.Inputs(i) == -1 else _number(table.Inputs(i), tensors),
+        )
+        outputs = self._list(table.OutputsLength, "operator outputs", lambda i: _number(table.Outputs(i), tensors))
+        try:
+            attributes = read_attributes(kind, table)
+        except ModelError as error:
+            raise ModelError(f"operator {index}: {error}") from None
+        return Operator(index, kind, tuple(inputs), tuple(outputs), attributes)
+
+
+def _number(number: int, tensors: int) -> int:
+    if not 0 <= number < tensors:
+        raise ModelError(f"tensor number {number} is outside 0..{tensors - 1}")
+    return number

@@ -1,0 +1,148 @@
+"""A program placed on a device: buffers allocated, addresses filled in, ready to run again and again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
+from rocketnpu.errors import DeviceError, InputError
+from rocketnpu.program.program import Binding, Program, ProgramJob, Role
+
+Array = npt.NDArray[np.generic]
+TIMEOUT = 30.0
+"""Seconds to wait for a program. The kernel's own limit of 500 ms a job strikes far earlier on an NPU."""
+
+
+class PlacedProgram:
+    """A program in a device's memory. Not thread safe: one inference at a time.
+
+    Closing it frees its buffers; the device stays the caller's.
+    """
+
+    def __init__(self, device: Device, program: Program) -> None:
+        """Allocate, fill and relocate.
+
+        Raises:
+            DeviceError: the device has no room.
+        """
+        self.device, self.program = device, program
+        self._buffers: list[Buffer] = []
+        try:
+            for spec in program.buffers:
+                self._buffers.append(device.allocate(spec.size))
+            self._maps = [device.map(buffer) for buffer in self._buffers]
+            for spec, memory in zip(program.buffers, self._maps, strict=True):
+                memory[: len(spec.data)] = spec.data
+            self._relocate()
+            for spec, buffer in zip(program.buffers, self._buffers, strict=True):
+                if spec.role not in (Role.INPUT, Role.OUTPUT):
+                    device.sync_for_device(buffer)
+        except BaseException:
+            self.close()
+            raise
+        self._jobs = [self._job(job) for job in program.jobs]
+
+    def _relocate(self) -> None:
+        table = self.program.relocations
+        words = np.frombuffer(self._maps[self.program.commands], "<u8")
+        addresses = np.array([buffer.address for buffer in self._buffers], np.int64)
+        values = (addresses[table.buffers] + table.addends).astype(np.uint64)
+        words[table.words] |= values << np.uint64(16)
+
+    def _job(self, job: ProgramJob) -> DeviceJob:
+        commands = self._buffers[self.program.commands].address
+        return DeviceJob(
+            tuple(DeviceTask(commands + task.offset, task.words, task.enable_mask) for task in job.tasks),
+            tuple(self._buffers[number] for number in job.reads),
+            tuple(self._buffers[number] for number in job.writes),
+        )
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
+        """Run one inference.
+
+        Args:
+            inputs: one array for each of the program's inputs, of its shape and element type.
+            outputs: arrays to fill, C-contiguous; made where not given.
+
+        Returns:
+            One array for each of the program's outputs.
+
+        Raises:
+            InputError: an array does not fit its tensor.
+            DeviceError: the device failed; the next run may work again.
+        """
+        program, device = self.program, self.device
+        if len(inputs) != len(program.inputs):
+            raise InputError(f"{program.name} has {len(program.inputs)} inputs, {len(inputs)} arrays were given")
+        for binding, array in zip(program.inputs, inputs, strict=True):
+            checked = _fitting(binding, array)
+            binding.layout.pack(np.ascontiguousarray(checked), self._maps[binding.buffer])
+        for number in dict.fromkeys(binding.buffer for binding in program.inputs):
+            device.sync_for_device(self._buffers[number])
+        patterns = [self._mark(job) for job in program.jobs]
+        device.submit(self._jobs)
+        for number in dict.fromkeys(binding.buffer for binding in program.outputs):
+            device.sync_for_cpu(self._buffers[number], TIMEOUT)
+        for number, (job, pattern) in enumerate(zip(program.jobs, patterns, strict=True)):
+            self._check(number, job, pattern)
+        results = list(outputs) if outputs is not None else [_empty(binding) for binding in program.outputs]
+        for binding, result in zip(program.outputs, results, strict=True):
+            binding.layout.unpack(self._maps[binding.buffer], _fitting(binding, result))
+        return results
+
+    def _mark(self, job: ProgramJob) -> bytes:
+        """Fill what the job's last task must write with a pattern: the mainline kernel reports no failed job."""
+        number, offset, size = job.sentinel
+        pattern = os.urandom(size)
+        self._maps[number][offset : offset + size] = pattern
+        self.device.sync_for_device(self._buffers[number])
+        return pattern
+
+    def _check(self, index: int, job: ProgramJob, pattern: bytes) -> None:
+        number, offset, size = job.sentinel
+        if self._maps[number][offset : offset + size] == pattern:
+            last = job.tasks[-1]
+            raise DeviceError(
+                f"{self.device.name}: job {index} of {self.program.name} left its output untouched, so it failed "
+                f"(last task: operator {last.operator}, {last.label}); try it on the simulator"
+            )
+
+    def close(self) -> None:
+        """Free the buffers. Closing twice is allowed."""
+        while self._buffers:
+            self.device.free(self._buffers.pop())
+
+    def __enter__(self) -> Self:
+        """Return the placed program itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the buffers."""
+        self.close()
+
+
+def run(device: Device, program: Program, inputs: Sequence[Array]) -> list[Array]:
+    """Place a program, run it once, and free it again."""
+    with PlacedProgram(device, program) as placed:
+        return placed.run(inputs)
+
+
+def _empty(binding: Binding) -> Array:
+    return np.empty(binding.shape, binding.dtype.value)
+
+
+def _fitting(binding: Binding, array: Array) -> Array:
+    if array.shape != binding.shape or array.dtype != np.dtype(binding.dtype.value):
+        raise InputError(
+            f"tensor {binding.name!r} is {binding.dtype.value} of shape {binding.shape}, "
+            f"given was {array.dtype} of shape {array.shape}"
+        )
+    return array

@@ -1,0 +1,132 @@
+"""LiteRT's reference kernels, which say what a model's author means.
+
+``BUILTIN_REF`` is the plain, portable set of kernels: its integer results do not depend on the machine. Every
+comparison of accuracy in this project is made against them. They use no delegate, so LiteRT writes nothing to
+standard error on their behalf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from rocketnpu.errors import InputError, ModelError, RocketError, UnsupportedError
+from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.model import tflite
+from rocketnpu.model.builder import ModelBuilder
+
+Array = npt.NDArray[Any]
+_LACKING = ("not supported", "unsupported", "unresolved custom op", "didn't find op", "not find op", "unimplemented")
+"""Parts of LiteRT's messages (lower case) that tell of a kernel it lacks, not of a broken model."""
+
+
+def reference(model: bytes | str | Path, inputs: Sequence[Array]) -> dict[int, Array]:
+    """Run a model on the reference kernels and return every tensor that has values, by its number in the file.
+
+    ``inputs`` are in the order of the graph's inputs, of its shapes and element types.
+
+    Raises:
+        ModelError: the model is damaged, or LiteRT refuses it (its own words are kept).
+        UnsupportedError: LiteRT has no kernel for it.
+        InputError: an input's number, shape or type is not what the model takes.
+    """
+    data = model if isinstance(model, bytes) else _read(Path(model))
+    return _run(data, tflite.parse(data), inputs)
+
+
+def operator_reference(graph: Graph, operator: Operator, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    """Run one operator of a graph on values of your choice and return its outputs.
+
+    ``inputs`` are the operator's tensors that are not constant, each once, in order of first use.
+
+    Raises:
+        UnsupportedError: the operator cannot be cut out, or LiteRT has no kernel for it.
+        ModelError: LiteRT refuses the operator.
+        InputError: an input's number, shape or type is not what the operator takes.
+    """
+    builder = ModelBuilder()
+    used = dict.fromkeys(number for number in (*operator.inputs, *operator.outputs) if number is not None)
+    numbers = {number: _copy(builder, graph.tensors[number]) for number in used}
+    sources = [None if number is None else numbers[number] for number in operator.inputs]
+    outputs = [numbers[number] for number in operator.outputs]
+    builder.operator(operator.kind, sources, outputs, operator.attributes)
+    read = dict.fromkeys(number for number in operator.inputs if number is not None)
+    given = [numbers[number] for number in read if not graph.tensors[number].is_constant]
+    data = builder.build(given, outputs)
+    tensors = _run(data, tflite.parse(data), inputs)
+    return tuple(tensors[number] for number in outputs)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
+
+
+def _copy(builder: ModelBuilder, tensor: Tensor) -> int:
+    quantisation = tensor.quantisation
+    return builder.tensor(
+        tensor.shape,
+        tensor.dtype,
+        scale=None if quantisation is None else quantisation.scales,
+        zero_point=0 if quantisation is None else quantisation.zero_points,
+        axis=0 if quantisation is None else quantisation.axis,
+        data=tensor.data,
+        name=tensor.name,
+    )
+
+
+def _run(data: bytes, graph: Graph, inputs: Sequence[Array]) -> dict[int, Array]:
+    _check(graph, inputs)
+    interpreter = _translate(lambda: _interpreter(data))
+    for number, values in zip(graph.inputs, inputs, strict=True):
+        interpreter.set_tensor(number, np.ascontiguousarray(values))
+    _translate(interpreter.invoke)
+    return dict(_tensors(interpreter, graph))
+
+
+def _interpreter(data: bytes) -> Any:
+    interpreter = Interpreter(
+        model_content=data,
+        num_threads=1,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        experimental_preserve_all_tensors=True,
+    )
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _tensors(interpreter: Any, graph: Graph) -> Iterator[tuple[int, Array]]:
+    for number, tensor in graph.tensors.items():
+        try:
+            yield number, interpreter.get_tensor(number)
+        except ValueError:  # LiteRT keeps no values of tensors that no operator touches
+            if tensor.data is not None:
+                yield number, tensor.data
+
+
+def _check(graph: Graph, inputs: Sequence[Array]) -> None:
+    if len(inputs) != len(graph.inputs):
+        raise InputError(f"the model takes {len(graph.inputs)} inputs, {len(inputs)} are given")
+    for position, (number, values) in enumerate(zip(graph.inputs, inputs, strict=True)):
+        tensor = graph.tensors[number]
+        if values.shape != tensor.shape or values.dtype.name != tensor.dtype.value:
+            raise InputError(
+                f"input {position} is {values.dtype.name} {values.shape}, the model takes "
+                f"{tensor.dtype.value} {tensor.shape}"
+            )
+
+
+def _translate(step: Callable[[], Any]) -> Any:
+    try:
+        return step()
+    except (ValueError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        kind: type[RocketError] = UnsupportedError if any(w in text.lower() for w in _LACKING) else ModelError
+        raise kind(f"LiteRT refuses the model: {text}") from None

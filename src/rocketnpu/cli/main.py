@@ -1,0 +1,111 @@
+"""The command ``rocketnpu``: a table of verbs, each loaded only when it is used, and one way to fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import click
+
+from rocketnpu._version import __version__
+from rocketnpu.errors import RocketError
+
+FAILED = 2
+"""Exit status after a :class:`~rocketnpu.errors.RocketError` or a mistake on the command line."""
+INTERRUPTED = 130
+BROKEN_PIPE = 1
+
+
+@dataclass(frozen=True)
+class Verb:
+    """Where a verb's click command is (``module:attribute``), and its line in ``rocketnpu --help``."""
+
+    target: str
+    summary: str
+
+    def load(self) -> click.Command:
+        """Import the verb's module and return its command."""
+        module, _, attribute = self.target.partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{self.target} is not a click command")
+        return command
+
+
+VERBS: dict[str, Verb] = {
+    "models": Verb("rocketnpu.cli.models:models", "Get models by name, and say where they are."),
+}
+"""The verbs in the order of ``--help``. A verb is added by a file beside this one and a line here."""
+
+
+class VerbGroup(click.Group):
+    """A click group that knows its verbs by :data:`VERBS` and imports none of them for ``--help``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the verbs."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module and return its command, or None if there is no such verb."""
+        verb = VERBS.get(cmd_name)
+        return verb.load() if verb else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs from the table alone."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+
+
+@click.command(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="rocketnpu")
+def rocketnpu() -> None:
+    """Compile, simulate and run TensorFlow Lite models for the NPU of the RK3588.
+
+    Works without an NPU and without root; where the board has one, the same command uses it.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    A verb may return an exit status of its own; None is 0. Errors of this package become one line on stderr.
+    """
+    try:
+        result = rocketnpu.main(args=arguments, prog_name="rocketnpu", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except RocketError as error:
+        return _fail(error)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _drop_stdout()
+        return BROKEN_PIPE
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: RocketError) -> int:
+    text = " ".join(str(error).split()) or type(error).__name__
+    click.echo(f"rocketnpu: {text}", err=True)
+    return FAILED
+
+
+def _drop_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter does not complain on its way out."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

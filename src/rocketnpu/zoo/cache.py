@@ -1,0 +1,120 @@
+"""The user's cache: files that were fetched once. What does not have its checksum is never handed out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+
+from rocketnpu.errors import FetchError
+from rocketnpu.zoo.catalogue import CatalogueModel, ModelFile
+
+
+class State(Enum):
+    """What the cache holds under a file's name."""
+
+    PRESENT = "present"
+    DAMAGED = "damaged"
+    ABSENT = "absent"
+
+
+def default_folder() -> Path:
+    """Return ``$ROCKETNPU_CACHE``, else ``$XDG_CACHE_HOME/rocketnpu``, else ``~/.cache/rocketnpu``.
+
+    Raises:
+        FetchError: neither variable is set and the user has no home.
+    """
+    own = os.environ.get("ROCKETNPU_CACHE")
+    if own:
+        return Path(own).expanduser().absolute()
+    shared = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(shared).is_absolute():  # the XDG specification says to ignore a relative one
+        return Path(shared) / "rocketnpu"
+    try:
+        return Path.home() / ".cache" / "rocketnpu"
+    except RuntimeError:
+        raise FetchError("there is no place for a cache: no home folder; set ROCKETNPU_CACHE to a folder") from None
+
+
+class Cache:
+    """Files under ``folder/models/<model>/``. Safe with several processes at once."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Use ``folder``, or :func:`default_folder`."""
+        self.folder = default_folder() if folder is None else folder
+
+    def path(self, model: CatalogueModel, file: ModelFile) -> Path:
+        """Return where the file is, or would be."""
+        return self.folder / "models" / model.name / file.name
+
+    def state(self, model: CatalogueModel, file: ModelFile) -> State:
+        """Read the file and say whether it is what it should be."""
+        path = self.path(model, file)
+        try:
+            with path.open("rb") as reader:
+                data = reader.read(file.max_bytes + 1)
+        except FileNotFoundError:
+            return State.ABSENT
+        except OSError:
+            return State.DAMAGED
+        return State.PRESENT if file.accepts(data) else State.DAMAGED
+
+    def find(self, model: CatalogueModel, file: ModelFile) -> Path | None:
+        """Return the file's path if it is there and has its checksum."""
+        return self.path(model, file) if self.state(model, file) is State.PRESENT else None
+
+    def store(self, model: CatalogueModel, file: ModelFile, data: bytes) -> Path:
+        """Write the file so that another process sees either all of it or none of it.
+
+        Raises:
+            FetchError: ``data`` is not the file, or the cache cannot be written.
+        """
+        if not file.accepts(data):
+            raise FetchError(f"{file.name}: these {len(data)} bytes have another SHA-256 than is known")
+        path = self.path(model, file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, data)
+        except OSError as error:
+            raise FetchError(_unwritable(path, error)) from None
+        return path
+
+    @contextmanager
+    def lock(self, model: CatalogueModel) -> Iterator[None]:
+        """Hold the model's place in the cache; another process that asks for it waits.
+
+        Raises:
+            FetchError: the cache cannot be written.
+        """
+        path = self.folder / "models" / model.name / ".lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer = path.open("ab")
+        except OSError as error:
+            raise FetchError(_unwritable(path, error)) from None
+        with writer:
+            with suppress(OSError):  # a file system without locks: files stay whole, at worst are fetched twice
+                fcntl.flock(writer, fcntl.LOCK_EX)
+            yield
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as writer:
+            writer.write(data)
+            writer.flush()
+            os.fsync(writer.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"cannot write the cache {path.parent}: {error.strerror or error}; set ROCKETNPU_CACHE to another folder"

@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+ATOM = 16
+"""Bytes of one pixel slot, which hold 16 int8 channels: the same on every chip of the family (spec 3.1, 11)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Soc:
     """Limits and sizes of one NPU. Bytes and counts unless a name says otherwise."""
@@ -15,8 +19,6 @@ class Soc:
     name: str
     cores: int
     """Independent NPU cores (TRM 36.1)."""
-    atom: int
-    """Bytes of one pixel slot: 16 int8 channels (all sources; spec 3.1)."""
     kernel_group: int
     """Output channels that the MAC array computes at once, int8 (TRM; spec 3.5)."""
     depthwise_group: int
@@ -59,7 +61,6 @@ class Soc:
 RK3588 = Soc(
     name="rk3588",
     cores=3,
-    atom=16,
     kernel_group=32,
     depthwise_group=64,
     weight_lanes=32,

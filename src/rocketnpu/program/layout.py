@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-ATOM = 16
-"""Channels, and for 8-bit elements bytes, of one pixel slot (spec 3.1)."""
+from rocketnpu.soc import ATOM
 
 Bytes = npt.NDArray[np.uint8]
 

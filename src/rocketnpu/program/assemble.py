@@ -1,0 +1,168 @@
+"""Tasks become a program: regions get buffers, lists become words with holes, tasks become jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rocketnpu.graph import DType, Tensor
+from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.program.memory import MemoryPlan, Region, Slot, plan_memory
+from rocketnpu.program.program import (
+    Binding,
+    Program,
+    ProgramBuffer,
+    ProgramJob,
+    ProgramTask,
+    Relocations,
+    Role,
+)
+from rocketnpu.soc import ATOM, Soc
+from rocketnpu.tasks.constants import REGION as CONSTANTS_REGION
+from rocketnpu.tasks.emit import TRAILER_WORDS, CommandList, chain_words, emit
+from rocketnpu.tasks.emit_dpu import written_end
+from rocketnpu.tasks.feature import FeatureMap
+from rocketnpu.tasks.lowering import Lowered
+from rocketnpu.tasks.task import Task
+
+CONSTANTS, COMMANDS = 0, 1
+"""Numbers of the two buffers that every program has."""
+TASK_ALIGNMENT = 64
+"""Bytes between starts of command lists, as Mesa aligns them (spec 1.5)."""
+SENTINEL_BYTES = ATOM
+
+
+def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
+    """Make a program of tasks.
+
+    Raises:
+        UnsupportedError: there is nothing to run.
+        RegisterFieldError: a value does not fit its register.
+    """
+    graph = lowered.graph
+    plan = plan_memory(
+        _regions(lowered),
+        [lowered.features[number].at.region for number in graph.inputs],
+        [lowered.features[number].at.region for number in graph.outputs],
+        COMMANDS + 1,
+    )
+    slots = {**plan.slots, CONSTANTS_REGION: Slot(CONSTANTS, 0)}
+    lists = [emit(task) for task in lowered.tasks]
+    tasks, words, relocations = _commands(lowered.tasks, lists, slots)
+    constants = lowered.constants.content()
+    commands = words.tobytes()
+    buffers = (
+        ProgramBuffer("constants", Role.CONSTANTS, len(constants), constants),
+        ProgramBuffer("commands", Role.COMMANDS, len(commands), commands),
+        *(ProgramBuffer(label, role, size) for label, role, size in plan.roles),
+    )
+    return Program(
+        name,
+        soc.name,
+        buffers,
+        COMMANDS,
+        relocations,
+        _jobs(lowered.tasks, tasks, plan, slots, soc),
+        tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.inputs),
+        tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.outputs),
+        tuple(sorted({rule for task in lowered.tasks for rule in task.rules})),
+    )
+
+
+def _regions(lowered: Lowered) -> list[Region]:
+    """Find size and life of each region that tasks read or write."""
+    sizes: dict[str, int] = {}
+    lives: dict[str, tuple[int, int]] = {}
+
+    def touch(feature: FeatureMap, end: int, number: int) -> None:
+        name = feature.at.region
+        sizes[name] = max(sizes.get(name, 0), end)
+        first, last = lives.get(name, (number, number))
+        lives[name] = (min(first, number), max(last, number))
+
+    last = len(lowered.tasks)
+    for graph_input in lowered.graph.inputs:
+        feature = lowered.features[graph_input]
+        touch(feature, _end(feature), 0)
+    for number, task in enumerate(lowered.tasks):
+        touch(task.source.feature, _end(task.source.feature), number)
+        touch(task.target.feature, written_end(task), number)
+        if task.output.elementwise:
+            operand = task.output.elementwise.operand.feature
+            touch(operand, _end(operand), number)
+    for graph_output in lowered.graph.outputs:
+        feature = lowered.features[graph_output]
+        touch(feature, _end(feature), last)
+    return [Region(name, size, *lives[name]) for name, size in sizes.items()]
+
+
+def _end(feature: FeatureMap) -> int:
+    pixels = feature.height * feature.width * ATOM
+    return feature.at.offset + (feature.surfaces - 1) * feature.surface_pitch + pixels
+
+
+def _commands(
+    tasks: Sequence[Task], lists: Sequence[CommandList], slots: dict[str, Slot]
+) -> tuple[list[ProgramTask], np.ndarray[tuple[int], np.dtype[np.uint64]], Relocations]:
+    """Lay the lists one behind the other, link each to the next, and note every address."""
+    step = TASK_ALIGNMENT // 8
+    starts: list[int] = []
+    length = 0
+    for commands in lists:
+        starts.append(length)
+        length += -(-len(commands.words) // step) * step
+    words = np.zeros(length, "<u8")
+    holes: list[tuple[int, int, int]] = []
+    made: list[ProgramTask] = []
+    for number, (task, commands, start) in enumerate(zip(tasks, lists, starts, strict=True)):
+        count = len(commands.words)
+        words[start : start + count] = np.array(commands.words, np.uint64)
+        if number + 1 < len(lists):
+            tail = start + count - TRAILER_WORDS
+            words[tail : tail + 2] = np.array(chain_words(len(lists[number + 1].words)), np.uint64)
+            holes.append((tail, COMMANDS, starts[number + 1] * 8))
+        for word, location in commands.addresses.items():
+            slot = slots[location.region]
+            holes.append((start + word, slot.buffer, slot.offset + location.offset))
+        made.append(ProgramTask(start * 8, count, commands.enable_mask, task.operator, task.label, task.macs))
+    columns = np.array(holes, np.int64).reshape(-1, 3)
+    return made, words, Relocations(columns[:, 0], columns[:, 1], columns[:, 2])
+
+
+def _jobs(
+    tasks: Sequence[Task], made: Sequence[ProgramTask], plan: MemoryPlan, slots: dict[str, Slot], soc: Soc
+) -> tuple[ProgramJob, ...]:
+    """Group tasks to jobs small enough for the kernel's time limit. Later jobs wait for earlier ones by the buffers
+    that both write.
+    """
+    groups: list[list[int]] = [[]]
+    work = 0
+    for number, task in enumerate(made):
+        if groups[-1] and work + task.macs > soc.job_macs:
+            groups.append([])
+            work = 0
+        groups[-1].append(number)
+        work += task.macs
+    read = tuple(COMMANDS + 1 + i for i, (_, role, _) in enumerate(plan.roles) if role is Role.INPUT)
+    written = tuple(COMMANDS + 1 + i for i, (_, role, _) in enumerate(plan.roles) if role is not Role.INPUT)
+    jobs = []
+    for group in groups:
+        at = tasks[group[-1]].target.at
+        slot = slots[at.region]
+        sentinel = (slot.buffer, slot.offset + at.offset, SENTINEL_BYTES)
+        jobs.append(ProgramJob(tuple(made[number] for number in group), read, written, sentinel))
+    return tuple(jobs)
+
+
+def _binding(tensor: Tensor, feature: FeatureMap, slots: dict[str, Slot]) -> Binding:
+    slot = slots[feature.at.region]
+    layout = FeatureLayout(
+        feature.height,
+        feature.width,
+        feature.channels,
+        slot.offset + feature.at.offset,
+        feature.surface_pitch,
+        tensor.dtype is DType.UINT8,
+    )
+    return Binding(tensor.index, tensor.name, tensor.shape, tensor.dtype, slot.buffer, layout)

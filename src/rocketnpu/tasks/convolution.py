@@ -1,0 +1,231 @@
+"""Convolution layers as tasks: rows cut to the convolution buffer, kernels cut to kernel groups where they must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.soc import ATOM, Soc
+from rocketnpu.tasks.cbuf import data_banks, row_entries, share
+from rocketnpu.tasks.constants import ConstantPool
+from rocketnpu.tasks.feature import FeatureMap, Location
+from rocketnpu.tasks.task import (
+    BYPASS,
+    MEMORY,
+    Banks,
+    Conversion,
+    ConvolutionTask,
+    Elementwise,
+    KernelShape,
+    Multiply,
+    OutputStage,
+    Rows,
+    Stage,
+    WeightBlock,
+)
+from rocketnpu.tasks.tiling import Axis, Tile, tile
+from rocketnpu.tasks.weights import (
+    aligned,
+    pack_biases,
+    pack_convolution,
+    pack_depthwise,
+    pack_records,
+    padded_channels,
+)
+
+Int8 = npt.NDArray[np.int8]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Requantise:
+    """Accumulator to output: ``saturate(round(clamp(U) * multiplier / 2**shift) + offset)``.
+
+    ``U`` is the accumulator with bias, per channel multiplied by ``channel_multipliers / 2**14`` where given.
+    """
+
+    conversion: Conversion
+    channel_multipliers: Int64 | None = None
+    relu: bool = False
+    ceiling: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionLayer:
+    """One convolution, whatever operator it came from, in stored (int8) values."""
+
+    operator: int
+    label: str
+    source: FeatureMap
+    target: FeatureMap
+    weights: Int8
+    """``(kernels, height, width, channels)``; depthwise ``(height, width, channels)``."""
+    weight_zero_point: int
+    biases: Int64
+    """Of each output channel, the input's zero point already taken into account (spec 5.2)."""
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+    """Rows above, columns to the left; what is needed below and to the right follows from the target's size."""
+    pad_value: int
+    requantise: Requantise
+    addend: Elementwise | None = None
+    """A feature map to be added before conversion; its rows are those of the whole target."""
+    rules: tuple[str, ...] = ()
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel is convolved by itself."""
+        return self.weights.ndim == 3
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Height and width of the kernel."""
+        height, width = self.weights.shape[-3:-1]
+        return height, width
+
+    def kernel_slice(self, first: int, count: int) -> ConvolutionLayer:
+        """Cut out some kernels. ``first`` is a multiple of 16."""
+        chosen = slice(first, first + count)
+        requantise = self.requantise
+        if requantise.channel_multipliers is not None:
+            requantise = replace(requantise, channel_multipliers=requantise.channel_multipliers[chosen])
+        addend = self.addend
+        if addend is not None:
+            feature = addend.operand.feature.channel_slice(first, count)
+            addend = replace(addend, operand=replace(addend.operand, feature=feature))
+        return replace(
+            self,
+            target=self.target.channel_slice(first, count),
+            weights=self.weights[chosen],
+            biases=self.biases[chosen],
+            requantise=requantise,
+            addend=addend,
+        )
+
+
+def convolution_tasks(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> list[ConvolutionTask]:
+    """Turn a layer into tasks, putting its weights and biases into ``constants``.
+
+    Raises:
+        UnsupportedError: the layer does not fit the hardware's buffers or fields, with the value that does not.
+    """
+    _check_accumulator(layer)
+    tasks: list[ConvolutionTask] = []
+    for part in _kernel_parts(layer, soc):
+        tasks += _part_tasks(part, constants, soc)
+    return tasks
+
+
+def _check_accumulator(layer: ConvolutionLayer) -> None:
+    """Refuse a layer whose accumulator may leave 32 bits, for it would saturate silently."""
+    axes = (0, 1) if layer.depthwise else (1, 2, 3)
+    net = np.abs(layer.weights.astype(np.int32) - layer.weight_zero_point).sum(axes, dtype=np.int64)
+    worst = int((net * 128).max(initial=0)) + int(np.abs(layer.biases).max(initial=0))
+    if worst >= 1 << 31:
+        raise UnsupportedError(f"the accumulator may reach {worst}, it has 32 bits")
+
+
+def _kernel_parts(layer: ConvolutionLayer, soc: Soc) -> list[ConvolutionLayer]:
+    """Cut a layer into kernel groups of 16 where a full group would not fit the buffer beside the features."""
+    if layer.depthwise:
+        return [layer]
+    kernels, height, width, channels = layer.weights.shape
+    kernel_bytes = height * width * padded_channels(channels, soc)
+    if kernel_bytes > soc.max_kernel_bytes:
+        raise UnsupportedError(f"one kernel has {kernel_bytes} bytes, the register holds {soc.max_kernel_bytes}")
+    room = (soc.cbuf_banks - 1) * soc.cbuf_bank_bytes
+    step = kernels
+    if kernel_bytes * min(kernels, soc.kernel_group) > room:
+        step = ATOM
+    return [layer.kernel_slice(first, min(step, kernels - first)) for first in range(0, kernels, step)]
+
+
+def _part_tasks(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> list[ConvolutionTask]:
+    weights = _weight_block(layer, constants, soc)
+    operands = constants.add(_operands(layer, soc))
+    height, width = layer.window
+    group = weights.bytes if layer.depthwise else weights.kernel_bytes * min(weights.kernels, soc.kernel_group)
+    room = share(weights.bytes, group, soc)
+    entries = row_entries(layer.source.width, layer.source.channels, soc)
+    tiles = tile(_axis(layer), room.rows(entries, soc))
+    tasks = []
+    for number, part in enumerate(tiles):
+        banks = data_banks(part.input_count, entries, soc)
+        if len(tiles) > 1:
+            banks = room.data_banks
+        tasks.append(
+            ConvolutionTask(
+                layer.operator,
+                _label(layer, part),
+                Rows(layer.source, part.input_first, part.input_count),
+                KernelShape(
+                    (height, width), layer.stride, layer.dilation, part.pad_before, layer.padding[1], layer.pad_value
+                ),
+                replace(weights, reuse=room.reuse_weights and number > 0),
+                Banks(banks, soc.cbuf_banks - banks, entries),
+                -layer.weight_zero_point,
+                _output_stage(layer, operands, part),
+                Rows(layer.target, part.output_first, part.output_count),
+                layer.rules,
+            )
+        )
+    return tasks
+
+
+def _axis(layer: ConvolutionLayer) -> Axis:
+    return Axis(
+        layer.source.height,
+        layer.target.height,
+        layer.window[0],
+        layer.stride[0],
+        layer.dilation[0],
+        layer.padding[0],
+    )
+
+
+def _label(layer: ConvolutionLayer, part: Tile) -> str:
+    rows = f"rows {part.output_first}..{part.output_first + part.output_count - 1}"
+    return f"{layer.label} {rows} of {layer.target.height}x{layer.target.width}x{layer.target.channels}"
+
+
+def _weight_block(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> WeightBlock:
+    fill = layer.weight_zero_point
+    if layer.depthwise:
+        height, width, channels = layer.weights.shape
+        at = constants.add(pack_depthwise(layer.weights, fill, soc))
+        return WeightBlock(at, 1, height * width * padded_channels(channels, soc), True)
+    kernels, height, width, channels = layer.weights.shape
+    if kernels % 2:
+        # Mesa programs an even number of kernels, the last of zero bytes (spec 3.5).
+        layer = replace(layer, weights=np.concatenate([layer.weights, np.zeros_like(layer.weights[:1])]))
+    at = constants.add(pack_convolution(layer.weights, fill, soc))
+    return WeightBlock(at, len(layer.weights), height * width * padded_channels(channels, soc), False)
+
+
+def output_channels(channels: int, depthwise: bool, soc: Soc) -> int:
+    """Return output channels as DPU and DPU_RDMA are told: whole kernel groups (spec 6.1)."""
+    return aligned(channels, soc.depthwise_group if depthwise else soc.kernel_group)
+
+
+def _operands(layer: ConvolutionLayer, soc: Soc) -> bytes:
+    channels = output_channels(layer.target.channels, layer.depthwise, soc)
+    if layer.requantise.channel_multipliers is not None:
+        return pack_records(layer.biases, layer.requantise.channel_multipliers, channels)
+    return pack_biases(layer.biases, channels)
+
+
+def _output_stage(layer: ConvolutionLayer, operands: Location, part: Tile) -> OutputStage:
+    requantise = layer.requantise
+    multiply = Multiply(MEMORY, 14) if requantise.channel_multipliers is not None else None
+    addend = layer.addend
+    bn = Stage(relu=requantise.relu, ceiling=requantise.ceiling)
+    if addend is not None:
+        rows = Rows(addend.operand.feature, part.output_first, part.output_count)
+        # Behind an addition the clamp belongs behind the sum, so EW does it.
+        addend = replace(addend, operand=rows, relu=requantise.relu, ceiling=requantise.ceiling)
+        bn = BYPASS
+    return OutputStage(Stage(add=MEMORY, multiply=multiply), bn, addend, requantise.conversion, operands)

@@ -1,0 +1,106 @@
+"""CNA and CORE: what a convolution task fetches and multiplies."""
+
+from __future__ import annotations
+
+from rocketnpu.soc import ATOM, RK3588
+from rocketnpu.tasks.task import ConvolutionTask
+from rocketnpu.tasks.weights import aligned, padded_channels
+from rocketnpu.tasks.writer import Writer
+
+DEPTHWISE_MODE = 3
+"""CONV_MODE of a depthwise convolution, in CNA, DPU and DPU_RDMA alike (Mesa; vendor captures)."""
+LINE_GROUP = 4
+"""Rows that the feature fetch takes as one run while GROUP_LINE_OFF is 0 (spec 3.3: 614 of 614 vendor tasks)."""
+GRAINS = 50
+"""Mesa's constant part of FEATURE_GRAINS; any of 9..65 worked on silicon (addendum 7.4)."""
+BURST = 15
+"""AXI bursts of 16 beats, as everybody writes."""
+
+
+def write_cna(writer: Writer, task: ConvolutionTask) -> None:
+    """Write every CNA register of a convolution task."""
+    mode = DEPTHWISE_MODE if task.weights.depthwise else 0
+    _buffer_share(writer, task)
+    writer.zero("CNA.DCOMP_REGNUM", "CNA.DCOMP_CTRL")
+    writer.put("CNA.CONV_CON1", CONV_MODE=mode)
+    writer.put("DPU.S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
+    writer.put("DPU_RDMA.RDMA_S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
+    writer.put("CNA.CONV_CON1", CONV_MODE=mode)
+    _geometry(writer, task)
+    _buffer_share(writer, task)
+    writer.put("CNA.CBUF_CON1", DATA_ENTRIES=task.banks.entries)
+    # The input converter is bypassed: 8-bit data is stored signed already (Mesa).
+    writer.put("CNA.CVT_CON0", DATA_SIGN=1, CVT_TYPE=1, CVT_BYPASS=1)
+    for number in range(4):
+        writer.put(f"CNA.CVT_CON{number + 1}", **{f"CVT_SCALE{number}": 1})
+    writer.zero("CNA.FC_CON0", "CNA.FC_CON1")
+    writer.put("CNA.PAD_CON0", PAD_LEFT=task.kernel.pad_left, PAD_TOP=task.kernel.pad_top)
+    _feature_fetch(writer, task)
+    writer.zero("CNA.DCOMP_CTRL", "CNA.DCOMP_REGNUM")
+    writer.address("CNA.DCOMP_ADDR0", task.weights.at)
+    writer.zero(*(f"CNA.DCOMP_AMOUNT{lane}" for lane in range(16)), "CNA.CVT_CON5")
+    # Depthwise pads odd channels with the second byte, so both hold the value (spec 5.3: CI lists; addendum 2.5).
+    writer.put("CNA.PAD_CON1", PAD_VALUE=_doubled(task.kernel.pad_value))
+
+
+def _doubled(value: int) -> int:
+    both = (value & 0xFF) * 0x0101
+    return both - 0x10000 if value < 0 else both
+
+
+def _buffer_share(writer: Writer, task: ConvolutionTask) -> None:
+    writer.put(
+        "CNA.CBUF_CON0",
+        WEIGHT_REUSE=int(task.weights.reuse),
+        WEIGHT_BANK=task.banks.weights,
+        DATA_BANK=task.banks.data,
+    )
+
+
+def _geometry(writer: Writer, task: ConvolutionTask) -> None:
+    kernel, weights, source, target = task.kernel, task.weights, task.source, task.target
+    channels = source.feature.channels
+    writer.put("CNA.CONV_CON2", FEATURE_GRAINS=GRAINS + kernel.stride[0] + 1)
+    writer.put(
+        "CNA.CONV_CON3",
+        ATROUS_Y_DILATION=kernel.dilation[0] - 1,
+        ATROUS_X_DILATION=kernel.dilation[1] - 1,
+        CONV_Y_STRIDE=kernel.stride[0],
+        CONV_X_STRIDE=kernel.stride[1],
+    )
+    writer.put("CNA.DATA_SIZE0", DATAIN_WIDTH=source.feature.width, DATAIN_HEIGHT=source.count)
+    writer.put("CNA.DATA_SIZE1", DATAIN_CHANNEL_REAL=channels - 1, DATAIN_CHANNEL=padded_channels(channels, RK3588))
+    writer.put("CNA.DATA_SIZE2", DATAOUT_WIDTH=target.feature.width)
+    writer.put("CNA.DATA_SIZE3", DATAOUT_ATOMICS=target.feature.width * target.count)
+    writer.put("CNA.WEIGHT_SIZE0", WEIGHT_BYTES=weights.bytes)
+    writer.put("CNA.WEIGHT_SIZE1", WEIGHT_BYTES_PER_KERNEL=weights.kernel_bytes)
+    writer.put(
+        "CNA.WEIGHT_SIZE2",
+        WEIGHT_WIDTH=kernel.size[1],
+        WEIGHT_HEIGHT=kernel.size[0],
+        WEIGHT_KERNELS=weights.kernels,
+    )
+
+
+def _feature_fetch(writer: Writer, task: ConvolutionTask) -> None:
+    feature = task.source.feature
+    line = LINE_GROUP * feature.width
+    writer.address("CNA.FEATURE_DATA_ADDR", task.source.at)
+    writer.zero("CNA.FC_CON2")
+    writer.put("CNA.DMA_CON0", WEIGHT_BURST_LEN=BURST, DATA_BURST_LEN=BURST)
+    writer.put("CNA.DMA_CON1", LINE_STRIDE=line)
+    # From the end of a group of lines to the same group of the next surface; negative below four rows (spec 3.3).
+    writer.put("CNA.DMA_CON2", SURF_STRIDE=feature.surface_pitch // ATOM - line)
+    writer.put("CNA.FC_DATA_SIZE0", DMA_WIDTH=feature.width, DMA_HEIGHT=task.source.count)
+    writer.put("CNA.FC_DATA_SIZE1", DMA_CHANNEL=padded_channels(feature.channels, RK3588))
+
+
+def write_core(writer: Writer, task: ConvolutionTask) -> None:
+    """Write every CORE register of a convolution task."""
+    target = task.target
+    depthwise = task.weights.depthwise
+    group = RK3588.depthwise_group if depthwise else RK3588.kernel_group
+    writer.put("CORE.MISC_CFG", DW_EN=int(depthwise), QD_EN=1)
+    writer.put("CORE.DATAOUT_SIZE_0", DATAOUT_HEIGHT=target.count - 1, DATAOUT_WIDTH=target.feature.width - 1)
+    writer.put("CORE.DATAOUT_SIZE_1", DATAOUT_CHANNEL=aligned(target.feature.channels, group) - 1)
+    writer.zero("CORE.CLIP_TRUNCATE", "CORE.UNK_3030")

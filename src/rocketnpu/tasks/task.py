@@ -1,0 +1,232 @@
+"""What one run of the block pipeline is to do, in words of the hardware but without addresses or bits.
+
+A worked example, the stem of MobileNetV1 (spec 9.1), its first of three tasks::
+
+    ConvolutionTask(
+        source=Window(t88, rows 0..90 of 224x224x3), kernel=KernelShape(3x3, stride 2x2, pads 0 top 0 left, value 0),
+        weights=WeightBlock(constants+0x0, 32 kernels of 144 bytes), banks=Banks(data 10, weights 2),
+        output=OutputStage(bs=add from memory, convert=30398 >> 22 - 128), target=rows 0..44 of 112x112x32)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from rocketnpu.tasks.feature import FeatureMap, Location
+
+
+class FromMemory(Enum):
+    """Marks an operand that DPU_RDMA reads from memory."""
+
+    MEMORY = "memory"
+
+
+MEMORY = FromMemory.MEMORY
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a feature map."""
+
+    feature: FeatureMap
+    first: int
+    count: int
+
+    @property
+    def at(self) -> Location:
+        """Where the first row of the first surface starts."""
+        return self.feature.row(self.first)
+
+    def __str__(self) -> str:
+        return f"rows {self.first}..{self.first + self.count - 1} of {self.feature}"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelShape:
+    """The window that slides over the input. Pairs are rows, columns."""
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    pad_top: int
+    pad_left: int
+    pad_value: int
+    """Stored (int8) value of padded pixels: the input's zero point."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightBlock:
+    """Packed kernels in memory."""
+
+    at: Location
+    kernels: int
+    """Kernels as programmed: 1 for depthwise."""
+    kernel_bytes: int
+    depthwise: bool
+    reuse: bool = False
+    """Whether the previous task of the job left these very weights in the buffer."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all kernels."""
+        return self.kernels * self.kernel_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Banks:
+    """How the convolution buffer is shared out."""
+
+    data: int
+    weights: int
+    entries: int
+    """64-byte units that one input row occupies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply:
+    """Multiply by a 16-bit operand, then shift right with round-half-to-even."""
+
+    operand: int | FromMemory
+    shift: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One of the DPU's two per-channel stages, BS and BN: add, multiply, rectify, in this order."""
+
+    add: int | FromMemory | None = None
+    multiply: Multiply | None = None
+    relu: bool = False
+    ceiling: int | None = None
+    """Upper bound behind the ReLU (RELUX), in the stage's units."""
+    prelu: bool = False
+    """Whether ``multiply`` applies to negative values only."""
+
+    @property
+    def is_bypassed(self) -> bool:
+        """Whether the stage does nothing."""
+        return self == BYPASS
+
+
+BYPASS = Stage()
+
+
+class Combine(Enum):
+    """What the EW stage does with its operand."""
+
+    ADD = "add"
+    SUBTRACT = "subtract"
+    MAXIMUM = "maximum"
+    MINIMUM = "minimum"
+    MULTIPLY = "multiply"
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise:
+    """The EW stage with an 8-bit operand feature map: ``operand = (b + offset) * scale >> shift``."""
+
+    combine: Combine
+    operand: Rows
+    offset: int
+    scale: int
+    shift: int
+    relu: bool = False
+    ceiling: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The output converter: ``saturate(round(v * multiplier / 2**shift) + offset)``."""
+
+    multiplier: int
+    shift: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The look-up table stage: the argument is the value behind BN, the tables were loaded by an earlier task."""
+
+    negative_shift: int
+    positive_shift: int
+    start: int
+    middle: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStage:
+    """Everything between the accumulator and memory."""
+
+    bs: Stage
+    bn: Stage
+    elementwise: Elementwise | None
+    conversion: Conversion
+    operands: Location | None = None
+    """Where BS finds its per-channel operands."""
+    lookup: Lookup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionTask:
+    """CNA, CORE, DPU and DPU_RDMA: convolution or depthwise convolution of some rows."""
+
+    operator: int
+    label: str
+    source: Rows
+    kernel: KernelShape
+    weights: WeightBlock
+    banks: Banks
+    feature_offset: int
+    """Multiplies the sum of the window's input values and is added to the accumulator: minus the weights' stored
+    zero point (the OW operand, spec 5.2)."""
+    output: OutputStage
+    target: Rows
+    rules: tuple[str, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the layer that the task computes, padding lanes left out."""
+        per_output = self.kernel.size[0] * self.kernel.size[1]
+        if not self.weights.depthwise:
+            per_output *= self.source.feature.channels
+        return per_output * self.target.count * self.target.feature.width * self.target.feature.channels
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Regions that hold features it reads."""
+        operand = self.output.elementwise
+        return (self.source.at.region, *((operand.operand.at.region,) if operand else ()))
+
+    @property
+    def writes(self) -> str:
+        """Region that it writes."""
+        return self.target.at.region
+
+
+@dataclass(frozen=True, slots=True)
+class FlyingTask:
+    """DPU and DPU_RDMA alone: a feature map is read, passed through the output stage, and written."""
+
+    operator: int
+    label: str
+    source: Rows
+    output: OutputStage
+    target: Rows
+    rules: tuple[str, ...] = ()
+    macs: int = 0
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Regions that hold features it reads."""
+        operand = self.output.elementwise
+        return (self.source.at.region, *((operand.operand.at.region,) if operand else ()))
+
+    @property
+    def writes(self) -> str:
+        """Region that it writes."""
+        return self.target.at.region
+
+
+Task = ConvolutionTask | FlyingTask

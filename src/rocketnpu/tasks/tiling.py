@@ -1,0 +1,83 @@
+"""Cut an operator into tasks along the height, so that each task's input rows fit the convolution buffer.
+
+Worked example, the stem of MobileNetV1: 224 rows, 3x3, stride 2, no padding at the top. Ten data banks hold 91 rows of
+56 entries, 45 output rows. Three tasks are needed; cut evenly they make 38, 37 and 37 rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rocketnpu.errors import UnsupportedError
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a sliding window."""
+
+    size: int
+    """Input rows."""
+    outputs: int
+    """Output rows."""
+    kernel: int
+    stride: int
+    dilation: int
+    pad_before: int
+
+    @property
+    def reach(self) -> int:
+        """Input rows from the first to the last tap of a window."""
+        return (self.kernel - 1) * self.dilation + 1
+
+    def span(self, first: int, count: int) -> tuple[int, int]:
+        """Return first and last input row that output rows ``first .. first + count - 1`` read, padding left out."""
+        low = first * self.stride - self.pad_before
+        high = (first + count - 1) * self.stride - self.pad_before + self.reach - 1
+        return max(low, 0), min(high, self.size - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Output rows of one task and the input rows they need."""
+
+    output_first: int
+    output_count: int
+    input_first: int
+    input_count: int
+    pad_before: int
+    """Padding above ``input_first`` that the task itself must add."""
+
+
+def tile(axis: Axis, rows: int) -> tuple[Tile, ...]:
+    """Cut an axis so that no task reads more than ``rows`` input rows, in as few and as even tasks as possible.
+
+    No task reads fewer rows than its kernel reaches over unless the whole input has fewer: such runts are reported to
+    hang the chip (spec 10.1, 4.3).
+
+    Raises:
+        UnsupportedError: not even one output row's window fits, or no cut avoids a runt.
+    """
+    needed = min(axis.reach, axis.size)
+    if rows >= needed:
+        generous = (rows - needed + 2 * axis.reach) // axis.stride + 1
+        for parts in range(-(-axis.outputs // generous), axis.outputs + 1):
+            tiles = _cut(axis, parts)
+            if all(needed <= tile.input_count <= rows for tile in tiles):
+                return tiles
+    raise UnsupportedError(
+        f"no cut into tasks found: a window reaches over {axis.reach} of {axis.size} input rows, "
+        f"the convolution buffer holds {rows}"
+    )
+
+
+def _cut(axis: Axis, parts: int) -> tuple[Tile, ...]:
+    tiles = []
+    for part in range(parts):
+        first = -(-axis.outputs * part // parts)
+        count = -(-axis.outputs * (part + 1) // parts) - first
+        low, high = axis.span(first, count)
+        if high < low:
+            raise UnsupportedError(f"output rows {first}..{first + count - 1} read nothing but padding")
+        pad = max(0, axis.pad_before - first * axis.stride)
+        tiles.append(Tile(first, count, low, high - low + 1, pad))
+    return tuple(tiles)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.soc import ATOM, Soc
-from rocketnpu.tasks.cbuf import data_banks, row_entries, share
+from rocketnpu.tasks.cbuf import Share, data_banks, row_entries, share
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.feature import FeatureMap, Location
 from rocketnpu.tasks.task import (
@@ -113,11 +113,42 @@ def convolution_tasks(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc
     Raises:
         UnsupportedError: the layer does not fit the hardware's buffers or fields, with the value that does not.
     """
+    return [task for cut in _cuts(layer, soc) for task in _cut_tasks(cut, constants, soc)]
+
+
+def check_layer(layer: ConvolutionLayer, soc: Soc) -> None:
+    """Do everything that may refuse a layer, and nothing else.
+
+    Raises:
+        UnsupportedError: as :func:`convolution_tasks`.
+    """
+    _cuts(layer, soc)
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """Some kernels of a layer, with the rows of each task and their share of the buffer."""
+
+    layer: ConvolutionLayer
+    room: Share
+    entries: int
+    tiles: tuple[Tile, ...]
+
+
+def _cuts(layer: ConvolutionLayer, soc: Soc) -> list[_Cut]:
     _check_accumulator(layer)
-    tasks: list[ConvolutionTask] = []
-    for part in _kernel_parts(layer, soc):
-        tasks += _part_tasks(part, constants, soc)
-    return tasks
+    return [_cut(part, soc) for part in _kernel_parts(layer, soc)]
+
+
+def _cut(layer: ConvolutionLayer, soc: Soc) -> _Cut:
+    height, width = layer.window
+    channels = padded_channels(layer.weights.shape[-1], soc)
+    kernel_bytes = height * width * channels
+    kernels = 1 if layer.depthwise else aligned(len(layer.weights), 2)
+    group = kernel_bytes * min(kernels, soc.kernel_group)
+    room = share(kernel_bytes * kernels, group, soc)
+    entries = row_entries(layer.source.width, layer.source.channels, soc)
+    return _Cut(layer, room, entries, tile(_axis(layer), room.rows(entries, soc)))
 
 
 def _check_accumulator(layer: ConvolutionLayer) -> None:
@@ -144,29 +175,25 @@ def _kernel_parts(layer: ConvolutionLayer, soc: Soc) -> list[ConvolutionLayer]:
     return [layer.kernel_slice(first, min(step, kernels - first)) for first in range(0, kernels, step)]
 
 
-def _part_tasks(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> list[ConvolutionTask]:
+def _cut_tasks(cut: _Cut, constants: ConstantPool, soc: Soc) -> list[ConvolutionTask]:
+    layer = cut.layer
     weights = _weight_block(layer, constants, soc)
     operands = constants.add(_operands(layer, soc))
-    height, width = layer.window
-    group = weights.bytes if layer.depthwise else weights.kernel_bytes * min(weights.kernels, soc.kernel_group)
-    room = share(weights.bytes, group, soc)
-    entries = row_entries(layer.source.width, layer.source.channels, soc)
-    tiles = tile(_axis(layer), room.rows(entries, soc))
     tasks = []
-    for number, part in enumerate(tiles):
-        banks = data_banks(part.input_count, entries, soc)
-        if len(tiles) > 1:
-            banks = room.data_banks
+    for number, part in enumerate(cut.tiles):
+        single = len(cut.tiles) == 1
+        banks = data_banks(part.input_count, cut.entries, soc) if single else cut.room.data_banks
+        kernel = KernelShape(
+            layer.window, layer.stride, layer.dilation, part.pad_before, layer.padding[1], layer.pad_value
+        )
         tasks.append(
             ConvolutionTask(
                 layer.operator,
                 _label(layer, part),
                 Rows(layer.source, part.input_first, part.input_count),
-                KernelShape(
-                    (height, width), layer.stride, layer.dilation, part.pad_before, layer.padding[1], layer.pad_value
-                ),
-                replace(weights, reuse=room.reuse_weights and number > 0),
-                Banks(banks, soc.cbuf_banks - banks, entries),
+                kernel,
+                replace(weights, reuse=cut.room.reuse_weights and number > 0),
+                Banks(banks, soc.cbuf_banks - banks, cut.entries),
                 -layer.weight_zero_point,
                 _output_stage(layer, operands, part),
                 Rows(layer.target, part.output_first, part.output_count),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,9 @@ from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
 from rocketnpu.soc import Soc
 from rocketnpu.tasks import quantised
 from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise, convolution_tasks
+from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.tasks.requantise import ceiling_for, encode_channels, encode_scale
-from rocketnpu.tasks.task import Conversion, Task
+from rocketnpu.tasks.task import Conversion
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +96,15 @@ def requantise_for(source: Tensor, kernel: Kernel, target: Tensor, activation: A
     return Requantise(Conversion(common.multiplier, common.shift, zero), multipliers, relu, ceiling)
 
 
-def corrected_bias(kernel: Kernel, source_zero: int, depthwise: bool) -> npt.NDArray[np.int64]:
+def corrected_bias(kernel: Kernel, source_zero: int) -> npt.NDArray[np.int64]:
     """Fold the input's zero point into the bias: ``bias - zero * sum(w - w_zero)`` (spec 5.2).
 
     Raises:
         UnsupportedError: a bias leaves 32 bits.
     """
-    axes = (0, 1) if depthwise else (1, 2, 3)
     weights = kernel.weights
+    depthwise = weights.ndim == 3
+    axes = (0, 1) if depthwise else (1, 2, 3)
     taps = weights[..., 0].size if depthwise else weights[0].size
     sums = weights.sum(axes, dtype=np.int64) - taps * kernel.zero_point
     biases: npt.NDArray[np.int64] = kernel.bias - source_zero * sums
@@ -112,77 +113,48 @@ def corrected_bias(kernel: Kernel, source_zero: int, depthwise: bool) -> npt.NDA
     return biases
 
 
-def lower_conv(context: Context, operator: Operator) -> list[Task]:
-    """Lower CONV_2D."""
+def conv_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe CONV_2D as layers."""
     attributes = operator.attributes
     assert isinstance(attributes, Conv2D)
-    source, target = context.tensor(operator, 0), context.output(operator)
-    feature = context.feature(source)
-    kernel = kernel_of(context, operator, context.feature(target).channels)
-    height, width = kernel.weights.shape[1:3]
-    layer = ConvolutionLayer(
-        operator.index,
-        f"CONV_2D {height}x{width}",
-        feature,
-        context.feature(target),
-        kernel.weights,
-        kernel.zero_point,
-        corrected_bias(kernel, quantised.zero_point(source), False),
-        attributes.stride,
-        attributes.dilation,
-        window_padding(attributes, (feature.height, feature.width), (height, width)),
-        quantised.zero_point(source),
-        requantise_for(source, kernel, target, attributes.activation, context.soc),
-    )
-    return list(convolution_tasks(layer, context.constants, context.soc))
+    kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
+    return [_window_layer(context, operator, kernel, attributes)]
 
 
-def lower_depthwise(context: Context, operator: Operator) -> list[Task]:
-    """Lower DEPTHWISE_CONV_2D of depth multiplier 1."""
+def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe DEPTHWISE_CONV_2D of depth multiplier 1 as layers."""
     attributes = operator.attributes
     assert isinstance(attributes, DepthwiseConv2D)
+    kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
+    return [_window_layer(context, operator, replace(kernel, weights=kernel.weights[0]), attributes)]
+
+
+def _window_layer(
+    context: Context, operator: Operator, kernel: Kernel, attributes: Conv2D | DepthwiseConv2D
+) -> ConvolutionLayer:
     source, target = context.tensor(operator, 0), context.output(operator)
     feature = context.feature(source)
-    kernel = kernel_of(context, operator, context.feature(target).channels)
-    kernel = Kernel(kernel.weights[0], kernel.zero_point, kernel.scales, kernel.bias)
-    height, width = kernel.weights.shape[:2]
-    layer = ConvolutionLayer(
+    height, width = kernel.weights.shape[-3:-1]
+    return ConvolutionLayer(
         operator.index,
-        f"DEPTHWISE_CONV_2D {height}x{width}",
+        f"{operator.kind} {height}x{width}",
         feature,
         context.feature(target),
         kernel.weights,
         kernel.zero_point,
-        corrected_bias(kernel, quantised.zero_point(source), True),
+        corrected_bias(kernel, quantised.zero_point(source)),
         attributes.stride,
         attributes.dilation,
         window_padding(attributes, (feature.height, feature.width), (height, width)),
         quantised.zero_point(source),
         requantise_for(source, kernel, target, attributes.activation, context.soc),
     )
-    return list(convolution_tasks(layer, context.constants, context.soc))
 
 
-def lower_fully_connected(context: Context, operator: Operator) -> list[Task]:
-    """Lower FULLY_CONNECTED of one row: a 1x1 convolution of a 1x1 map (spec 6.2, exact on silicon)."""
+def fully_connected_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe FULLY_CONNECTED of one row: a 1x1 convolution of a 1x1 map (spec 6.2, exact on silicon)."""
     attributes = operator.attributes
     assert isinstance(attributes, FullyConnected)
-    source, target = context.tensor(operator, 0), context.output(operator)
-    kernel = kernel_of(context, operator, context.feature(target).channels)
-    weights = kernel.weights[:, None, None, :]
-    kernel = Kernel(weights, kernel.zero_point, kernel.scales, kernel.bias)
-    layer = ConvolutionLayer(
-        operator.index,
-        "FULLY_CONNECTED",
-        context.feature(source),
-        context.feature(target),
-        weights,
-        kernel.zero_point,
-        corrected_bias(kernel, quantised.zero_point(source), False),
-        (1, 1),
-        (1, 1),
-        (0, 0),
-        quantised.zero_point(source),
-        requantise_for(source, kernel, target, attributes.activation, context.soc),
-    )
-    return list(convolution_tasks(layer, context.constants, context.soc))
+    kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
+    kernel = replace(kernel, weights=kernel.weights[:, None, None, :])
+    return [_window_layer(context, operator, kernel, Conv2D((1, 1), Padding.VALID, activation=attributes.activation))]

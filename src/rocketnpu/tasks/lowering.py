@@ -10,18 +10,17 @@ from rocketnpu.graph import Graph, Operator
 from rocketnpu.soc import Soc
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.context import Context, map_shape
+from rocketnpu.tasks.convolution import ConvolutionLayer, check_layer, convolution_tasks
 from rocketnpu.tasks.feature import FeatureMap
-from rocketnpu.tasks.lower_convolution import lower_conv, lower_depthwise, lower_fully_connected
+from rocketnpu.tasks.lower_convolution import conv_layers, depthwise_layers, fully_connected_layers
 from rocketnpu.tasks.task import Task
 
-Lower = Callable[[Context, Operator], list[Task]]
-
-FAMILIES: Mapping[str, Lower] = {
-    "CONV_2D": lower_conv,
-    "DEPTHWISE_CONV_2D": lower_depthwise,
-    "FULLY_CONNECTED": lower_fully_connected,
+LAYERS: Mapping[str, Callable[[Context, Operator], list[ConvolutionLayer]]] = {
+    "CONV_2D": conv_layers,
+    "DEPTHWISE_CONV_2D": depthwise_layers,
+    "FULLY_CONNECTED": fully_connected_layers,
 }
-"""How each kind of operator becomes tasks."""
+"""Operators that are convolutions, and how they are described as layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +62,23 @@ def lower_operator(context: Context, operator: Operator) -> list[Task]:
     Raises:
         UnsupportedError: it cannot be run.
     """
-    family = FAMILIES.get(operator.kind)
-    if family is None:
+    if operator.kind not in LAYERS:
         raise UnsupportedError(f"operator {operator.index}: {operator.kind} is not an operator of the NPU")
     try:
-        return family(context, operator)
+        layers = LAYERS[operator.kind](context, operator)
+        return [task for layer in layers for task in convolution_tasks(layer, context.constants, context.soc)]
     except (UnsupportedError, RegisterFieldError) as error:
         raise UnsupportedError(f"operator {operator.index} ({operator.kind}): {error}") from error
+
+
+def check_operator(context: Context, operator: Operator) -> str | None:
+    """Say why the hardware's buffers or arithmetic cannot express an operator, or None where they can.
+
+    The operator satisfies the rules of its kind already. Nothing is packed.
+    """
+    try:
+        for layer in LAYERS[operator.kind](context, operator):
+            check_layer(layer, context.soc)
+    except UnsupportedError as error:
+        return str(error)
+    return None

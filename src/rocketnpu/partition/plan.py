@@ -1,0 +1,123 @@
+"""Divide a graph: which operators go to the NPU, why the others do not, and which go together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rocketnpu.graph import Graph, Operator
+from rocketnpu.partition.policy import Policy
+from rocketnpu.partition.rules import RULES
+from rocketnpu.soc import RK3588
+from rocketnpu.tasks.context import Context
+from rocketnpu.tasks.lowering import check_operator, place
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Where an operator runs, and why not on the NPU."""
+
+    operator: int
+    kind: str
+    supported: bool
+    reason: str = ""
+    """The rule that it fails and the value found; empty where it is supported."""
+    macs: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A graph divided."""
+
+    graph: Graph
+    decisions: tuple[Decision, ...]
+    """One for each operator, in the graph's order."""
+    parts: tuple[Graph, ...]
+    """What the NPU runs, each part in one go."""
+
+    @property
+    def coverage(self) -> float:
+        """Share of the multiply-accumulates that run on the NPU."""
+        total = sum(decision.macs for decision in self.decisions)
+        done = sum(decision.macs for decision in self.decisions if decision.supported)
+        return done / total if total else 0.0
+
+    def __str__(self) -> str:
+        lines = [f"{d.operator:4} {d.kind:20} {'npu' if d.supported else 'cpu: ' + d.reason}" for d in self.decisions]
+        return "\n".join(lines)
+
+
+def plan(graph: Graph, policy: Policy | None = None) -> Plan:
+    """Decide for each operator, then group those that the NPU takes."""
+    policy = policy or Policy()
+    context = Context(graph, RK3588, place(graph))
+    decisions = [_decide(context, operator) for operator in graph.operators]
+    chosen = {decision.operator for decision in decisions if decision.supported}
+    parts = []
+    for number, operators in enumerate(_groups(graph, chosen)):
+        work = sum(operator_macs(graph, operator) for operator in operators)
+        if work < policy.minimum_macs:
+            small = {operator.index for operator in operators}
+            reason = f"its part has {work} multiply-accumulates, fewer than {policy.minimum_macs} do not pay"
+            decisions = [
+                Decision(d.operator, d.kind, False, reason, d.macs) if d.operator in small else d for d in decisions
+            ]
+            continue
+        parts.append(graph.subgraph(operators, f"{graph.name} part {number}"))
+    return Plan(graph, tuple(decisions), tuple(parts))
+
+
+def _decide(context: Context, operator: Operator) -> Decision:
+    macs = operator_macs(context.graph, operator)
+    rules = RULES.get(operator.kind)
+    if rules is None:
+        return Decision(operator.index, operator.kind, False, f"the NPU has no {operator.kind}", macs)
+    for rule in rules:
+        failed = rule(context.graph, operator)
+        if failed is not None:
+            return Decision(operator.index, operator.kind, False, f"{_text(rule)} Found: {failed}", macs)
+    failed = check_operator(context, operator)
+    if failed is not None:
+        return Decision(operator.index, operator.kind, False, failed, macs)
+    return Decision(operator.index, operator.kind, True, "", macs)
+
+
+def _text(rule: Callable[..., object]) -> str:
+    return (rule.__doc__ or rule.__name__).strip()
+
+
+def operator_macs(graph: Graph, operator: Operator) -> int:
+    """Return an operator's multiply-accumulates; 0 for those that have no weights."""
+    weights = operator.input(1)
+    if operator.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV") or weights is None:
+        return 0
+    shape = graph.tensors[weights].shape
+    if not shape:
+        return 0
+    if operator.kind == "TRANSPOSE_CONV":
+        source = operator.input(2)
+        return 0 if source is None else graph.tensors[source].elements * graph.tensors[weights].elements // shape[-1]
+    outputs = graph.tensors[operator.outputs[0]].elements
+    taps = graph.tensors[weights].elements // (shape[-1] if operator.kind == "DEPTHWISE_CONV_2D" else shape[0])
+    return outputs * taps
+
+
+def _groups(graph: Graph, chosen: set[int]) -> list[list[Operator]]:
+    """Group operators as TFLite does: run all that are ready on one side, then all that are ready on the other."""
+    waiting = list(graph.operators)
+    made = set(graph.tensors) - {number for operator in graph.operators for number in operator.outputs}
+    groups: list[list[Operator]] = []
+    on_npu = True
+    while waiting:
+        group, left = [], []
+        for operator in waiting:
+            ready = all(number is None or number in made for number in operator.inputs)
+            if ready and (operator.index in chosen) == on_npu:
+                group.append(operator)
+                made.update(operator.outputs)
+            else:
+                left.append(operator)
+        if on_npu and group:
+            groups.append(group)
+        waiting, on_npu = left, not on_npu
+    return groups

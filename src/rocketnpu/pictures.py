@@ -95,7 +95,8 @@ def quantise_pixels(
         return (pixels.astype(np.int16) + limits.min).astype(limits.dtype)
     first, last = _real_range(low, high)
     real = first + pixels.astype(np.float64) * ((last - first) / 255.0)
-    return np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max).astype(limits.dtype)
+    steps = np.rint(real / scale) + zero_point
+    return np.asarray(np.clip(steps, limits.min, limits.max), limits.dtype)
 
 
 def _about(low: float, high: float, reals: tuple[float, float], step: float) -> bool:

@@ -36,6 +36,8 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
+    "compile": Verb("rocketnpu.cli.compile:compile_command", "Compile a model to program files."),
+    "inspect": Verb("rocketnpu.cli.inspect:inspect", "Show where each operator runs, why, and what it costs."),
     "models": Verb("rocketnpu.cli.models:models", "Get models by name, and say where they are."),
 }
 """The verbs in the order of ``--help``. A verb is added by a file beside this one and a line here."""

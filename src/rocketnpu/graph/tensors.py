@@ -46,7 +46,7 @@ class Tensor:
     quantisation: Quantisation | None = None
     data: npt.NDArray[np.generic] | None = None
     is_dynamic: bool = False
-    """Whether some dimension was unknown (-1) in the model."""
+    """Whether a host knows the shape only at run time. (A file's shape holds until somebody resizes an input.)"""
     is_variable: bool = False
 
     @property

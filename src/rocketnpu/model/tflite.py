@@ -17,6 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
 from rocketnpu.graph.verify import verify
+from rocketnpu.model import flatbuffer
 from rocketnpu.model.attributes import read_attributes
 
 Item = TypeVar("Item")
@@ -62,6 +63,7 @@ def parse(data: bytes, name: str = "model") -> Graph:
     if len(data) < 32 or data[4:8] != IDENTIFIER:
         raise ModelError(f"{name} is not a TFLite model (its identifier is not {IDENTIFIER.decode()})")
     try:
+        flatbuffer.check(data)
         graph = _Reader(data, name).graph()
     except _DAMAGE as error:
         raise ModelError(f"{name} is damaged: {type(error).__name__}: {error}") from None
@@ -97,7 +99,6 @@ class _Reader:
 
     def _tensor(self, index: int, table: Any) -> Tensor:
         shape = tuple(self._list(table.ShapeLength, "dimensions", table.Shape))
-        signature = tuple(self._list(table.ShapeSignatureLength, "dimensions", table.ShapeSignature))
         name = (table.Name() or b"").decode("utf-8", "replace")
         dtype = _DTYPES.get(table.Type(), DType.OTHER)
         if any(size < 0 for size in shape):
@@ -111,7 +112,6 @@ class _Reader:
             dtype,
             self._quantisation(index, table.Quantization()),
             self._data(index, table.Buffer(), shape, dtype),
-            is_dynamic=any(size < 0 for size in signature),
             is_variable=bool(table.IsVariable()),
         )
 

@@ -1,0 +1,39 @@
+"""``rocketnpu compile``: a model's NPU parts as program files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rocketnpu.cli.output import json_option, model_option, print_json
+
+
+@click.command(name="compile")
+@model_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; of several parts, numbered.")
+@json_option
+def compile_command(model: str, output: Path | None, as_json: bool) -> None:
+    """Compile a model and save what the NPU runs, a file for each part."""
+    from rocketnpu.compiler import compile_graph
+    from rocketnpu.errors import UnsupportedError
+    from rocketnpu.model import tflite
+    from rocketnpu.partition.plan import plan
+    from rocketnpu.program import store
+    from rocketnpu.zoo import resolve
+
+    path = resolve(model)
+    divided = plan(tflite.load(path))
+    if not divided.parts:
+        raise UnsupportedError(f"{path.name} has no operator that the NPU takes; see `rocketnpu inspect -m {model}`")
+    output = output or Path(f"{path.stem}.rktprog")
+    written = []
+    for number, part in enumerate(divided.parts):
+        name = output if len(divided.parts) == 1 else output.with_stem(f"{output.stem}.{number}")
+        program = compile_graph(part)
+        store.save(program, name)
+        written.append({"file": str(name), "jobs": len(program.jobs), "tasks": len(program.tasks)})
+        if not as_json:
+            click.echo(f"{name}: {len(part.operators)} operators, {len(program.tasks)} tasks")
+    if as_json:
+        print_json(written)

@@ -1,0 +1,54 @@
+"""``rocketnpu inspect``: the operators of a model, where each runs and why, and what it costs."""
+
+from __future__ import annotations
+
+import click
+
+from rocketnpu.cli.output import json_option, model_option, print_json, print_table
+
+
+@click.command()
+@model_option
+@json_option
+@click.option(
+    "--target", type=click.Choice(["simulator", "mainline", "vendor"]), default="simulator", show_default=True
+)
+@click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
+def inspect(model: str, as_json: bool, target: str, allow_unproven: bool) -> None:
+    """Print operators, where each runs and why, tasks, CBUF banks, bytes and multiply-accumulates."""
+    from rocketnpu.inspect.summary import summarise
+    from rocketnpu.model import tflite
+    from rocketnpu.partition.plan import plan
+    from rocketnpu.partition.policy import Policy, Target
+    from rocketnpu.zoo import resolve
+
+    chosen: dict[str, Target] = {"simulator": "simulator", "mainline": "mainline", "vendor": "vendor"}
+    graph = tflite.load(resolve(model))
+    summary = summarise(plan(graph, Policy(chosen[target], allow_unproven)))
+    if as_json:
+        print_json(summary)
+        return
+    columns = ("#", "operator", "output", "runs on", "tasks", "banks", "weights", "features", "MACs", "why not the NPU")
+    rows = [
+        (
+            row.operator,
+            row.kind,
+            "x".join(map(str, row.output_shape)),
+            row.where,
+            row.tasks or "",
+            row.banks,
+            row.weight_bytes or "",
+            row.feature_bytes or "",
+            f"{row.macs:,}" if row.macs else "",
+            row.reason,
+        )
+        for row in summary.operators
+    ]
+    print_table(columns, rows, right=("#", "tasks", "weights", "features", "MACs"), title=summary.name)
+    on_npu = sum(row.where != "cpu" for row in summary.operators)
+    click.echo(
+        f"{on_npu} of {len(rows)} operators on the NPU in {summary.parts} parts, "
+        f"{summary.coverage:.2%} of {sum(row.macs for row in summary.operators):,} multiply-accumulates"
+    )
+    if summary.rules:
+        click.echo(f"hardware rules without proof on this chip: {', '.join(summary.rules)}")

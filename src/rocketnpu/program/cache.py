@@ -1,0 +1,85 @@
+"""Compiled programs by content, so that a second start does not compile.
+
+The key is a fingerprint of graph, policy and compiler; a damaged or unreadable entry is compiled anew. An entry is
+written whole or not at all, so several processes may share a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rocketnpu._version import __version__
+from rocketnpu.errors import ProgramError
+from rocketnpu.graph import Graph
+from rocketnpu.graph.digest import digest
+from rocketnpu.partition.policy import Policy
+from rocketnpu.program import store
+from rocketnpu.program.program import Program
+
+Compile = Callable[[Graph, Policy], Program]
+
+
+def default_folder() -> Path:
+    """Return the user's folder for compiled programs."""
+    base = os.environ.get("ROCKETNPU_CACHE")
+    if base:
+        return Path(base) / "programs"
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "rocketnpu" / "programs"
+
+
+class ProgramCache:
+    """A folder of programs. ``folder=None`` keeps nothing and compiles each time."""
+
+    def __init__(self, folder: Path | None, compile_program: Compile | None = None) -> None:
+        """Use ``folder``, made when first written to; ``compile_program`` is the compiler unless a test says else."""
+        self.folder = folder
+        self._compile = compile_program or _compile
+        self.hits = 0
+        self.misses = 0
+
+    def program(self, graph: Graph, policy: Policy) -> Program:
+        """Return the program of a graph, from the folder or freshly compiled.
+
+        A folder that cannot be written is no error: the program is returned all the same.
+
+        Raises:
+            UnsupportedError: the graph cannot be compiled.
+        """
+        path = self._path(graph, policy)
+        if path is not None and path.is_file():
+            with contextlib.suppress(ProgramError):
+                program = store.load(path)
+                self.hits += 1
+                return program
+        self.misses += 1
+        program = self._compile(graph, policy)
+        if path is not None:
+            with contextlib.suppress(ProgramError, OSError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                store.save(program, path)
+        return program
+
+    def _path(self, graph: Graph, policy: Policy) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / f"{digest(graph, policy, __version__, store.VERSION, _compiler_stamp())}.rktprog"
+
+
+def _compile(graph: Graph, policy: Policy) -> Program:
+    from rocketnpu.compiler import compile_graph
+
+    return compile_graph(graph, policy)
+
+
+def _compiler_stamp() -> str:
+    """Return what changes whenever the compiler's source does, so that a developer never meets a stale program."""
+    package = Path(__file__).parent.parent
+    newest = 0
+    for room in ("graph", "partition", "tasks", "registers", "program"):
+        for source in (package / room).rglob("*.py"):
+            newest = max(newest, source.stat().st_mtime_ns)
+    return str(newest)

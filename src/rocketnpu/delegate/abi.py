@@ -11,7 +11,8 @@ One structure did change: an array of scales was ``{size, values...}`` and becam
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import cffi
 
@@ -154,6 +155,11 @@ DYNAMIC = 4
 FLAGS = 1 | 2
 """Delegate flags. 1: inputs may be resized later (without it the host freezes the graph); 2: the host then also
 propagates shapes through the operators that the delegate replaced, so a resized part knows all its shapes."""
+
+
+def callback(signature: str, failed: Any = None) -> Callable[[Callable[..., Any]], Any]:
+    """Make a C function of a Python function, as a decorator; ``failed`` is returned should it raise after all."""
+    return cast("Callable[[Callable[..., Any]], Any]", ffi.callback(signature, error=failed))
 
 
 def integers(array: Any) -> tuple[int, ...]:

@@ -121,7 +121,7 @@ def _operator(context: Any, index: int, tensors: int) -> Operator:
 
 
 def _kind(registration: Any) -> str:
-    kind = _KINDS.get(registration.builtin_code, f"BUILTIN_{registration.builtin_code}")
+    kind: str = _KINDS.get(registration.builtin_code, f"BUILTIN_{registration.builtin_code}")
     if kind != "CUSTOM":
         return kind
     name = registration.custom_name

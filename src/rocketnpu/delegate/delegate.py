@@ -1,0 +1,81 @@
+"""The delegate as Python programs use it."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rocketnpu.delegate import callbacks
+from rocketnpu.delegate.options import Options, parse
+from rocketnpu.delegate.session import Session
+from rocketnpu.device.base import Device
+from rocketnpu.program.cache import default_folder
+
+
+class Delegate:
+    """Runs the supported parts of a TensorFlow Lite network on the NPU; the host runs the rest.
+
+    Usable wherever LiteRT takes a delegate that ``load_delegate`` returned. Options are those of
+    :mod:`rocketnpu.delegate.options`, as strings or as Python values. One delegate may serve several interpreters, one
+    after another or from several threads; it must outlive them, which LiteRT in Python sees to.
+    """
+
+    def __init__(self, **options: object) -> None:
+        """Open the device.
+
+        Raises:
+            InputError: an option or a value is unknown.
+            DeviceError: the device is not there, or refuses.
+        """
+        parsed = parse(options)
+        self._start(parsed, _open_device(parsed))
+
+    @classmethod
+    def on(cls, device: Device, **options: object) -> Self:
+        """Make a delegate for a device that is open already; the delegate closes it at its end.
+
+        Raises:
+            InputError: an option or a value is unknown.
+        """
+        self = cls.__new__(cls)
+        self._start(parse(options), device)
+        return self
+
+    def _start(self, options: Options, device: Device) -> None:
+        session = Session(options, device, _cache_folder(options))
+        session.log.detail(f"loaded {device.name} driver")
+        number, self._address = callbacks.register(session)
+        self._end = weakref.finalize(self, callbacks.unregister, number)
+        self._end.atexit = False
+
+    def _get_native_delegate_pointer(self) -> int:
+        """Return the address of the native structure; LiteRT's interpreter asks for it by this name."""
+        return self._address
+
+    def close(self) -> None:
+        """Free the device. Interpreters that still use the delegate fail from now on. Closing twice is allowed."""
+        self._end()
+
+    def __enter__(self) -> Self:
+        """Return the delegate itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the device."""
+        self.close()
+
+
+def _open_device(options: Options) -> Device:
+    from rocketnpu.device.discover import open_device
+
+    return open_device(options.device)
+
+
+def _cache_folder(options: Options) -> Path | None:
+    if options.cache == "off":
+        return None
+    return default_folder() if options.cache == "on" else Path(options.cache)

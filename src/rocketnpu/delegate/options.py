@@ -1,0 +1,108 @@
+"""What a user may ask of the delegate, as pairs of strings.
+
+======================  ==========================  ==============================================================
+option                  values                      meaning (default first in the list of values)
+======================  ==========================  ==============================================================
+``device``              auto, simulator, ...        who executes; :data:`DEVICES` lists them
+``cores``               1 to the chip's cores       NPU cores that one inference may use
+``cache``               on, off, or a folder        where compiled programs are kept between starts
+``require_full``        no, yes                     fail if anything stays on the CPU
+``verbose``             no, yes                     print what ``TEFLON_DEBUG=verbose`` prints
+``minimum_macs``        a whole number              parts with fewer multiply-accumulates stay on the CPU
+======================  ==========================  ==============================================================
+
+Yes may also be written true, on or 1, no as false, off or 0.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rocketnpu.errors import InputError
+from rocketnpu.soc import RK3588
+
+DEVICES = ("auto", "simulator", "rocket", "rknpu")
+MINIMUM_MACS = 1_000_000
+"""Multiply-accumulates below which a part does not pay."""
+
+_TRUTH = {
+    **dict.fromkeys(("yes", "true", "on", "1"), True),
+    **dict.fromkeys(("no", "false", "off", "0"), False),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of one delegate, checked."""
+
+    device: str = "auto"
+    cores: int = 1
+    cache: str = "on"
+    """``"on"`` for the user's usual folder, ``"off"``, or the path of a folder."""
+    require_full: bool = False
+    verbose: bool = False
+    minimum_macs: int = MINIMUM_MACS
+
+
+def parse(pairs: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Options:
+    """Check option pairs as a host hands them over; values are read as text.
+
+    ``TEFLON_DEBUG`` in the environment turns ``verbose`` on if it contains that word.
+
+    Raises:
+        InputError: an option or a value is unknown; the message lists the valid ones.
+    """
+    found: dict[str, Any] = {"verbose": "verbose" in environment.get("TEFLON_DEBUG", "").split(",")}
+    for name, value in pairs.items():
+        if name not in _READERS:
+            raise InputError(f"unknown option {name!r}; valid options are {', '.join(_READERS)}")
+        found[name] = _READERS[name](name, str(value))
+    return Options(**found)
+
+
+def _device(name: str, value: str) -> str:
+    if value not in DEVICES:
+        raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(DEVICES)}")
+    return value
+
+
+def _truth(name: str, value: str) -> bool:
+    if value.lower() not in _TRUTH:
+        raise InputError(f"option {name}: {value!r} is neither yes nor no; valid values are {', '.join(_TRUTH)}")
+    return _TRUTH[value.lower()]
+
+
+def _cores(name: str, value: str) -> int:
+    if not value.isdecimal() or not 1 <= int(value) <= RK3588.cores:
+        valid = ", ".join(str(count) for count in range(1, RK3588.cores + 1))
+        raise InputError(f"option {name}: {value!r} is not a number of cores; valid values are {valid}")
+    return int(value)
+
+
+def _count(name: str, value: str) -> int:
+    if not value.isdecimal():
+        raise InputError(f"option {name}: {value!r} is not a count; valid are whole numbers from 0")
+    return int(value)
+
+
+def _cache(name: str, value: str) -> str:
+    if value.lower() in _TRUTH:
+        return "on" if _TRUTH[value.lower()] else "off"
+    if not value or not Path(value).expanduser().is_absolute():
+        raise InputError(f"option {name}: {value!r} is no folder; valid values are on, off, or an absolute path")
+    return value
+
+
+_READERS = {
+    "device": _device,
+    "cores": _cores,
+    "cache": _cache,
+    "require_full": _truth,
+    "verbose": _truth,
+    "minimum_macs": _count,
+}
+assert set(_READERS) == {field.name for field in fields(Options)}

@@ -1,0 +1,156 @@
+"""One delegate at work: it looks at a host's network, claims what the NPU takes, and hands out kernels for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rocketnpu.delegate import host_graph
+from rocketnpu.delegate.abi import ffi
+from rocketnpu.delegate.kernel import Kernel, Workshop
+from rocketnpu.delegate.log import Log, describe
+from rocketnpu.delegate.options import Options
+from rocketnpu.device.base import Device
+from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.graph import Graph
+from rocketnpu.partition.plan import plan
+from rocketnpu.partition.policy import Policy, Target
+from rocketnpu.program.cache import ProgramCache
+from rocketnpu.program.program import Program
+
+_TARGETS: dict[str, Target] = {"simulator": "simulator", "rocket": "mainline", "rknpu": "vendor"}
+"""Whose rules a device follows, by the device's name."""
+_SHOWN = 3
+"""Operators named in the refusal of a network that does not run on the NPU as a whole."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What of a network goes to the NPU."""
+
+    parts: tuple[tuple[Graph, Program], ...]
+    reasons: Mapping[int, str]
+    """By operator: why it stays on the CPU."""
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The host's numbers of all claimed operators, ascending."""
+        return tuple(sorted(operator.index for graph, _ in self.parts for operator in graph.operators))
+
+
+class Session:
+    """State behind one native delegate. Several interpreters may use it, from any threads."""
+
+    def __init__(self, options: Options, device: Device, cache: Path | None) -> None:
+        """Take over ``device``, which is closed with the session; programs are kept in ``cache`` if there is one."""
+        self.options = options
+        self.log = Log(options.verbose)
+        self._device = device
+        self._policy = Policy(target=_TARGETS.get(device.name, "simulator"), minimum_macs=options.minimum_macs)
+        self._cache = ProgramCache(cache)
+        self._workshop = Workshop(device, self._compile_resized, self.log, threading.RLock())
+        self._kernels: set[Kernel] = set()
+        self._ready: dict[tuple[int, tuple[int, ...]], tuple[Graph, Program]] = {}
+
+    def claim(self, context: Any) -> Claim:
+        """Decide what of the host's network goes to the NPU, and compile it.
+
+        Raises:
+            ModelError: the host's structures contradict themselves.
+            UnsupportedError: ``require_full`` was asked for, and something would stay on the CPU.
+        """
+        graph = _as_it_is_now(host_graph.read_graph(context))
+        decisions = plan(graph, self._policy).decisions
+        reasons = {found.operator: found.reason for found in decisions if not found.supported}
+        self.log.graph(graph, reasons)
+        wanted = [found.operator for found in decisions if found.supported]
+        parts = []
+        for number, (nodes, outputs) in enumerate(host_graph.preview(context, wanted) if wanted else []):
+            part = _cut(graph, nodes, outputs, number)
+            try:
+                parts.append((part, self._compile(part)))
+            except UnsupportedError as error:
+                self.log.detail(f"{part.name} stays on the CPU: {describe(error)}")
+                reasons |= dict.fromkeys(nodes, describe(error))
+        if self.options.require_full and reasons:
+            raise UnsupportedError(_refusal(graph, reasons))
+        self._ready |= {(_key(context), _nodes(part)): (part, program) for part, program in parts}
+        return Claim(tuple(parts), reasons)
+
+    def kernel(self, context: Any, nodes: tuple[int, ...]) -> Kernel:
+        """Place the part that consists of ``nodes``, claimed before in the same context.
+
+        Raises:
+            ModelError: the host cut its network differently than it had announced.
+            DeviceError: the device has no room.
+        """
+        ready = self._ready.pop((_key(context), nodes), None)
+        if ready is None:
+            raise ModelError(f"the host asks for a part of operators {list(nodes)}, which it did not announce")
+        kernel = Kernel(self._workshop, *ready)
+        self._kernels.add(kernel)
+        return kernel
+
+    def forget(self, context: Any) -> None:
+        """Drop parts that were claimed in this context and never placed."""
+        for key in [key for key in self._ready if key[0] == _key(context)]:
+            self._ready.pop(key, None)
+
+    def drop(self, kernel: Kernel) -> None:
+        """Free a kernel's memory on the device."""
+        kernel.close()
+        self._kernels.discard(kernel)
+
+    def close(self) -> None:
+        """Free everything, the device too. Kernels that the host still holds fail from now on."""
+        for kernel in list(self._kernels):
+            self.drop(kernel)
+        self._ready.clear()
+        self._device.close()
+
+    def _compile(self, graph: Graph) -> Program:
+        self.log.detail(f"compiling graph: {len(graph.tensors)} tensors {len(graph.operators)} operations")
+        start = time.perf_counter()
+        program = self._cache.program(graph, self._policy)
+        self.log.detail(f"compiled graph, took {(time.perf_counter() - start) * 1e3:.1f} ms")
+        return program
+
+    def _compile_resized(self, graph: Graph) -> Program:
+        """Compile a part in a new shape, however small it became: its operators are no longer with the host."""
+        decisions = plan(graph, replace(self._policy, minimum_macs=0)).decisions
+        refused = [found for found in decisions if not found.supported]
+        if refused:
+            raise UnsupportedError(f"operator {refused[0].operator} ({refused[0].kind}): {refused[0].reason}")
+        return self._compile(graph)
+
+
+def _as_it_is_now(graph: Graph) -> Graph:
+    """Take the tensors' present shapes as fixed: the host tells of every change, and the part is compiled anew."""
+    return replace(graph, tensors={n: replace(tensor, is_dynamic=False) for n, tensor in graph.tensors.items()})
+
+
+def _key(context: Any) -> int:
+    return int(ffi.cast("intptr_t", context))
+
+
+def _nodes(graph: Graph) -> tuple[int, ...]:
+    return tuple(operator.index for operator in graph.operators)
+
+
+def _cut(graph: Graph, nodes: tuple[int, ...], outputs: tuple[int, ...], number: int) -> Graph:
+    chosen = set(nodes)
+    part = graph.subgraph((o for o in graph.operators if o.index in chosen), f"part {number}")
+    if set(part.outputs) != set(outputs):
+        raise ModelError(f"{part.name} gives tensors {sorted(part.outputs)}, the host expects {sorted(outputs)}")
+    return part
+
+
+def _refusal(graph: Graph, reasons: Mapping[int, str]) -> str:
+    kinds = {operator.index: operator.kind for operator in graph.operators}
+    lines = [f"operator {index} ({kinds[index]}): {reason}" for index, reason in sorted(reasons.items())]
+    more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return f"require_full: {len(lines)} operators would stay on the CPU: {'; '.join(lines[:_SHOWN])}{more}"

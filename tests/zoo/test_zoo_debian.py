@@ -49,6 +49,22 @@ def test_apt_is_private(apt, model_file, temporary):
         assert call.count("#clear APT::Update::") == 3
 
 
+@pytest.mark.parametrize(("possible", "lines"), [(True, 0), (False, 1)])
+def test_root_becomes_apts_own_user_where_there_is_one(apt, model_file, monkeypatch, possible, lines):
+    asked = []
+
+    def chown(path, user):
+        asked.append((path.name, user, path.parent.stat().st_mode & 0o777))
+        if not possible:
+            raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "chown", chown)
+    debian.fetch(apt.source, [model_file])
+    assert asked == [("download", "_apt", 0o711)]
+    assert [call.count('APT::Sandbox::User "root";') for call in apt.calls()] == [lines] * 3
+
+
 def test_no_apt_get(apt, model_file, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "record"))
     with pytest.raises(FetchError, match="there is no apt-get on this machine"):

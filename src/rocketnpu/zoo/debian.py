@@ -130,8 +130,11 @@ class _PrivateApt:
     def _admit_sandbox(self) -> None:
         """Let root's apt fetch as its unprivileged user, as it does in the system's own folders."""
         self.folder.chmod(0o711)
-        with suppress(LookupError, OSError):  # no such user, or no right to: apt then warns, and fetches as root
+        try:
             shutil.chown(self.folder / "download", "_apt")
+        except (LookupError, OSError):  # root of a namespace that has no other user to become
+            with (self.folder / "apt.conf").open("a", encoding="utf-8") as configuration:
+                configuration.write('APT::Sandbox::User "root";\n')
 
     def _run(self, arguments: Sequence[str], watched: Path, report: Report | None = None) -> str:
         """Run apt-get and return what it wrote to stdout; ``report`` is told the bytes in ``watched``.

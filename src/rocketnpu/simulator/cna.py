@@ -1,0 +1,168 @@
+"""CNA: fetches features and weights into the convolution buffer and hands them to the MAC array.
+
+Features come out as float32 [rows, columns, channels] with the padding in place: float32 holds every int8 and every sum
+that the MAC array lets it make, and feeds the fastest matrix product there is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rocketnpu.simulator.arrays import Array, Float32, Int8, Int64, slots
+from rocketnpu.simulator.checks import Checks
+from rocketnpu.simulator.cna_config import CnaConfig, Converter
+from rocketnpu.simulator.core_state import CoreState, StoredFeatures
+from rocketnpu.simulator.memory import Memory
+from rocketnpu.simulator.rounding import INT8_MAX, INT8_MIN, shift_half_away, shift_half_even
+from rocketnpu.simulator.weights import StoredWeights
+from rocketnpu.soc import Soc
+
+SLOT_BYTES = 16
+
+
+def fetch_weights(config: CnaConfig, state: CoreState, memory: Memory, soc: Soc, checks: Checks) -> StoredWeights:
+    """Return the task's weights: from memory, or what the previous task left if WEIGHT_REUSE says so.
+
+    Raises:
+        SimulationError: outside mapped memory; strict mode: nothing usable was left.
+    """
+    if config.weight_reuse:
+        left = state.weights
+        if left is None or left.shape != config.kernel:
+            checks.distrust("CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but no earlier task left kernels of this shape")
+        elif config.kernel.total_bytes > config.weight_banks * soc.cbuf_bank_bytes:
+            checks.distrust("CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but the weights exceed their banks and were streamed")
+        else:
+            return left
+    size = config.kernel.total_bytes
+    raw = memory.view(config.weight_address, (size,), unit="CNA", register="DCOMP_ADDR0")
+    state.weights = state.weight_cache.load(config.weight_address, config.kernel, raw)
+    return state.weights
+
+
+def fetch_features(config: CnaConfig, state: CoreState, memory: Memory, checks: Checks) -> Float32:
+    """Return the padded features: from memory, or what the previous task left if DATA_REUSE says so.
+
+    Raises:
+        SimulationError: outside mapped memory; strict mode: nothing usable was left.
+    """
+    geometry = _geometry(config)
+    if config.data_reuse:
+        if state.features is not None and state.features.geometry == geometry:
+            return state.features.data
+        checks.distrust("CNA", "CBUF_CON0", "DATA_REUSE is set, but no earlier task left features of this shape")
+    data: Float32 = state.scratch.take("features", config.padded_shape, np.float32)
+    inner = data[config.pad_top :, config.pad_left :][: config.height, : config.width]
+    if config.packed:
+        _fetch_packed(config, memory, inner)
+    else:
+        _fetch_slots(config, state, memory, inner)
+    _pad(config, data)
+    state.features = StoredFeatures(data, geometry)
+    return data
+
+
+def _geometry(config: CnaConfig) -> tuple[int, ...]:
+    rows, columns, channels = config.padded_shape
+    return (rows, columns, channels, config.pad_top, config.pad_left, config.pad_value, config.packed, config.data_banks)
+
+
+def feature_rows(config: CnaConfig, memory: Memory) -> list[tuple[slice, Int8]]:
+    """Return views [surfaces, rows, columns, 16] of the features, and which rows each covers.
+
+    The line-group rule (614 of 614 captured vendor tasks, all of Mesa's; spec 3.3), with G lines in a run of G * W slots:
+    slot(s, y, x) = s * (SS + G * W) + (y div G) * LS + (y mod G) * W + x.
+    """
+    group, pitch = config.group, config.fetch_width
+    surfaces, columns = config.kernel.channels // SLOT_BYTES, config.width
+    surface = (config.surface_stride + group * pitch) * SLOT_BYTES
+    if group == 1:
+        runs = [(slice(0, config.height), 0, config.line_stride)]
+    elif config.line_stride == group * pitch or config.height <= group:
+        runs = [(slice(0, config.height), 0, pitch)]
+    else:
+        starts = range(0, config.height, group)
+        runs = [
+            (slice(y, min(y + group, config.height)), y // group * config.line_stride * SLOT_BYTES, pitch) for y in starts
+        ]
+    return [
+        (
+            rows,
+            memory.view(
+                config.feature_address + offset,
+                (surfaces, rows.stop - rows.start, columns, SLOT_BYTES),
+                (surface, line * SLOT_BYTES, SLOT_BYTES, 1),
+                unit="CNA",
+                register="FEATURE_DATA_ADDR",
+                dtype=np.int8,
+            ),
+        )
+        for rows, offset, line in runs
+    ]
+
+
+def _fetch_slots(config: CnaConfig, state: CoreState, memory: Memory, out: Float32) -> None:
+    """Fetch 16-channel slots: gather whole slots into channels-last order, then widen them."""
+    rows, columns, channels = out.shape
+    views = feature_rows(config, memory)
+    gathered: Int8 = state.scratch.take("slots", (rows, columns, channels), np.int8)
+    target = slots(gathered)
+    for span, view in views:
+        np.copyto(target[span], slots(view)[..., 0].transpose(1, 2, 0))
+    np.copyto(out, gathered)
+
+
+def _fetch_packed(config: CnaConfig, memory: Memory, out: Float32) -> None:
+    """Fetch packed pixels: channels contiguous, LINE_STRIDE pixels a row (Mesa, captures; spec 3.4).
+
+    Lanes without a packed channel are don't-care, because their net weights vanish; they read 0 here.
+    """
+    count = config.packed
+    view = memory.view(
+        config.feature_address,
+        (config.height, config.width, count),
+        (config.line_stride * count, count, 1),
+        unit="CNA",
+        register="FEATURE_DATA_ADDR",
+        dtype=np.int8 if config.converter.signed else np.uint8,
+    )
+    out[..., count:] = 0
+    for channel in range(count):
+        out[..., channel] = _convert(view[..., channel].astype(np.int64), channel, config.converter)
+
+
+def _convert(values: Int64, channel: int, converter: Converter) -> Int64:
+    """Apply the input converter to one channel and saturate to int8.
+
+    With CVT_TYPE 0 the offset comes after the shift: Mesa's constants only give v - 128 that way (spec 3.4).
+    """
+    if not converter.bypass and converter.lanes >> channel & 1:
+        shift = shift_half_away if converter.half_away else shift_half_even
+        scale, offset, places = (part[channel] for part in (converter.scales, converter.offsets, converter.shifts))
+        if converter.offset_first:
+            values = shift((values + offset) * scale, places)
+        else:
+            values = shift(values * scale, places) + offset
+    return np.clip(values, INT8_MIN, INT8_MAX)
+
+
+def pad_bytes(value: int, depthwise: bool) -> tuple[int, int]:
+    """Return the int8 values that pad even and odd channels.
+
+    Regular convolutions use the register's low byte for all channels, depthwise ones byte 0 for even and byte 1 for odd
+    channels (published pass/fail lists of a real RK3588; spec 5.3).
+    """
+    even, odd = (part - 256 if part > INT8_MAX else part for part in (value & 0xFF, value >> 8 & 0xFF))
+    return even, odd if depthwise else even
+
+
+def _pad(config: CnaConfig, data: Float32) -> None:
+    even, odd = pad_bytes(config.pad_value, config.depthwise)
+    lanes: float | Array = float(even)
+    if even != odd:
+        lanes = np.tile(np.array([even, odd], np.float32), data.shape[2] // 2)
+    bottom, right = config.pad_top + config.height, config.pad_left + config.width
+    data[: config.pad_top] = lanes
+    data[bottom:] = lanes
+    data[config.pad_top : bottom, : config.pad_left] = lanes
+    data[config.pad_top : bottom, right:] = lanes

@@ -1,0 +1,36 @@
+"""What one NPU core keeps between tasks: registers, look-up tables, and what lies in its convolution buffer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rocketnpu.registers.rk3588 import BLOCKS
+from rocketnpu.simulator.arrays import Float32, Scratch
+from rocketnpu.simulator.lut import LutMemory
+from rocketnpu.simulator.registers import RegisterFile
+from rocketnpu.simulator.weights import StoredWeights, WeightCache
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFeatures:
+    """Input features as the last convolution fetched and padded them: [rows, width, channels]."""
+
+    data: Float32
+    geometry: tuple[int, ...]
+
+
+class CoreState:
+    """State of one core. Registers and buffer contents survive jobs on silicon (addendum 7.2)."""
+
+    def __init__(self) -> None:
+        self.files = {unit.name: RegisterFile(unit) for unit in BLOCKS if unit.enable_bit is not None}
+        self.luts = LutMemory()
+        self.scratch = Scratch()
+        self.weight_cache = WeightCache()
+        self.features: StoredFeatures | None = None
+        self.weights: StoredWeights | None = None
+
+    def forget_buffer(self) -> None:
+        """Stop relying on the convolution buffer: another job may have used the core meanwhile (addendum 7.2)."""
+        self.features = None
+        self.weights = None

@@ -1,0 +1,89 @@
+"""Register files: two groups a unit, the pointers that choose between them, and snapshots for the units to read.
+
+Each unit shadows its registers from OPERATION_ENABLE upward in two groups (TRM; spec 1.6). The producer pointer chooses the
+group that a command stream fills, the executer pointer the one that a start uses. With their enable bits set, both toggle
+at each task, which recorded task descriptors show as alternating interrupt bits (addendum 8.2).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from rocketnpu.registers.fields import Block
+from rocketnpu.registers.rk3588 import BY_NAME
+
+POINTER_OFFSET = 0x4
+"""Offset of every unit's S_POINTER."""
+
+
+class Registers:
+    """An immutable snapshot of one unit's registers."""
+
+    __slots__ = ("_values", "unit")
+
+    def __init__(self, unit: Block, raw: bytes) -> None:
+        self.unit = unit
+        self._values = np.frombuffer(raw, "<u4").tolist()
+
+    def raw(self, name: str) -> int:
+        """Return a register's 32 bits."""
+        return int(self._values[(self.unit[name].offset - self.unit.base) // 4])
+
+    def __getitem__(self, path: str) -> int:
+        """Return a field given as ``"REGISTER.FIELD"``."""
+        name, _, field = path.partition(".")
+        return self.unit[name].fields[field].extract(self.raw(name))
+
+
+class RegisterFile:
+    """The two register groups of one unit."""
+
+    def __init__(self, unit: Block) -> None:
+        self.unit = unit
+        count = (max(unit.by_offset) - unit.base) // 4 + 1
+        self._groups = np.zeros((2, count), np.uint32)
+        self.pointer = 0
+        self.executer = 0
+        self._toggle_pointer = False
+        self._toggle_executer = False
+
+    def set_pointer(self, value: int) -> None:
+        """Write S_POINTER.
+
+        The pointer bit counts only while toggling is off (*assumed*): every stream writes it as 0 together with the
+        toggle enable, and the groups alternate all the same (addendum 8.2).
+        """
+        spec = self.unit.by_offset[self.unit.base + POINTER_OFFSET].fields
+        bits = {name: field.extract(value) for name, field in spec.items()}
+        self._toggle_pointer = bool(bits["POINTER_PP_EN"])
+        self._toggle_executer = bool(bits["EXECUTER_PP_EN"])
+        if bits["POINTER_PP_CLEAR"]:
+            self.pointer = 0
+        elif not self._toggle_pointer:
+            self.pointer = bits["POINTER"]
+        if bits["EXECUTER_PP_CLEAR"]:
+            self.executer = 0
+        elif not self._toggle_executer:
+            self.executer = self.pointer
+
+    def write(self, index: npt.NDArray[np.intp], values: npt.NDArray[np.uint32]) -> None:
+        """Write registers, given by word index from the unit's base, in the group being filled."""
+        self._groups[self.pointer][index] = values
+
+    def snapshot(self) -> bytes:
+        """Return the executing group's content."""
+        return self._groups[self.executer].tobytes()
+
+    def finish(self) -> None:
+        """End a task: move on to the other group where toggling is enabled."""
+        self.pointer ^= self._toggle_pointer
+        self.executer ^= self._toggle_executer
+
+
+@lru_cache(maxsize=4096)
+def registers(unit: str, snapshot: bytes) -> Registers:
+    """Give a snapshot its names."""
+    return Registers(BY_NAME[unit], snapshot)

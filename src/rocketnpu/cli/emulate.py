@@ -1,0 +1,54 @@
+"""``rocketnpu emulate``: run any program on an accel node that is not there."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+
+import click
+
+from rocketnpu.errors import DeviceError
+
+_SIGNAL_STATUS = 128
+"""A shell's exit status for a program that a signal ended, plus the signal."""
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
+@click.option("-q", "--quiet", is_flag=True, help="Do not say on stderr which jobs the emulated kernel dropped.")
+@click.option("--print-environment", is_flag=True, help="Print the variables that a program needs, and wait for Ctrl-C.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def emulate(command: tuple[str, ...], quiet: bool, print_environment: bool) -> int:
+    """Run COMMAND with an emulated /dev/accel/accel0 whose NPU is the simulator.
+
+    The program needs no change and no privilege; it must be dynamically linked. The exit status is the program's.
+    """
+    from rocketnpu.emulator import EmulatedNode, shim_library
+
+    if not command and not print_environment:
+        raise click.UsageError("give a command after --, as in: rocketnpu emulate -- python3 program.py")
+    library = shim_library()
+
+    def report(line: str) -> None:
+        if not quiet:
+            click.echo(f"rocketnpu emulate: {line}", err=True)
+
+    with EmulatedNode(report=report) as node:
+        if print_environment:
+            click.echo(f"LD_PRELOAD={library}\nROCKETNPU_NODE_SOCKET={node.path}")
+        if command:
+            return _run(command, node.environment(library))
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        return 0
+
+
+def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
+    try:
+        program = subprocess.Popen(command, env=environment)
+    except OSError as error:
+        raise DeviceError(f"cannot run {command[0]}: {error.strerror}") from None
+    while True:
+        try:
+            status = program.wait()
+        except KeyboardInterrupt:
+            continue  # the terminal sent it to the program as well, which decides
+        return status if status >= 0 else _SIGNAL_STATUS - status

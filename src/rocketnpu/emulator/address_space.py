@@ -1,0 +1,47 @@
+"""Addresses of one open file, handed out as the kernel does it."""
+
+from __future__ import annotations
+
+from rocketnpu.device.rocket_uapi import PAGE
+
+LIMIT = 1 << 32
+"""Command words carry 32-bit addresses, and the driver's address space ends there (addendum 9.1)."""
+
+
+class AddressSpace:
+    """Page-aligned ranges in ``0..limit``, each in the smallest gap that fits, the lowest of equals.
+
+    Source: rocket_gem.c inserts with ``drm_mm_insert_node_generic``, whose mode is best fit; address 0 comes first.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        """Start empty."""
+        self._limit = limit
+        self._taken: list[tuple[int, int]] = []
+
+    def insert(self, size: int) -> int | None:
+        """Take a range of ``size`` bytes and return its address; None where no gap fits."""
+        best: tuple[int, int] | None = None
+        start = 0
+        for low, high in [*self._taken, (self._limit, self._limit)]:
+            room = low - start
+            if room >= size and (best is None or room < best[0]):
+                best = (room, start)
+            start = -(-high // PAGE) * PAGE
+        if best is None:
+            return None
+        self._taken.append((best[1], best[1] + size))
+        self._taken.sort()
+        return best[1]
+
+    def remove(self, address: int) -> None:
+        """Give the range that starts at ``address`` back.
+
+        Raises:
+            KeyError: none starts there.
+        """
+        for place, (low, _) in enumerate(self._taken):
+            if low == address:
+                del self._taken[place]
+                return
+        raise KeyError(address)

@@ -1,0 +1,270 @@
+"""The emulated node: a socket that stands for ``/dev/accel/accel0``, and behind it the driver and the simulator."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rocketnpu.device import rocket_uapi, uapi
+from rocketnpu.emulator import wire
+from rocketnpu.emulator.core import SimulatedCore
+from rocketnpu.emulator.file import Limits, NodeFile
+from rocketnpu.emulator.jobs import Core, CorePool, QueuedJob
+from rocketnpu.soc import RK3588
+
+Observer = Callable[[NodeFile, QueuedJob], None]
+_ARGUMENTS: dict[int, type[ctypes.Structure]] = {
+    0x09: uapi.GemClose,
+    0x0C: wire.Capability,
+    0x40: rocket_uapi.CreateBo,
+    0x41: rocket_uapi.Submit,
+    0x42: rocket_uapi.PrepBo,
+    0x43: rocket_uapi.FiniBo,
+}
+_PRIME_HANDLE_TO_FD, _SUBMIT, _PREP_BO = 0x2D, 0x41, 0x42
+
+
+class EmulatedNode:
+    """A running node. A context manager; :meth:`environment` makes a program use it.
+
+    Args:
+        cores: the NPU's cores; the simulator's where not given.
+        limits: memory, address space and timeout of the emulated machine.
+        report: told a line whenever a job is dropped, which the kernel tells nobody.
+        observe: told of each finished job, before its buffers may change again.
+    """
+
+    def __init__(
+        self,
+        cores: list[Core] | None = None,
+        limits: Limits | None = None,
+        report: Callable[[str], None] = lambda _line: None,
+        observe: Observer = lambda _file, _job: None,
+    ) -> None:
+        """Listen on a new socket in a private folder."""
+        self._pool = CorePool(cores or _simulated_cores(report))
+        self._limits, self._report, self._observer = limits or Limits(), report, observe
+        self._folder = Path(tempfile.mkdtemp(prefix="rocketnpu-node-"))
+        self.path = self._folder / "node"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(str(self.path))
+        self._listener.listen(64)
+        self._connections: set[_Connection] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._accept, name="rocketnpu-node", daemon=True)
+        self._thread.start()
+
+    def environment(self, library: Path, base: dict[str, str] | None = None) -> dict[str, str]:
+        """Return the environment in which a program meets this node through the preloaded ``library``."""
+        result = dict(os.environ if base is None else base)
+        result["LD_PRELOAD"] = " ".join(filter(None, [str(library), result.get("LD_PRELOAD", "")]))
+        result["ROCKETNPU_NODE_SOCKET"] = str(self.path)
+        return result
+
+    @property
+    def open_files(self) -> int:
+        """Connections that are open."""
+        with self._lock:
+            return len(self._connections)
+
+    @property
+    def live_buffers(self) -> int:
+        """Handles that programs hold in all open files."""
+        with self._lock:
+            return sum(len(connection.file.handles) for connection in self._connections)
+
+    def stop(self) -> None:
+        """Go away as an unplugged device does: open files fail with ENODEV from now on. Twice is allowed."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+            connections = list(self._connections)
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        for connection in connections:
+            connection.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            connection = _Connection(client, NodeFile(self._pool, self._limits, self._observed), self)
+            with self._lock:
+                self._connections.add(connection)
+            connection.start()
+
+    def _observed(self, file: NodeFile, job: QueuedJob) -> None:
+        if job.error:
+            self._report(f"job dropped after the timeout: {job.error}")
+        self._observer(file, job)
+
+    def forget(self, connection: _Connection) -> None:
+        """Take a closed connection off the list."""
+        with self._lock:
+            self._connections.discard(connection)
+
+    def note(self, line: str) -> None:
+        """Report a line."""
+        self._report(line)
+
+    def __enter__(self) -> Self:
+        """Return the node."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+
+def _simulated_cores(report: Callable[[str], None]) -> list[Core]:
+    return [SimulatedCore(number, report) for number in range(RK3588.cores)]
+
+
+class _Connection(threading.Thread):
+    """One open file: reads requests until the last descriptor of it is closed."""
+
+    def __init__(self, client: socket.socket, file: NodeFile, node: EmulatedNode) -> None:
+        super().__init__(name="rocketnpu-file", daemon=True)
+        self.file = file
+        self._client, self._node = client, node
+
+    def run(self) -> None:
+        with self._client:
+            while True:
+                try:
+                    message, descriptors, _, _ = socket.recv_fds(self._client, 4096, 8)
+                except OSError:
+                    break
+                if not message and not descriptors:
+                    break
+                self._answer(message, descriptors)
+            self.file.close()
+        self._node.forget(self)
+
+    def stop(self) -> None:
+        """End the connection from this side."""
+        self._client.shutdown(socket.SHUT_RDWR)
+        self.join()
+
+    def _answer(self, message: bytes, descriptors: list[int]) -> None:
+        """Answer one request; one that no shim would send is dropped, and its descriptors closed."""
+        needed = {wire.OP_IOCTL: 2, wire.OP_MMAP: 1}
+        if len(message) != wire.REQUEST.size or needed.get(wire.REQUEST.unpack(message)[0]) != len(descriptors):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
+        operation, command, offset, length = wire.REQUEST.unpack(message)
+        if operation == wire.OP_MMAP:
+            _reply(descriptors[0], lambda: self.file.find_mapping(offset, length), self._node)
+            return
+        request = _Request(self.file, self._node, command, *descriptors)
+        if request.may_sleep():
+            threading.Thread(target=request.answer, name="rocketnpu-wait", daemon=True).start()
+        else:
+            request.answer()
+
+
+class _Request:
+    """One ioctl on its way."""
+
+    def __init__(self, file: NodeFile, node: EmulatedNode, command: int, reply: int, store: int) -> None:
+        self._file, self._node, self._socket, self._store = file, node, reply, store
+        self._nr, self._size = command & 0xFF, command >> 16 & 0x3FFF
+
+    def may_sleep(self) -> bool:
+        if self._nr != _PREP_BO:
+            return False
+        argument = rocket_uapi.PrepBo.from_buffer_copy(self._read(ctypes.sizeof(rocket_uapi.PrepBo)))
+        return self._file.would_wait(argument.handle)
+
+    def answer(self) -> None:
+        try:
+            _reply(self._socket, self._execute, self._node)
+        finally:
+            os.close(self._store)
+
+    def _read(self, size: int, offset: int = 0) -> bytes:
+        """Read the argument; a store that is too short or no memfd at all reads as zeros."""
+        try:
+            return os.pread(self._store, size, offset).ljust(size, b"\0")
+        except OSError:
+            return bytes(size)
+
+    def _execute(self) -> int | None:
+        """Do the ioctl; return a descriptor to pass on, or None."""
+        if self._nr == _PRIME_HANDLE_TO_FD:
+            return self._file.export(int.from_bytes(self._read(4), "little"))
+        kind = _ARGUMENTS.get(self._nr)
+        if kind is None:
+            raise OSError(errno.EINVAL, "no such ioctl")
+        argument = kind.from_buffer_copy(self._read(ctypes.sizeof(kind)))
+        if isinstance(argument, rocket_uapi.Submit):
+            self._submit(argument)
+            return None
+        changed = self._dispatch(argument)
+        os.pwrite(self._store, bytes(changed), 0)
+        return None
+
+    def _dispatch(self, argument: ctypes.Structure) -> ctypes.Structure:
+        file = self._file
+        if isinstance(argument, rocket_uapi.CreateBo):
+            return file.create_bo(argument)
+        if isinstance(argument, rocket_uapi.PrepBo):
+            return file.prep_bo(argument)
+        if isinstance(argument, rocket_uapi.FiniBo):
+            return file.fini_bo(argument)
+        if isinstance(argument, uapi.GemClose):
+            return file.gem_close(argument)
+        assert isinstance(argument, wire.Capability)
+        return file.get_cap(argument)
+
+    def _submit(self, argument: rocket_uapi.Submit) -> None:
+        if not argument.job_count:
+            return
+        length = min(os.fstat(self._store).st_size, wire.PAYLOAD_LIMIT)
+        start = max(ctypes.sizeof(rocket_uapi.Submit), self._size)
+        try:
+            jobs = wire.parse_jobs(self._read(max(0, length - start), start), argument.job_count)
+        except ValueError as problem:
+            raise OSError(errno.EFAULT, str(problem)) from None
+        for number, error in enumerate(self._file.submit(jobs)):
+            if error:
+                self._node.note(f"job {number} of a SUBMIT never runs: {os.strerror(error)}")
+
+
+def _reply(descriptor: int, action: Callable[[], int | None], node: EmulatedNode) -> None:
+    """Do ``action`` and send its outcome; a program that has gone away is no error."""
+    error, passed = 0, []
+    try:
+        given = action()
+        passed = [] if given is None else [given]
+    except OSError as problem:
+        error = problem.errno or errno.EIO
+    except Exception as problem:
+        error = errno.EIO
+        node.note(f"internal error: {type(problem).__name__}: {problem}")
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as answer:
+            socket.send_fds(answer, [wire.REPLY.pack(error, 0)], passed, socket.MSG_NOSIGNAL)
+    except OSError as problem:
+        node.note(f"a program did not wait for its answer: {problem.strerror}")
+    finally:
+        for used in (descriptor, *passed):
+            os.close(used)

@@ -39,6 +39,12 @@ VERBS: dict[str, Verb] = {
     "compile": Verb("rocketnpu.cli.compile:compile_command", "Compile a model to program files."),
     "inspect": Verb("rocketnpu.cli.inspect:inspect", "Show where each operator runs, why, and what it costs."),
     "models": Verb("rocketnpu.cli.models:models", "Get models by name, and say where they are."),
+    "emulate": Verb("rocketnpu.cli.emulate:emulate", "Run a program on an emulated accel node."),
+    "doctor": Verb("rocketnpu.cli.doctor:doctor", "Say whether an NPU can be used, and if not, why."),
+    "selftest": Verb("rocketnpu.cli.selftest:selftest", "Compare the device with the simulator, byte for byte."),
+    "build-delegate": Verb(
+        "rocketnpu.cli.build_delegate:build_delegate", "Build the shared library for TensorFlow Lite programs."
+    ),
 }
 """The verbs in the order of ``--help``. A verb is added by a file beside this one and a line here."""
 

@@ -1,0 +1,102 @@
+"""Build ``librocketnpu_delegate.so``, the delegate for hosts that load one from a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from rocketnpu.errors import InputError
+
+NAME = "librocketnpu_delegate.so"
+_COMPILERS = ("cc", "gcc", "clang")
+_FLAGS = ("-shared", "-fPIC", "-O2", "-fvisibility=hidden", "-Wall", "-Werror")
+_LIBRARIES = ("-ldl", "-lpthread")
+
+
+def build(output: Path) -> Path:
+    """Compile the library to ``output`` and return its absolute path.
+
+    The library is bound to this Python's version and environment; the package itself it only refers to, so an upgrade
+    in place needs no new build.
+
+    Raises:
+        InputError: there is no C compiler, it failed, or ``output`` cannot be written.
+    """
+    output = output.absolute()
+    compiler = _compiler()
+    with tempfile.TemporaryDirectory() as scratch, as_file(files("rocketnpu.delegate") / "adapter.c") as source:
+        header, library = Path(scratch, "environment.h"), Path(scratch, NAME)
+        header.write_text(_definitions(), encoding="utf-8")
+        command = [*compiler, *_FLAGS, "-include", str(header), str(source), "-o", str(library), *_LIBRARIES]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
+            raise InputError(f"{compiler[0]} cannot compile the delegate: {reason}")
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            partial = output.with_name(f".{output.name}.{os.getpid()}")
+            shutil.copyfile(library, partial)
+            partial.chmod(0o755)
+            partial.replace(output)
+        except OSError as error:
+            raise InputError(f"cannot write {output}: {error.strerror or error}") from None
+    return output
+
+
+def _compiler() -> list[str]:
+    """Return the command of a C compiler: ``CC`` from the environment, else the first usual one that is there."""
+    chosen = os.environ.get("CC", "").split()
+    for candidate in (chosen,) if chosen else ([name] for name in _COMPILERS):
+        if shutil.which(candidate[0]):
+            return candidate
+    raise InputError(
+        f"no C compiler found ({' '.join(chosen) or ', '.join(_COMPILERS)}): install one, on Debian with "
+        "`apt-get install gcc libc6-dev`, or set CC; Python programs need none: they use rocketnpu.Delegate"
+    )
+
+
+def _definitions() -> str:
+    """Write down this environment as C macros."""
+    package = Path(str(files("rocketnpu")))
+    paths = list(dict.fromkeys([str(package.parent), *(str(Path(p).absolute()) for p in sys.path if p)]))
+    find = (
+        "if __import__('importlib.util').util.find_spec('rocketnpu') is None:"
+        f" __import__('sys').path.extend([p for p in {paths!r} if p not in __import__('sys').path])"
+    )
+    values = {
+        "PYTHON": sys.executable,
+        "LIBPYTHON": str(_shared_python() or ""),
+        "STDLIB": str(Path(os.__file__)),
+        "PACKAGE": str(package / "__init__.py"),
+        "FIND": find,
+    }
+    lines = [f"#define ROCKETNPU_{name} {_c_string(value)}" for name, value in values.items()]
+    lines += [
+        f"#define ROCKETNPU_{name} {number}" for name, number in zip(("MAJOR", "MINOR"), sys.version_info, strict=False)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _shared_python() -> Path | None:
+    """Find this Python's shared library, which a host that is not Python needs."""
+    name = sysconfig.get_config_var("INSTSONAME") or ""
+    if ".so" not in name:
+        return None
+    folders = [sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix, "lib")]
+    multiarch = sysconfig.get_config_var("MULTIARCH")
+    places = [Path(folder, sub, name) for folder in folders if folder for sub in ("", multiarch or "")]
+    return next((place for place in places if place.exists()), None)
+
+
+def _c_string(text: str) -> str:
+    return (
+        '"'
+        + "".join(chr(c) if 32 <= c < 127 and chr(c) not in '"\\?' else f"\\{c:03o}" for c in os.fsencode(text))
+        + '"'
+    )

@@ -1,9 +1,9 @@
 """Recordings: what a program handed to an NPU driver, frozen with all buffers so that it can be replayed.
 
-A recording is a zip file or a directory with ``recording.json`` (producer, model, submissions; a submission holds buffers and
-jobs), the buffers' contents when they were submitted (``submitN/boHHHH.bin``; a buffer without a file is all zero),
-``inputK.bin`` (the model's input, raw) and, where known, ``reference.npz`` (array ``tI`` is tensor I of the model as the
-reference kernels compute it).
+A recording is a zip file or a directory with ``recording.json`` (producer, model, submissions; a submission holds
+buffers and jobs), the buffers' contents when they were submitted (``submitN/boHHHH.bin``; a buffer without a file is
+all zero), ``inputK.bin`` (the model's input, raw) and, where known, ``reference.npz`` (array ``tI`` is tensor I of
+the model as the reference kernels compute it).
 """
 
 from __future__ import annotations
@@ -63,11 +63,23 @@ class RecordedJob:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedOperation:
+    """An operation of the model as the producer split it: which jobs run it, which tensors it reads and makes."""
+
+    kind: str
+    jobs: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """One hand-over to the driver."""
 
     buffers: tuple[RecordedBuffer, ...]
     jobs: tuple[RecordedJob, ...]
+    operations: tuple[RecordedOperation, ...]
+    """Empty if the producer did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,9 @@ def load(path: Path | str) -> Recording:
     place = Path(path)
     try:
         if place.is_dir():
-            return _Reader(place, lambda name: (place / name).read_bytes() if (place / name).is_file() else None).recording()
+            return _Reader(
+                place, lambda name: (place / name).read_bytes() if (place / name).is_file() else None
+            ).recording()
         with zipfile.ZipFile(place) as archive:
             return _Reader(place, _archive_reader(place, archive)).recording()
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
@@ -167,7 +181,21 @@ class _Reader:
             end = task.address + 8 * task.words
             if not any(b.address <= task.address and end <= b.address + b.size for b in buffers):
                 self.fail(f"a task's {task.words} command words at 0x{task.address:x} lie in no buffer")
-        return Submission(buffers, jobs)
+        operations = self._list(item, "operations", optional=True)
+        return Submission(buffers, jobs, tuple(self._operation(entry, len(jobs)) for entry in operations))
+
+    def _operation(self, item: Any, jobs: int) -> RecordedOperation:
+        tensors = item.get("tensors") if isinstance(item, dict) else None
+        names = [self._indices(item, "jobs"), self._indices(tensors, "inputs"), self._indices(tensors, "outputs")]
+        if any(job >= jobs for job in names[0]):
+            self.fail(f"an operation names jobs {names[0]}, there are {jobs}")
+        return RecordedOperation(self._text(item, "type"), *names)
+
+    def _indices(self, item: Any, key: str) -> tuple[int, ...]:
+        values = self._list(item, key)
+        if not all(isinstance(value, int) and value >= 0 for value in values):
+            self.fail(f"recording.json: {key!r} should hold indices, holds {values!r:.60}")
+        return tuple(values)
 
     def _check_places(self, buffers: tuple[RecordedBuffer, ...]) -> None:
         if len({buffer.handle for buffer in buffers}) != len(buffers):

@@ -1,9 +1,10 @@
 """CBUF, the convolution buffer: 12 banks of 32 KiB, shared by the features and the weights of a task.
 
-A row of features occupies whole 64-byte entries; where three 16-byte slots are left over at the end of a pixel's channels
-they take an entry of their own (NVDLA's rule; the published test lists of a real RK3588 fail exactly the layers that
-program another number; spec 3.3). Features of a task must fit their banks completely (addendum 7.1: a sweep on RK3588 that
-looked like a resonance follows this inequality exactly); weights may stream through theirs, kernel by kernel (spec 4.1).
+A row of features occupies whole 64-byte entries; where three 16-byte slots are left over at the end of a pixel's
+channels they take an entry of their own (NVDLA's rule; the published test lists of a real RK3588 fail exactly the
+layers that program another number; spec 3.3). Features of a task must fit their banks completely (addendum 7.1: a
+sweep on RK3588 that looked like a resonance follows this inequality exactly); weights may stream through theirs,
+kernel by kernel (spec 4.1).
 """
 
 from __future__ import annotations
@@ -65,12 +66,15 @@ def _check_rows(config: CnaConfig, soc: Soc, checks: Checks) -> None:
 
 
 def _check_packed(config: CnaConfig, soc: Soc, checks: Checks) -> None:
-    """Packed input counts pixels instead of entries (Mesa, captures; spec 3.3), and how it lies in the banks is not known.
+    """Packed input counts pixels instead of entries (Mesa, captures; spec 3.3), and how it lies in the banks is not
+    known.
 
     Only what exceeds the whole buffer at one byte a channel is certain not to fit.
     """
     pixels = config.width * config.height
     if config.entries != pixels:
-        checks.distrust("CNA", "CBUF_CON1", f"DATA_ENTRIES is {config.entries}; packed input of {pixels} pixels needs that")
+        checks.distrust(
+            "CNA", "CBUF_CON1", f"DATA_ENTRIES is {config.entries}; packed input of {pixels} pixels needs that"
+        )
     if pixels * config.packed > soc.cbuf_banks * soc.cbuf_bank_bytes:
         checks.refuse("CNA", "DATA_SIZE0", f"{pixels} pixels of {config.packed} channels exceed the buffer")

@@ -1,9 +1,10 @@
 """What the simulator does when a command stream leaves the ground that the hardware documents cover.
 
-Two degrees: some streams have no defined behaviour at all (they hang, or read memory that is not theirs) and are always
-refused. Others run on silicon but compute something that nobody has described; recorded streams of other people's
-compilers contain such defects. In strict mode these are refused too. Otherwise they are noted, and the task's output is
-spoiled so that it cannot pass for a right answer (*assumed*: the published test lists only say that the layer is wrong).
+Two degrees: some streams have no defined behaviour at all (they hang, or read memory that is not theirs) and are
+always refused. Others run on silicon but compute something that nobody has described; recorded streams of other
+people's compilers contain such defects. In strict mode these are refused too. Otherwise they are noted, and the
+task's output is spoiled so that it cannot pass for a right answer (*assumed*: the published test lists only say that
+the layer is wrong).
 """
 
 from __future__ import annotations

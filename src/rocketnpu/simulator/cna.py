@@ -9,54 +9,59 @@ from __future__ import annotations
 import numpy as np
 
 from rocketnpu.simulator.arrays import Array, Float32, Int8, Int64, slots
-from rocketnpu.simulator.checks import Checks
 from rocketnpu.simulator.cna_config import CnaConfig, Converter
-from rocketnpu.simulator.core_state import CoreState, StoredFeatures
+from rocketnpu.simulator.context import Context
+from rocketnpu.simulator.core_state import StoredFeatures
 from rocketnpu.simulator.memory import Memory
 from rocketnpu.simulator.rounding import INT8_MAX, INT8_MIN, shift_half_away, shift_half_even
 from rocketnpu.simulator.weights import StoredWeights
-from rocketnpu.soc import Soc
 
 SLOT_BYTES = 16
 
 
-def fetch_weights(config: CnaConfig, state: CoreState, memory: Memory, soc: Soc, checks: Checks) -> StoredWeights:
+def fetch_weights(config: CnaConfig, context: Context) -> StoredWeights:
     """Return the task's weights: from memory, or what the previous task left if WEIGHT_REUSE says so.
 
     Raises:
         SimulationError: outside mapped memory; strict mode: nothing usable was left.
     """
+    state, checks = context.state, context.checks
     if config.weight_reuse:
         left = state.weights
         if left is None or left.shape != config.kernel:
             checks.distrust("CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but no earlier task left kernels of this shape")
-        elif config.kernel.total_bytes > config.weight_banks * soc.cbuf_bank_bytes:
-            checks.distrust("CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but the weights exceed their banks and were streamed")
+        elif config.kernel.total_bytes > config.weight_banks * context.soc.cbuf_bank_bytes:
+            checks.distrust(
+                "CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but the weights exceed their banks and were streamed"
+            )
         else:
             return left
     size = config.kernel.total_bytes
-    raw = memory.view(config.weight_address, (size,), unit="CNA", register="DCOMP_ADDR0")
+    raw = context.memory.view(config.weight_address, (size,), unit="CNA", register="DCOMP_ADDR0")
     state.weights = state.weight_cache.load(config.weight_address, config.kernel, raw)
     return state.weights
 
 
-def fetch_features(config: CnaConfig, state: CoreState, memory: Memory, checks: Checks) -> Float32:
+def fetch_features(config: CnaConfig, context: Context) -> Float32:
     """Return the padded features: from memory, or what the previous task left if DATA_REUSE says so.
 
     Raises:
         SimulationError: outside mapped memory; strict mode: nothing usable was left.
     """
+    state = context.state
     geometry = _geometry(config)
     if config.data_reuse:
         if state.features is not None and state.features.geometry == geometry:
             return state.features.data
-        checks.distrust("CNA", "CBUF_CON0", "DATA_REUSE is set, but no earlier task left features of this shape")
+        context.checks.distrust(
+            "CNA", "CBUF_CON0", "DATA_REUSE is set, but no earlier task left features of this shape"
+        )
     data: Float32 = state.scratch.take("features", config.padded_shape, np.float32)
     inner = data[config.pad_top :, config.pad_left :][: config.height, : config.width]
     if config.packed:
-        _fetch_packed(config, memory, inner)
+        _fetch_packed(config, context.memory, inner)
     else:
-        _fetch_slots(config, state, memory, inner)
+        _fetch_slots(config, context, inner)
     _pad(config, data)
     state.features = StoredFeatures(data, geometry)
     return data
@@ -64,14 +69,23 @@ def fetch_features(config: CnaConfig, state: CoreState, memory: Memory, checks: 
 
 def _geometry(config: CnaConfig) -> tuple[int, ...]:
     rows, columns, channels = config.padded_shape
-    return (rows, columns, channels, config.pad_top, config.pad_left, config.pad_value, config.packed, config.data_banks)
+    return (
+        rows,
+        columns,
+        channels,
+        config.pad_top,
+        config.pad_left,
+        config.pad_value,
+        config.packed,
+        config.data_banks,
+    )
 
 
 def feature_rows(config: CnaConfig, memory: Memory) -> list[tuple[slice, Int8]]:
     """Return views [surfaces, rows, columns, 16] of the features, and which rows each covers.
 
-    The line-group rule (614 of 614 captured vendor tasks, all of Mesa's; spec 3.3), with G lines in a run of G * W slots:
-    slot(s, y, x) = s * (SS + G * W) + (y div G) * LS + (y mod G) * W + x.
+    The line-group rule (614 of 614 captured vendor tasks, all of Mesa's; spec 3.3), with G lines in a run of G * W
+    slots: slot(s, y, x) = s * (SS + G * W) + (y div G) * LS + (y mod G) * W + x.
     """
     group, pitch = config.group, config.fetch_width
     surfaces, columns = config.kernel.channels // SLOT_BYTES, config.width
@@ -83,7 +97,8 @@ def feature_rows(config: CnaConfig, memory: Memory) -> list[tuple[slice, Int8]]:
     else:
         starts = range(0, config.height, group)
         runs = [
-            (slice(y, min(y + group, config.height)), y // group * config.line_stride * SLOT_BYTES, pitch) for y in starts
+            (slice(y, min(y + group, config.height)), y // group * config.line_stride * SLOT_BYTES, pitch)
+            for y in starts
         ]
     return [
         (
@@ -101,11 +116,11 @@ def feature_rows(config: CnaConfig, memory: Memory) -> list[tuple[slice, Int8]]:
     ]
 
 
-def _fetch_slots(config: CnaConfig, state: CoreState, memory: Memory, out: Float32) -> None:
+def _fetch_slots(config: CnaConfig, context: Context, out: Float32) -> None:
     """Fetch 16-channel slots: gather whole slots into channels-last order, then widen them."""
     rows, columns, channels = out.shape
-    views = feature_rows(config, memory)
-    gathered: Int8 = state.scratch.take("slots", (rows, columns, channels), np.int8)
+    views = feature_rows(config, context.memory)
+    gathered: Int8 = context.state.scratch.take("slots", (rows, columns, channels), np.int8)
     target = slots(gathered)
     for span, view in views:
         np.copyto(target[span], slots(view)[..., 0].transpose(1, 2, 0))

@@ -92,6 +92,20 @@ class CnaConfig:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Rows or columns of a convolution."""
+
+    name: str
+    out: int
+    stride: int
+    span: int
+    """Input cells from the kernel's first tap to its last."""
+    lead: int
+    """Padding in front."""
+    size: int
+
+
 def read_cna(regs: Registers, checks: Checks) -> CnaConfig:
     """Read the registers of an int8 convolution.
 
@@ -100,7 +114,9 @@ def read_cna(regs: Registers, checks: Checks) -> CnaConfig:
     """
     for path, what in _UNMODELLED:
         if regs[path]:
-            checks.refuse("CNA", path.partition(".")[0], f"{what} ({path.partition('.')[2]}={regs[path]}): not modelled")
+            checks.refuse(
+                "CNA", path.partition(".")[0], f"{what} ({path.partition('.')[2]}={regs[path]}): not modelled"
+            )
     kernel = _kernel(regs, checks)
     width, height = regs["DATA_SIZE0.DATAIN_WIDTH"], regs["DATA_SIZE0.DATAIN_HEIGHT"]
     out_width, out_height = _output(regs, checks)
@@ -110,8 +126,8 @@ def read_cna(regs: Registers, checks: Checks) -> CnaConfig:
     step_x, step_y = regs["CONV_CON3.ATROUS_X_DILATION"] + 1, regs["CONV_CON3.ATROUS_Y_DILATION"] + 1
     pad_left, pad_top = regs["PAD_CON0.PAD_LEFT"], regs["PAD_CON0.PAD_TOP"]
     span_x, span_y = (kernel.width - 1) * step_x + 1, (kernel.height - 1) * step_y + 1
-    pad_right = _trailing("column", out_width, stride_x, span_x, pad_left, width, checks)
-    pad_bottom = _trailing("row", out_height, stride_y, span_y, pad_top, height, checks)
+    pad_right = _trailing(_Axis("column", out_width, stride_x, span_x, pad_left, width), checks)
+    pad_bottom = _trailing(_Axis("row", out_height, stride_y, span_y, pad_top, height), checks)
     packed, group = _fetch_mode(regs, checks)
     _check_fetch(regs, kernel, packed, checks)
     return CnaConfig(
@@ -183,18 +199,19 @@ def _output(regs: Registers, checks: Checks) -> tuple[int, int]:
     return width, atomics // width
 
 
-def _trailing(what: str, out: int, stride: int, span: int, lead: int, size: int, checks: Checks) -> int:
+def _trailing(axis: _Axis, checks: Checks) -> int:
     """Return the padding behind the input that the output size implies; it has no register (Mesa; spec 12.1).
 
     A window without one real pixel is refused: input rows plus padding must reach the kernel's (spec 4.3, 6.1).
     """
-    trail = max((out - 1) * stride + span - lead - size, 0)
-    if trail >= span or lead >= span:
-        side, pad = ("last", trail) if trail >= span else ("first", lead)
+    trail = max((axis.out - 1) * axis.stride + axis.span - axis.lead - axis.size, 0)
+    if max(trail, axis.lead) >= axis.span:
+        side = "last" if trail >= axis.span else "first"
         checks.refuse(
             "CNA",
             "DATA_SIZE0",
-            f"the {side} output {what} would see padding only: kernel spans {span}, padding is {pad}, input {size}",
+            f"the {side} output {axis.name} would see padding only: kernel spans {axis.span}, padding is "
+            f"{axis.lead} before and {trail} behind, input {axis.size}",
         )
     return trail
 
@@ -215,7 +232,7 @@ def _fetch_mode(regs: Registers, checks: Checks) -> tuple[int, int]:
 def _check_fetch(regs: Registers, kernel: KernelShape, packed: int, checks: Checks) -> None:
     width, height = regs["DATA_SIZE0.DATAIN_WIDTH"], regs["DATA_SIZE0.DATAIN_HEIGHT"]
     if not packed and regs["FC_DATA_SIZE0.DMA_WIDTH"] != width:
-        # Mesa doubles the one and not the other for maps 8 pixels wide in additions, and those come out wrong (spec 3.9).
+        # Mesa doubles one of them for maps 8 pixels wide in additions, and those come out wrong (spec 3.9).
         found = regs["FC_DATA_SIZE0.DMA_WIDTH"]
         checks.distrust("CNA", "FC_DATA_SIZE0", f"{found} pixels are fetched for rows of {width}")
     if regs["FC_DATA_SIZE0.DMA_HEIGHT"] != height:

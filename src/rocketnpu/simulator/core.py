@@ -54,9 +54,7 @@ def read_core(regs: Registers, cna: CnaConfig, checks: Checks) -> CoreConfig:
 class MacArray:
     """One convolution's accumulators."""
 
-    def __init__(
-        self, cna: CnaConfig, core: CoreConfig, features: Float32, net: NetWeights, scratch: Scratch
-    ) -> None:
+    def __init__(self, cna: CnaConfig, core: CoreConfig, features: Float32, net: NetWeights, scratch: Scratch) -> None:
         self._cna, self._core, self._features, self._net, self._scratch = cna, core, features, net, scratch
         self.lanes = net.matrix.shape[1]
         self.bound = net.bound >> core.truncate if core.truncate == 0 else (net.bound >> core.truncate) + 1
@@ -76,8 +74,8 @@ class MacArray:
 
     @property
     def _pointwise(self) -> bool:
-        rows, columns, _ = self._features.shape
-        return self._cna.stride_x == 1 and self._cna.stride_y == 1 and columns == self._cna.out_width
+        same_width = self._features.shape[1] == self._cna.out_width
+        return self._cna.stride_x == 1 and self._cna.stride_y == 1 and same_width
 
     def rows(self, start: int, stop: int) -> Array:
         """Return accumulators [pixels, lanes] of output rows ``start..stop-1``. Valid until the next call."""

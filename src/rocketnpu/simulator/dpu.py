@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from rocketnpu.simulator.arrays import Array, Bytes, Float64, Int64, Scratch, slots
+from rocketnpu.simulator.arrays import Array, Bytes, Float64, Int64, slots
 from rocketnpu.simulator.checks import Checks
+from rocketnpu.simulator.context import Context
 from rocketnpu.simulator.dpu_config import BYTES, INT8, DpuConfig, ScaleStage
 from rocketnpu.simulator.dpu_stages import Pipeline, element_stage, output_stage, scale_stage
 from rocketnpu.simulator.memory import Memory
@@ -17,7 +18,6 @@ from rocketnpu.simulator.rdma import (
     USE_MUL,
     USE_OW,
     ChannelOperands,
-    PixelSource,
     RdmaConfig,
     operand_reader,
     read_records,
@@ -36,7 +36,7 @@ class RowSource(Protocol):
     """Something that delivers integers of some output rows."""
 
     def rows(self, start: int, stop: int) -> Array:
-        """Return [pixels, lanes] of rows ``start..stop-1``, at least the DPU's real channels. Valid until the next call."""
+        """Return [pixels, lanes] of rows ``start..stop-1``. Valid until the next call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,19 @@ def check_cubes(dpu: DpuConfig, rdma: RdmaConfig | None, soc: Soc, checks: Check
         return
     group = soc.depthwise_group if dpu.depthwise else soc.kernel_group
     if dpu.channels % group:
-        checks.distrust("DPU", "DATA_CUBE_CHANNEL", f"{dpu.channels} channels; the MAC array delivers groups of {group}")
+        checks.distrust(
+            "DPU", "DATA_CUBE_CHANNEL", f"{dpu.channels} channels; the MAC array delivers groups of {group}"
+        )
     surfaces = group * BYTES[dpu.out.precision] // SLOT_BYTES
     if dpu.group_surfaces != surfaces:
         # Always kernels of a group times bytes of a result over 16 (captures; spec 3.6).
-        checks.distrust("DPU", "BS_OW_CFG", f"SIZE_E makes {dpu.group_surfaces} surfaces a kernel group; it has {surfaces}")
+        message = f"SIZE_E makes {dpu.group_surfaces} surfaces a kernel group; it has {surfaces}"
+        checks.distrust("DPU", "BS_OW_CFG", message)
     if dpu.channels > group and dpu.group_stride != dpu.group_surfaces * dpu.surface_stride:
         checks.distrust(
             "DPU",
             "SURFACE_ADD",
-            f"{dpu.group_stride} bytes between kernel groups of {dpu.group_surfaces} surfaces {dpu.surface_stride} apart",
+            f"{dpu.group_stride} bytes between groups of {dpu.group_surfaces} surfaces {dpu.surface_stride} apart",
         )
 
 
@@ -103,20 +106,17 @@ def _check_supply(dpu: DpuConfig, rdma: RdmaConfig | None, checks: Checks) -> No
             checks.refuse("DPU", "EW_CFG", f"EW_DATA_MODE {ew.data_mode}, ERDMA_DATA_MODE {rdma.operand_mode}")
 
 
-def stage_operands(
-    stage: ScaleStage, dpu: DpuConfig, rdma: RdmaConfig | None, memory: Memory, checks: Checks
-) -> ChannelOperands:
+def stage_operands(stage: ScaleStage, dpu: DpuConfig, rdma: RdmaConfig | None, context: Context) -> ChannelOperands:
     """Read the per-channel operands of BS or BN.
 
     Raises:
         SimulationError: outside mapped memory.
     """
-    use, address = (0, 0) if rdma is None else (rdma.bs_use, rdma.bs_address)
-    if rdma is not None and stage.name == "BN":
-        use, address = rdma.bn_use, rdma.bn_address
-    if not use:
+    if rdma is None:
         return ChannelOperands()
-    return read_records(address, use, dpu.real_channels, memory, f"RDMA_{stage.name}_BASE_ADDR", checks)
+    of_bn = stage.name == "BN"
+    use, address = (rdma.bn_use, rdma.bn_address) if of_bn else (rdma.bs_use, rdma.bs_address)
+    return read_records(address, use, dpu.real_channels, stage.name, context)
 
 
 def ow_operand(dpu: DpuConfig, operands: ChannelOperands) -> Int64:
@@ -166,8 +166,9 @@ class Writer:
     def _place_tail(self, memory: Memory) -> list[Bytes]:
         """View the surfaces of padding channels as far as they lie in the same buffer as the first one.
 
-        Tasks write whole kernel groups, so a neighbour that lies behind is overwritten (RK3568 and RK3576; addendum 6.7),
-        while Mesa's depthwise tensors can be smaller than a group. That what leaves the buffer is lost is *assumed*.
+        Tasks write whole kernel groups, so a neighbour that lies behind is overwritten (RK3568 and RK3576; addendum
+        6.7), while Mesa's depthwise tensors can be smaller than a group. That what leaves the buffer is lost is
+        *assumed*.
         """
         dpu = self._dpu
         home = memory.find(dpu.address, dpu.address + 1)
@@ -194,36 +195,56 @@ class Writer:
             np.copyto(target, fill)
 
 
-def run_dpu(
-    dpu: DpuConfig,
-    rdma: RdmaConfig | None,
-    given: Input,
-    operands: tuple[ChannelOperands, ChannelOperands],
-    writer: Writer,
-    memory: Memory,
-    scratch: Scratch,
-    tables: Int64,
-    checks: Checks,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class DpuTask:
+    """A task that was checked and whose operands and output have their places."""
+
+    dpu: DpuConfig
+    rdma: RdmaConfig | None
+    bs_operands: ChannelOperands
+    bn_operands: ChannelOperands
+    writer: Writer
+
+
+def prepare_dpu(dpu: DpuConfig, rdma: RdmaConfig | None, context: Context) -> DpuTask:
+    """Check a task and look up its memory.
+
+    Raises:
+        SimulationError: sizes or sources contradict each other, or lie outside mapped memory.
+    """
+    check_cubes(dpu, rdma, context.soc, context.checks)
+    writer = Writer(dpu, context.memory)
+    return DpuTask(
+        dpu, rdma, stage_operands(dpu.bs, dpu, rdma, context), stage_operands(dpu.bn, dpu, rdma, context), writer
+    )
+
+
+def _pipeline(task: DpuTask, bound: int, context: Context) -> Pipeline:
+    dpu, tables = task.dpu, context.state.luts.tables
+    pipeline = Pipeline([], 0)
+    pipeline.saturate(bound)
+    scale_stage(pipeline, dpu.bs, task.bs_operands)
+    scale_stage(pipeline, dpu.bn, task.bn_operands)
+    operand = None
+    if dpu.ew.operate and dpu.ew.from_memory and task.rdma is not None:
+        operand = operand_reader(task.rdma, context)
+    element_stage(pipeline, dpu.ew, operand, tables, dpu.real_channels)
+    low, high = (INT8_MIN, INT8_MAX) if dpu.out.precision == INT8 else (INT32_MIN, INT32_MAX)
+    output_stage(pipeline, dpu.out, low, high)
+    return pipeline
+
+
+def run_dpu(task: DpuTask, given: Input, context: Context) -> None:
     """Run the stages over all rows, a cache-sized block at a time, then write the output.
 
     Raises:
         SimulationError: an operand outside mapped memory.
     """
-    lanes = dpu.real_channels
-    pipeline = Pipeline([], 0)
-    pipeline.saturate(given.bound)
-    scale_stage(pipeline, dpu.bs, operands[0])
-    scale_stage(pipeline, dpu.bn, operands[1])
-    operand: PixelSource | None = None
-    if dpu.ew.operate and dpu.ew.from_memory and rdma is not None:
-        operand = operand_reader(rdma, memory, scratch, checks)
-    element_stage(pipeline, dpu.ew, operand, tables, lanes)
-    kind, low, high = (np.int8, INT8_MIN, INT8_MAX) if dpu.out.precision == INT8 else (np.int32, INT32_MIN, INT32_MAX)
-    output_stage(pipeline, dpu.out, low, high)
-    result = scratch.take("result", (dpu.height * dpu.width, writer.padded_lanes), kind)
-    if writer.padded_lanes > lanes:
-        result[:, lanes:] = np.array(dpu.fill).astype(kind)
+    dpu, lanes, scratch = task.dpu, task.dpu.real_channels, context.state.scratch
+    pipeline = _pipeline(task, given.bound, context)
+    kind = np.int8 if dpu.out.precision == INT8 else np.int32
+    result = scratch.take("result", (dpu.height * dpu.width, task.writer.padded_lanes), kind)
+    result[:, lanes:] = np.array(dpu.fill).astype(kind)
     step = max(1, min(given.rows_at_once, _BLOCK_VALUES // (dpu.width * lanes)))
     for start in range(0, dpu.height, step):
         stop = min(start + step, dpu.height)
@@ -232,7 +253,7 @@ def run_dpu(
         for work in pipeline.steps:
             work(block, start, stop)
         np.copyto(result[start * dpu.width : stop * dpu.width, :lanes], block, casting="unsafe")
-    writer.write(result, bool(checks.defects))
+    task.writer.write(result, bool(context.checks.defects))
 
 
 def _load(block: Float64, values: Array) -> None:

@@ -128,13 +128,19 @@ def read_dpu(regs: Registers, checks: Checks) -> DpuConfig:
     """
     for path, what in _UNMODELLED:
         if regs[path]:
-            checks.refuse("DPU", path.partition(".")[0], f"{what} ({path.partition('.')[2]}={regs[path]}): not modelled")
+            checks.refuse(
+                "DPU", path.partition(".")[0], f"{what} ({path.partition('.')[2]}={regs[path]}): not modelled"
+            )
     _check_output(regs, checks)
     width, height = regs["DATA_CUBE_WIDTH.WIDTH"] + 1, regs["DATA_CUBE_HEIGHT.HEIGHT"] + 1
     channels, real = regs["DATA_CUBE_CHANNEL.CHANNEL"] + 1, regs["DATA_CUBE_CHANNEL.ORIG_CHANNEL"] + 1
     if real > channels:
         checks.refuse("DPU", "DATA_CUBE_CHANNEL", f"{real} real channels of {channels}")
-    written = regs["WDMA_SIZE_1.WIDTH_WDMA"] + 1, regs["WDMA_SIZE_1.HEIGHT_WDMA"] + 1, regs["WDMA_SIZE_0.CHANNEL_WDMA"] + 1
+    written = (
+        regs["WDMA_SIZE_1.WIDTH_WDMA"] + 1,
+        regs["WDMA_SIZE_1.HEIGHT_WDMA"] + 1,
+        regs["WDMA_SIZE_0.CHANNEL_WDMA"] + 1,
+    )
     if written != (width, height, channels):
         checks.distrust("DPU", "WDMA_SIZE_1", f"the writer's cube is {written}, the data's {(width, height, channels)}")
     notch = regs["DATA_CUBE_NOTCH_ADDR.NOTCH_ADDR_0"]
@@ -190,7 +196,9 @@ def _scale_stage(name: str, regs: Registers, checks: Checks) -> ScaleStage:
     on = not cfg["BYPASS"]
     alu, mul = on and not cfg["ALU_BYPASS"], on and not cfg["MUL_BYPASS"]
     if alu and cfg["ALU_ALGO"] not in (ADD, MINUS):
-        checks.refuse("DPU", f"{name}_CFG", f"{name}_ALU_ALGO {cfg['ALU_ALGO']}; only 2 (add) and 4 (subtract) are known")
+        checks.refuse(
+            "DPU", f"{name}_CFG", f"{name}_ALU_ALGO {cfg['ALU_ALGO']}; only 2 (add) and 4 (subtract) are known"
+        )
     relu = on and not cfg["RELU_BYPASS"]
     return ScaleStage(
         name=name,

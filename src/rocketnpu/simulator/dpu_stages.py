@@ -1,7 +1,7 @@
 """The DPU's arithmetic: BS, BN, EW and the output converter, each working in place on float64 blocks [pixels, lanes].
 
-Blocks hold exact integers (see :mod:`rocketnpu.simulator.rounding`). Each stage saturates to int32 (NVDLA's order; addendum
-1.1); where a bound on the magnitude proves that it cannot, the pass over the data is left out.
+Blocks hold exact integers (see :mod:`rocketnpu.simulator.rounding`). Each stage saturates to int32 (NVDLA's order;
+addendum 1.1); where a bound on the magnitude proves that it cannot, the pass over the data is left out.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ def _multiplier(stage: ScaleStage, multiplier: Float64) -> Step:
     return multiply_by_sign
 
 
-def element_stage(pipeline: Pipeline, stage: ElementStage, operand: PixelSource | None, tables: Int64, lanes: int) -> None:
+def element_stage(
+    pipeline: Pipeline, stage: ElementStage, operand: PixelSource | None, tables: Int64, lanes: int
+) -> None:
     """Append EW: operand converter, ALU or MUL, look-up table, ReLU (spec 5.5)."""
     if stage.operate:
         fetch = _operand_fetcher(stage, operand, lanes)

@@ -4,9 +4,9 @@ Upload: LUT_ACCESS_CFG sets table and start address, each data write stores one 
 word written (ramp tables read back on RK3568 and RV1103; addendum 5.1). Contents are no part of the register groups and
 stay until rewritten (NVDLA; spec 1.6).
 
-Lookup (NVDLA's structure; spec 6.5, addendum 5.3): a table covers [start, end); index = (v - start) >> select, and between
-entries the value is interpolated linearly (measured on RK3576; nearest entry is claimed by one source). Outside, the end
-entry continues with a slope.
+Lookup (NVDLA's structure; spec 6.5, addendum 5.3): a table covers [start, end); index = (v - start) >> select, and
+between entries the value is interpolated linearly (measured on RK3576; nearest entry is claimed by one source).
+Outside, the end entry continues with a slope.
 """
 
 from __future__ import annotations

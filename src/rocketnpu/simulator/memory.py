@@ -75,7 +75,8 @@ class Memory:
         """View memory as an array whose first element lies at ``address``; strides in bytes, of either sign.
 
         Raises:
-            SimulationError: an element lies outside every buffer, or in another one than the first, or in read-only memory.
+            SimulationError: an element lies outside every buffer, or in another one than the first, or in read-only
+            memory.
         """
         kind = np.dtype(dtype)
         if strides is None:

@@ -1,7 +1,7 @@
 """One NPU core: fetches command lists, starts the units that they enable, and says what happened.
 
-Two ways to run, as the two kernel drivers do (spec 1.5, 1.7, 1.8): :meth:`Npu.run_task` starts one list with TASK_NUMBER 1
-and does not follow its link; :meth:`Npu.run_chain` lets the PC follow links.
+Two ways to run, as the two kernel drivers do (spec 1.5, 1.7, 1.8): :meth:`Npu.run_task` starts one list with
+TASK_NUMBER 1 and does not follow its link; :meth:`Npu.run_chain` lets the PC follow links.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from rocketnpu.errors import SimulationError
 from rocketnpu.simulator import pc
 from rocketnpu.simulator.checks import Checks
+from rocketnpu.simulator.context import Context
 from rocketnpu.simulator.core_state import CoreState
 from rocketnpu.simulator.memory import Memory
 from rocketnpu.simulator.registers import Registers, registers
@@ -98,9 +99,7 @@ class Npu:
         self._arm()
         for task in range(first_task, first_task + count):
             try:
-                if not address:
-                    message = f"the chain ends after {task - first_task} of {count} tasks"
-                    raise SimulationError(message, unit="PC", register="BASE_ADDRESS")
+                _check_link(address, task - first_task, count)
                 commands = self._fetch(address, (amount + 1) * pc.WORDS_PER_BEAT)
                 reports.append(self._execute(commands))
             except SimulationError as error:
@@ -135,7 +134,7 @@ class Npu:
         for unit in commands.units:
             group = self._state.files[unit].executer
             interrupts |= sum(1 << bit + group for bit in _INTERRUPTS.get(unit, ()))
-        macs = run(snapshots, self._state, self.memory, self.soc, checks)
+        macs = run(snapshots, Context(self._state, self.memory, self.soc, checks))
         for unit in commands.units:
             self._state.files[unit].finish()
         return TaskReport(commands.units, interrupts, macs, tuple(checks.defects), tuple(checks.remarks))
@@ -162,3 +161,9 @@ class Npu:
 def _located(error: SimulationError, task: int | None) -> SimulationError:
     return error if task is None or error.task is not None else error.at_task(task)
 
+
+def _check_link(address: int, done: int, count: int) -> None:
+    """Refuse a chain that ends early: silicon runs into its time-out (addendum 8.1)."""
+    if not address and done:
+        message = f"the chain ends after {done} of {count} tasks"
+        raise SimulationError(message, unit="PC", register="BASE_ADDRESS")

@@ -1,8 +1,8 @@
 """PPU with PPU_RDMA: pooling of int8 tensors in memory (flying mode).
 
-Register values of programs that run on RK3568 and RV1106; on RK3588 the same structure is proven for fp16 only, and int8 needs
-IN_PRECISION 1 (manual; addendum 4.1, 4.2). Averages: sum * recip_w * recip_h * 2**-32, half to even (RV1106, 25,344 bytes;
-that the two reciprocals are applied in a single shift is *assumed*, addendum 4.4).
+Register values of programs that run on RK3568 and RV1106; on RK3588 the same structure is proven for fp16 only, and
+int8 needs IN_PRECISION 1 (manual; addendum 4.1, 4.2). Averages: sum * recip_w * recip_h * 2**-32, half to even
+(RV1106, 25,344 bytes; that the two reciprocals are applied in a single shift is *assumed*, addendum 4.4).
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def read_ppu(ppu: Registers, rdma: Registers, checks: Checks) -> PpuConfig:
     out = {axis: ppu[f"DATA_CUBE_OUT_{axis}.CUBE_OUT_{axis}"] + 1 for axis in ("HEIGHT", "WIDTH", "CHANNEL")}
     fetched = {axis: rdma[f"RDMA_CUBE_IN_{axis}.CUBE_IN_{axis}"] + 1 for axis in ("HEIGHT", "WIDTH", "CHANNEL")}
     if fetched != size or out["CHANNEL"] != size["CHANNEL"]:
-        checks.refuse("PPU_RDMA", "RDMA_CUBE_IN_WIDTH", f"fetches {fetched} for an input of {size} and an output of {out}")
+        checks.refuse(
+            "PPU_RDMA", "RDMA_CUBE_IN_WIDTH", f"fetches {fetched} for an input of {size} and an output of {out}"
+        )
     value = ppu["PADDING_VALUE_1_CFG.PAD_VALUE_0"] & 0xFF
     config = PpuConfig(
         method=ppu["OPERATION_MODE_CFG.POOLING_METHOD"],
@@ -102,7 +104,9 @@ def _check_modes(ppu: Registers, rdma: Registers, checks: Checks) -> None:
         if ppu[f"MISC_CTRL.{name}"]:
             checks.refuse("PPU", "MISC_CTRL", f"{name} is set: not modelled")
     if ppu["DATA_FORMAT.PROC_PRECISION"]:
-        checks.refuse("PPU", "DATA_FORMAT", f"PROC_PRECISION {ppu['DATA_FORMAT.PROC_PRECISION']}: only int8 is modelled")
+        checks.refuse(
+            "PPU", "DATA_FORMAT", f"PROC_PRECISION {ppu['DATA_FORMAT.PROC_PRECISION']}: only int8 is modelled"
+        )
     if rdma["RDMA_DATA_FORMAT.IN_PRECISION"] != BYTE_INPUT:
         found = rdma["RDMA_DATA_FORMAT.IN_PRECISION"]
         checks.refuse("PPU_RDMA", "RDMA_DATA_FORMAT", f"IN_PRECISION {found}: only 1 (8 bit) is modelled")

@@ -1,7 +1,7 @@
 """DPU_RDMA: four engines that fetch operands for the DPU.
 
-BRDMA and NRDMA read per-channel operands of the BS and BN stages, ERDMA the element-wise operand, MRDMA the main input of a
-flying task or, behind a convolution, the even surfaces of an added tensor.
+BRDMA and NRDMA read per-channel operands of the BS and BN stages, ERDMA the element-wise operand, MRDMA the main
+input of a flying task or, behind a convolution, the even surfaces of an added tensor.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from rocketnpu.simulator.arrays import Array, Int8, Int64, Scratch, slots
 from rocketnpu.simulator.checks import Checks
+from rocketnpu.simulator.context import Context
 from rocketnpu.simulator.memory import Memory
 from rocketnpu.simulator.registers import Registers
 
@@ -38,19 +39,18 @@ class ChannelOperands:
     mul: Int64 | None = None
 
 
-def read_records(
-    address: int, use: int, channels: int, memory: Memory, register: str, checks: Checks
-) -> ChannelOperands:
+def read_records(address: int, use: int, channels: int, stage: str, context: Context) -> ChannelOperands:
     """Read BRDMA or NRDMA records: of each 8 channels the operands that DATA_USE selects, one kind after the other.
 
-    int32 ALU, int16 OW ("CPEND"), int16 MUL (vendor's tables of 448 tasks, one layer exact on RK3588; addendum 1.2). ALU
-    alone is a plain int32 array (Mesa), of which exactly ``channels`` elements are read.
+    int32 ALU, int16 OW ("CPEND"), int16 MUL (vendor's tables of 448 tasks, one layer exact on RK3588; addendum 1.2).
+    ALU alone is a plain int32 array (Mesa), of which exactly ``channels`` elements are read.
 
     Raises:
         SimulationError: outside mapped memory, or a per-channel shift, whose format is unknown.
     """
+    register = f"RDMA_{stage}_BASE_ADDR"
     if use & USE_SHIFT:
-        checks.refuse("DPU_RDMA", register.replace("BASE_ADDR", "CFG"), "per-channel shifts (TRT): their format is unknown")
+        context.checks.refuse("DPU_RDMA", register, "per-channel shifts (TRT): their format is unknown")
     kinds = [(USE_ALU, 4, "<i4"), (USE_OW, 2, "<i2"), (USE_MUL, 2, "<i2")]
     record = RECORD_CHANNELS * sum(size for bit, size, _ in kinds if use & bit)
     groups = -(-channels // RECORD_CHANNELS)
@@ -61,7 +61,7 @@ def read_records(
             continue
         alone = record == RECORD_CHANNELS * size
         shape, strides = ((channels,), (size,)) if alone else ((groups, RECORD_CHANNELS), (record, size))
-        view = memory.view(address + place, shape, strides, unit="DPU_RDMA", register=register, dtype=kind)
+        view = context.memory.view(address + place, shape, strides, unit="DPU_RDMA", register=register, dtype=kind)
         found[bit] = view.reshape(-1)[:channels].astype(np.int64)
         place += RECORD_CHANNELS * size
     return ChannelOperands(found.get(USE_ALU), found.get(USE_OW), found.get(USE_MUL))
@@ -165,7 +165,9 @@ def _unpooling(regs: Registers, checks: Checks) -> tuple[int, int]:
     kernel = [regs[f"RDMA_SRC_DMA_CFG.KERNEL_{axis}"] + 1 for axis in ("WIDTH", "HEIGHT")]
     stride = [regs[f"RDMA_SRC_DMA_CFG.KERNEL_STRIDE_{axis}"] + 1 for axis in ("WIDTH", "HEIGHT")]
     if kernel != stride or regs["RDMA_SRC_DMA_CFG.POOLING_METHOD"] or regs.raw("RDMA_PAD_CFG"):
-        checks.refuse("DPU_RDMA", "RDMA_SRC_DMA_CFG", "un-pooling other than replication by whole factors: not modelled")
+        checks.refuse(
+            "DPU_RDMA", "RDMA_SRC_DMA_CFG", "un-pooling other than replication by whole factors: not modelled"
+        )
     return kernel[0], kernel[1]
 
 
@@ -179,9 +181,9 @@ class PixelSource(Protocol):
 class SurfaceReader:
     """Reads rows of a tensor in 16-channel surfaces; several engines may share the surfaces in turn."""
 
-    def __init__(self, views: list[Int8], surfaces: int, enlarge: tuple[int, int], scratch: Scratch, name: str) -> None:
-        self._views, self._surfaces, self._enlarge = views, surfaces, enlarge
-        self._scratch, self._name = scratch, name
+    def __init__(self, views: list[Int8], enlarge: tuple[int, int], scratch: Scratch, name: str) -> None:
+        self._views, self._enlarge, self._scratch, self._name = views, enlarge, scratch, name
+        self._surfaces = sum(len(view) for view in views)
 
     def rows(self, start: int, stop: int) -> Int8:
         """Return [pixels, 16 * surfaces] of rows ``start..stop-1``."""
@@ -212,20 +214,31 @@ class ChannelVector:
         return self._values[np.newaxis]
 
 
-def main_reader(config: RdmaConfig, memory: Memory, scratch: Scratch) -> SurfaceReader:
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How one engine walks through a tensor."""
+
+    address: int
+    surfaces: int
+    line_notch: int
+    notch: int
+    register: str
+    """Where the address comes from, for messages."""
+
+
+def main_reader(config: RdmaConfig, context: Context) -> SurfaceReader:
     """MRDMA of a flying task: the cube of DPU_RDMA at SRC_BASE_ADDR.
 
     Raises:
         SimulationError: outside mapped memory.
     """
     surfaces = -(-config.channels // SLOT_BYTES)
-    view = _surfaces(
-        config, config.source, surfaces, config.line_notch, config.surface_notch, memory, "RDMA_SRC_BASE_ADDR"
-    )
-    return SurfaceReader([view], surfaces, (config.enlarge_x, config.enlarge_y), scratch, "main rows")
+    walk = Walk(config.source, surfaces, config.line_notch, config.surface_notch, "RDMA_SRC_BASE_ADDR")
+    enlarge = (config.enlarge_x, config.enlarge_y)
+    return SurfaceReader([_surfaces(config, walk, context.memory)], enlarge, context.state.scratch, "main rows")
 
 
-def operand_reader(config: RdmaConfig, memory: Memory, scratch: Scratch, checks: Checks) -> PixelSource:
+def operand_reader(config: RdmaConfig, context: Context) -> PixelSource:
     """Return the element-wise operand as ERDMA, alone or together with MRDMA, reads it.
 
     Raises:
@@ -233,7 +246,7 @@ def operand_reader(config: RdmaConfig, memory: Memory, scratch: Scratch, checks:
     """
     surfaces = -(-config.channels // SLOT_BYTES)
     if config.operand_mode == PER_CHANNEL:
-        view: Array = memory.view(
+        view: Array = context.memory.view(
             config.operand_address,
             (surfaces, SLOT_BYTES),
             (config.operand_stride, 1),
@@ -242,19 +255,18 @@ def operand_reader(config: RdmaConfig, memory: Memory, scratch: Scratch, checks:
             dtype=np.int8,
         )
         return ChannelVector(view.reshape(-1))
-    odd = surfaces // 2 if config.shared else surfaces
-    views = []
+    notches = (config.operand_line_notch, config.operand_surface_notch)
     if config.shared:
-        args = (config.line_notch, config.surface_notch, memory, "RDMA_SRC_BASE_ADDR")
-        views.append(_surfaces(config, config.source, surfaces - odd, *args))
+        odd = surfaces // 2
+        walks = [
+            Walk(config.source, surfaces - odd, config.line_notch, config.surface_notch, "RDMA_SRC_BASE_ADDR"),
+            Walk(config.operand_address, odd, *notches, "RDMA_EW_BASE_ADDR"),
+        ]
     else:
-        _check_stride(config, surfaces, checks)
-    if odd:
-        notches = (config.operand_line_notch, config.operand_surface_notch)
-        views.append(_surfaces(config, config.operand_address, odd, *notches, memory, "RDMA_EW_BASE_ADDR"))
-    if len(views) == 1 and config.shared:
-        return SurfaceReader([views[0]], 1, (1, 1), scratch, "operand rows")
-    return SurfaceReader(views, surfaces, (1, 1), scratch, "operand rows")
+        _check_stride(config, surfaces, context.checks)
+        walks = [Walk(config.operand_address, surfaces, *notches, "RDMA_EW_BASE_ADDR")]
+    views = [_surfaces(config, walk, context.memory) for walk in walks if walk.surfaces]
+    return SurfaceReader(views, (1, 1), context.state.scratch, "operand rows")
 
 
 def _check_stride(config: RdmaConfig, surfaces: int, checks: Checks) -> None:
@@ -267,21 +279,20 @@ def _check_stride(config: RdmaConfig, surfaces: int, checks: Checks) -> None:
         )
 
 
-def _surfaces(
-    config: RdmaConfig, address: int, surfaces: int, line_notch: int, notch: int, memory: Memory, register: str
-) -> Int8:
+def _surfaces(config: RdmaConfig, walk: Walk, memory: Memory) -> Int8:
     """View surfaces as one engine walks them: a notch after each line, and one more after each surface.
 
-    From one surface to the next the engine advances by the pixels of the task plus the notch (recorded values on RK3588,
-    addendum 3.7; 10 of Mesa's ADD layers, spec 3.8). That the line notch also follows the last line is *assumed*.
+    From one surface to the next the engine advances by the pixels of the task plus the notch (recorded values on
+    RK3588, addendum 3.7; 10 of Mesa's ADD layers, spec 3.8). That the line notch also follows the last line is
+    *assumed*.
     """
-    line = (config.width + line_notch) * SLOT_BYTES
-    surface = line * config.height + notch * SLOT_BYTES
+    line = (config.width + walk.line_notch) * SLOT_BYTES
+    surface = line * config.height + walk.notch * SLOT_BYTES
     return memory.view(
-        address,
-        (surfaces, config.height, config.width, SLOT_BYTES),
+        walk.address,
+        (walk.surfaces, config.height, config.width, SLOT_BYTES),
         (surface, line, SLOT_BYTES, 1),
         unit="DPU_RDMA",
-        register=register,
+        register=walk.register,
         dtype=np.int8,
     )

@@ -1,8 +1,8 @@
 """Register files: two groups a unit, the pointers that choose between them, and snapshots for the units to read.
 
-Each unit shadows its registers from OPERATION_ENABLE upward in two groups (TRM; spec 1.6). The producer pointer chooses the
-group that a command stream fills, the executer pointer the one that a start uses. With their enable bits set, both toggle
-at each task, which recorded task descriptors show as alternating interrupt bits (addendum 8.2).
+Each unit shadows its registers from OPERATION_ENABLE upward in two groups (TRM; spec 1.6). The producer pointer
+chooses the group that a command stream fills, the executer pointer the one that a start uses. With their enable bits
+set, both toggle at each task, which recorded task descriptors show as alternating interrupt bits (addendum 8.2).
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ POINTER_OFFSET = 0x4
 
 
 class Registers:
-    """An immutable snapshot of one unit's registers."""
+    """An immutable snapshot of one unit's registers. Fields are decoded once: tasks come back with the same values."""
 
-    __slots__ = ("_values", "unit")
+    __slots__ = ("_fields", "_values", "unit")
 
     def __init__(self, unit: Block, raw: bytes) -> None:
         self.unit = unit
         self._values = np.frombuffer(raw, "<u4").tolist()
+        self._fields: dict[str, int] = {}
 
     def raw(self, name: str) -> int:
         """Return a register's 32 bits."""
@@ -34,8 +35,11 @@ class Registers:
 
     def __getitem__(self, path: str) -> int:
         """Return a field given as ``"REGISTER.FIELD"``."""
-        name, _, field = path.partition(".")
-        return self.unit[name].fields[field].extract(self.raw(name))
+        value = self._fields.get(path)
+        if value is None:
+            name, _, field = path.partition(".")
+            value = self._fields[path] = self.unit[name].fields[field].extract(self.raw(name))
+        return value
 
 
 class RegisterFile:
@@ -75,7 +79,7 @@ class RegisterFile:
 
     def snapshot(self) -> bytes:
         """Return the executing group's content."""
-        return self._groups[self.executer].tobytes()
+        return bytes(self._groups[self.executer].data)
 
     def finish(self) -> None:
         """End a task: move on to the other group where toggling is enabled."""

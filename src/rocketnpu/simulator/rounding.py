@@ -1,12 +1,12 @@
 """Rounding and saturation of the integer data path.
 
 Every stage rounds half to even when its selector is 0: the manual's words are "carry only when the integer part is
-odd" (TRM), 194 recorded ties of an RV1103 agree and exclude three other rules (addendum 2.2). Selector 1 rounds half away
-from zero (RV1103, 12,288 bytes; addendum 2.2).
+odd" (TRM), 194 recorded ties of an RV1103 agree and exclude three other rules (addendum 2.2). Selector 1 rounds half
+away from zero (RV1103, 12,288 bytes; addendum 2.2).
 
 Values between stages are integers of at most 32 bits and multipliers have 16, so a product has at most 47 bits and is
-exact in float64; scaling by a power of two is exact as well, and ``rint`` rounds half to even. Float64 therefore *is* the
-integer arithmetic here, at the speed of the vector units.
+exact in float64; scaling by a power of two is exact as well, and ``rint`` rounds half to even. Float64 therefore *is*
+the integer arithmetic here, at the speed of the vector units.
 """
 
 from __future__ import annotations
@@ -64,4 +64,5 @@ def shift_half_away(values: Int64, shift: int) -> Int64:
         return values
     if shift > 62:
         return np.zeros_like(values)
-    return np.sign(values) * ((np.abs(values) + (1 << (shift - 1))) >> shift)
+    magnitude: Int64 = (np.abs(values) + (1 << (shift - 1))) >> shift
+    return np.where(values < 0, -magnitude, magnitude)

@@ -1,4 +1,7 @@
-"""The three kinds of task: which units work together, and in which order they are asked."""
+"""The three kinds of task: which units work together, and in which order they are asked.
+
+Everything is checked, and every address is looked up, before the first value is computed.
+"""
 
 from __future__ import annotations
 
@@ -7,56 +10,50 @@ from collections.abc import Mapping
 import numpy as np
 
 from rocketnpu.simulator.cbuf import check_banks
-from rocketnpu.simulator.checks import Checks
 from rocketnpu.simulator.cna import feature_rows, fetch_features, fetch_weights
 from rocketnpu.simulator.cna_config import CnaConfig, read_cna
+from rocketnpu.simulator.context import Context
 from rocketnpu.simulator.core import MacArray, read_core
-from rocketnpu.simulator.core_state import CoreState
-from rocketnpu.simulator.dpu import Input, Writer, check_cubes, ow_operand, run_dpu, stage_operands
+from rocketnpu.simulator.dpu import Input, ow_operand, prepare_dpu, run_dpu
 from rocketnpu.simulator.dpu_config import DpuConfig, read_dpu
-from rocketnpu.simulator.memory import Memory
 from rocketnpu.simulator.ppu import read_ppu, run_ppu
 from rocketnpu.simulator.rdma import main_reader, read_rdma
 from rocketnpu.simulator.registers import Registers
 from rocketnpu.simulator.weights import MAX_INPUT
-from rocketnpu.soc import Soc
 
 Units = Mapping[str, Registers]
 
 
-def run_convolution(units: Units, state: CoreState, memory: Memory, soc: Soc, checks: Checks) -> int:
+def run_convolution(units: Units, context: Context) -> int:
     """CNA, CORE and DPU, with DPU_RDMA for operands from memory. Returns the MACs done.
 
     Raises:
         SimulationError: the registers ask for something that is not defined.
     """
+    checks = context.checks
     cna = read_cna(units["CNA"], checks)
-    check_banks(cna, soc, checks)
+    check_banks(cna, context.soc, checks)
     core = read_core(units["CORE"], cna, checks)
     dpu = read_dpu(units["DPU"], checks)
     rdma = read_rdma(units["DPU_RDMA"], checks) if "DPU_RDMA" in units else None
-    _check_convolution(cna, dpu, units["CORE"]["DATAOUT_SIZE_1.DATAOUT_CHANNEL"] + 1, checks)
+    _check_convolution(cna, dpu, units["CORE"]["DATAOUT_SIZE_1.DATAOUT_CHANNEL"] + 1, context)
     if rdma is not None and rdma.flying:
         checks.refuse("DPU_RDMA", "RDMA_FEATURE_MODE_CFG", "FLYING_MODE is set behind a convolution")
-    check_cubes(dpu, rdma, soc, checks)
-    writer = Writer(dpu, memory)
+    task = prepare_dpu(dpu, rdma, context)
     if not cna.packed:
-        feature_rows(cna, memory)
-    operands = tuple(stage_operands(stage, dpu, rdma, memory, checks) for stage in (dpu.bs, dpu.bn))
-    weights = fetch_weights(cna, state, memory, soc, checks)
-    operand = ow_operand(dpu, operands[0]) if core.sums_features else np.zeros(dpu.real_channels, np.int64)
+        feature_rows(cna, context.memory)
+    weights = fetch_weights(cna, context)
     outputs = min(dpu.real_channels, cna.outputs)
+    operand = ow_operand(dpu, task.bs_operands) if core.sums_features else np.zeros(outputs, np.int64)
     net = weights.net(outputs, operand[:outputs])
-    features = fetch_features(cna, state, memory, checks)
-    mac = MacArray(cna, core, features, net, state.scratch)
-    given = Input(mac, mac.bound, mac.rows_at_once)
-    both = (operands[0], operands[1])
-    run_dpu(dpu, rdma, given, both, writer, memory, state.scratch, state.luts.tables, checks)
+    mac = MacArray(cna, core, fetch_features(cna, context), net, context.state.scratch)
+    run_dpu(task, Input(mac, mac.bound, mac.rows_at_once), context)
     return cna.out_width * cna.out_height * cna.kernel.total_bytes
 
 
-def _check_convolution(cna: CnaConfig, dpu: DpuConfig, core_channels: int, checks: Checks) -> None:
+def _check_convolution(cna: CnaConfig, dpu: DpuConfig, core_channels: int, context: Context) -> None:
     """Hold the DPU's cube against what CNA and CORE deliver."""
+    checks = context.checks
     if dpu.flying or dpu.depthwise != cna.depthwise:
         checks.refuse("DPU", "FEATURE_MODE_CFG", "FLYING_MODE or CONV_MODE contradicts the convolution in front")
     if (dpu.width, dpu.height) != (cna.out_width, cna.out_height):
@@ -69,31 +66,27 @@ def _check_convolution(cna: CnaConfig, dpu: DpuConfig, core_channels: int, check
         checks.distrust("DPU", "DATA_CUBE_CHANNEL", message)
 
 
-def run_flying(units: Units, state: CoreState, memory: Memory, soc: Soc, checks: Checks) -> int:
+def run_flying(units: Units, context: Context) -> int:
     """DPU and DPU_RDMA on a tensor in memory. Returns 0, the MACs done.
 
     Raises:
         SimulationError: the registers ask for something that is not defined.
     """
-    dpu = read_dpu(units["DPU"], checks)
-    rdma = read_rdma(units["DPU_RDMA"], checks)
+    dpu = read_dpu(units["DPU"], context.checks)
+    rdma = read_rdma(units["DPU_RDMA"], context.checks)
     if not dpu.flying or not rdma.flying:
-        checks.refuse("DPU", "FEATURE_MODE_CFG", "without a convolution in front DPU and DPU_RDMA need FLYING_MODE")
-    check_cubes(dpu, rdma, soc, checks)
-    writer = Writer(dpu, memory)
-    operands = tuple(stage_operands(stage, dpu, rdma, memory, checks) for stage in (dpu.bs, dpu.bn))
-    given = Input(main_reader(rdma, memory, state.scratch), MAX_INPUT, dpu.height)
-    both = (operands[0], operands[1])
-    run_dpu(dpu, rdma, given, both, writer, memory, state.scratch, state.luts.tables, checks)
+        message = "without a convolution in front DPU and DPU_RDMA need FLYING_MODE"
+        context.checks.refuse("DPU", "FEATURE_MODE_CFG", message)
+    task = prepare_dpu(dpu, rdma, context)
+    run_dpu(task, Input(main_reader(rdma, context), MAX_INPUT, dpu.height), context)
     return 0
 
 
-def run_pooling(units: Units, state: CoreState, memory: Memory, soc: Soc, checks: Checks) -> int:
+def run_pooling(units: Units, context: Context) -> int:
     """PPU and PPU_RDMA on a tensor in memory. Returns 0, the MACs done.
 
     Raises:
         SimulationError: the registers ask for something that is not defined.
     """
-    del state, soc
-    run_ppu(read_ppu(units["PPU"], units["PPU_RDMA"], checks), memory, checks)
+    run_ppu(read_ppu(units["PPU"], units["PPU_RDMA"], context.checks), context.memory, context.checks)
     return 0

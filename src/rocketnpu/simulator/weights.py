@@ -1,8 +1,9 @@
 """Weights: their order in memory, decoding, and the copies that are kept while the bytes stay the same.
 
-Order of a regular int8 convolution (Mesa, recordings of its buffers and this simulator; spec 3.5): groups of 32 kernels,
-in each groups of 32 input channels (the last may hold 16), then kernel rows, columns, kernels, lanes. Depthwise: groups of
-64 channels (the last 16, 32 or 48), then rows, columns, lanes. A kernel occupies rows * columns * padded channels bytes.
+Order of a regular int8 convolution (Mesa, recordings of its buffers and this simulator; spec 3.5): groups of 32
+kernels, in each groups of 32 input channels (the last may hold 16), then kernel rows, columns, kernels, lanes.
+Depthwise: groups of 64 channels (the last 16, 32 or 48), then rows, columns, lanes. A kernel occupies rows * columns
+* padded channels bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rocketnpu.simulator.arrays import Array, Bytes, Float32, Int8, Int64
+from rocketnpu.simulator.arrays import Bytes, Float32, Int8, Int64
 
 KERNEL_GROUP = 32
 """Kernels of one block, int8 (TRM)."""
@@ -54,8 +55,9 @@ class KernelShape:
 class NetWeights:
     """Weights with the OW operand added, ready for the MAC array.
 
-    ``matrix`` is [taps * channels, outputs] for regular and [taps, channels] for depthwise convolutions. ``parts`` cut its
-    rows so that the sums over each part are exact in float32; ``bound`` limits the magnitude of the whole sum.
+    ``matrix`` is [taps * channels, outputs] for regular and [taps, channels] for depthwise convolutions. ``parts``
+    cut its rows so that the sums over each part are exact in float32; ``bound`` limits the magnitude of the whole
+    sum.
     """
 
     matrix: Float32
@@ -80,7 +82,9 @@ class StoredWeights:
         found = self.nets.get(key)
         if found is None:
             decode = decode_depthwise if self.shape.depthwise else decode_regular
-            found = self.nets[key] = _net(decode(self.raw.view(np.int8), self.shape)[..., :outputs], operand, self.shape)
+            found = self.nets[key] = _net(
+                decode(self.raw.view(np.int8), self.shape)[..., :outputs], operand, self.shape
+            )
         return found
 
     @property
@@ -173,5 +177,5 @@ class WeightCache:
 def _same(first: Bytes, second: Bytes) -> bool:
     """Compare in units of 8 bytes, which is several times faster than bytewise."""
     cut = first.size // 8 * 8
-    wide: list[Array] = [part[:cut].view(np.uint64) for part in (first, second)]
-    return np.array_equal(*wide) and np.array_equal(first[cut:], second[cut:])
+    whole = np.array_equal(first[:cut].view(np.uint64), second[:cut].view(np.uint64))
+    return whole and np.array_equal(first[cut:], second[cut:])

@@ -6,12 +6,14 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Activation, DType, Graph, Padding, Quantisation
 from rocketnpu.graph import operators as ops
+from rocketnpu.model.attributes import read_attributes
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.options import known_kinds
 from rocketnpu.model.tflite import parse
@@ -59,8 +61,18 @@ def test_attributes_come_back(kind: str, data: st.DataObject) -> None:
     builder = ModelBuilder()
     x, w, b, y = (builder.tensor((1, 2, 2, 4), DType.INT8, scale=0.5) for _ in range(4))
     builder.operator(kind, [x, w, None, b], [y], attributes)
-    (operator,) = parse(builder.build([x, w, b], [y])).operators
-    assert operator == ops.Operator(0, kind, (x, w, None, b), (y,), attributes)
+    table = schema.Model.GetRootAs(builder.build([x, w, b], [y])).Subgraphs(0).Operators(0)
+    assert read_attributes(kind, table) == attributes
+    assert (table.InputsAsNumpy().tolist(), table.OutputsAsNumpy().tolist()) == ([x, w, -1, b], [y])
+
+
+def test_an_absent_input_comes_back_as_none() -> None:
+    builder = ModelBuilder()
+    x, y = builder.tensor((1, 4), DType.INT8, scale=0.5), builder.tensor((1, 2), DType.INT8, scale=0.5)
+    w = builder.tensor((2, 4), DType.INT8, scale=0.5, data=np.ones((2, 4)))
+    builder.operator("FULLY_CONNECTED", [x, w, None], [y], ops.FullyConnected())
+    (operator,) = parse(builder.build([x], [y])).operators
+    assert operator == ops.Operator(0, "FULLY_CONNECTED", (x, w, None), (y,), ops.FullyConnected())
 
 
 NUMBERS = [dtype for dtype in DType if dtype not in {DType.OTHER, DType.BOOL}]

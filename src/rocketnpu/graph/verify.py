@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from rocketnpu.errors import ModelError
+from rocketnpu.graph.checks import check_operator
 from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.tensors import DType, Tensor
 
 _ZERO_POINT_RANGE = {DType.UINT8: (0, 255), DType.INT8: (-128, 127), DType.INT16: (-32768, 32767)}
 _MAX_ELEMENTS = 1 << 31
+_MAX_RANK = 8
+"""More dimensions than any TFLite kernel takes."""
 
 
 def verify(graph: Graph) -> None:
-    """Check quantisations, sizes, and that every operator reads only what exists before it.
+    """Check quantisations, sizes, operators one by one, and that each reads only what exists before it.
 
     Raises:
         ModelError: something does not hold; the message names the tensor or operator.
@@ -35,6 +38,7 @@ def verify(graph: Graph) -> None:
                     f"operator {operator.index} ({operator.kind}) writes tensor {number}, which already has a value"
                 )
             made.add(number)
+        check_operator(operator, graph.tensors)
     for number in graph.outputs:
         if number not in known | made:
             raise ModelError(f"output tensor {number} is made by no operator")
@@ -42,6 +46,8 @@ def verify(graph: Graph) -> None:
 
 def _verify_tensor(tensor: Tensor) -> None:
     place = f"tensor {tensor.index} ({tensor.name})"
+    if len(tensor.shape) > _MAX_RANK:
+        raise ModelError(f"{place} has {len(tensor.shape)} dimensions, at most {_MAX_RANK} are known")
     if tensor.elements >= _MAX_ELEMENTS:
         raise ModelError(f"{place} has {tensor.elements} elements, more than any NPU tensor")
     quantisation = tensor.quantisation

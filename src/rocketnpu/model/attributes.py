@@ -119,7 +119,13 @@ _READERS: dict[str, tuple[str, Callable[[Any], Attributes]]] = {
     "GELU": ("GeluOptions", lambda table: ops.Gelu(bool(table.Approximate()))),
     "STRIDED_SLICE": ("StridedSliceOptions", _strided_slice),
 }
-_NEEDED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
+_NEEDED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D", "SOFTMAX"}
+_COUNTED = {
+    "SPLIT": ("SplitOptions", "NumSplits"),
+    "SPLIT_V": ("SplitVOptions", "NumSplits"),
+    "UNPACK": ("UnpackOptions", "Num"),
+}
+"""Operators whose options repeat the number of outputs; LiteRT trusts it."""
 
 
 def read_attributes(kind: str, operator: Any) -> Attributes:
@@ -128,23 +134,32 @@ def read_attributes(kind: str, operator: Any) -> Attributes:
     Raises:
         ModelError: the options are missing where the operator means nothing without them, or name unknown values.
     """
+    if kind in _COUNTED:
+        type_name, field = _COUNTED[kind]
+        count = getattr(_options(operator, type_name) or _Defaults(), field)()
+        if count != operator.OutputsLength():
+            raise ModelError(f"{kind} has {operator.OutputsLength()} outputs, its options say {count}")
     if kind not in _READERS:
         return ops.NoAttributes()
     type_name, reader = _READERS[kind]
+    table = _options(operator, type_name)
+    if table is None and kind in _NEEDED:
+        raise ModelError(f"{kind} has no {type_name}")
+    return reader(table or _Defaults())
+
+
+def _options(operator: Any, type_name: str) -> Any:
+    """Return the operator's option table, or None where it has none of this type."""
     union = operator.BuiltinOptions()
     if union is None or operator.BuiltinOptionsType() != getattr(schema.BuiltinOptions, type_name):
-        if kind in _NEEDED:
-            raise ModelError(f"{kind} has no {type_name}")
-        union = None
+        return None
     table = getattr(schema, type_name)()
-    if union is None:
-        return reader(_Defaults())
     table.Init(union.Bytes, union.Pos)
-    return reader(table)
+    return table
 
 
 class _Defaults:
-    """Stands for an options table that the file leaves out: every value is TFLite's default, 0."""
+    """Stands for an options table that the file leaves out: every value is 0, as LiteRT takes it."""
 
-    def __getattr__(self, name: str) -> Callable[[], int]:
-        return lambda: 1 if name == "Beta" else 0
+    def __getattr__(self, _: str) -> Callable[[], int]:
+        return lambda: 0

@@ -23,6 +23,8 @@ from rocketnpu.model.attributes import read_attributes
 Item = TypeVar("Item")
 IDENTIFIER = b"TFL3"
 VERSION = 3
+_SHARING = 4
+"""How often, on average, a file may refer to the same bytes: short lists are often stored once and shared."""
 _KINDS = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 _DTYPES = {getattr(schema.TensorType, dtype.name): dtype for dtype in DType if hasattr(schema.TensorType, dtype.name)}
 _DAMAGE = (
@@ -76,14 +78,47 @@ class _Reader:
 
     def __init__(self, data: bytes, name: str) -> None:
         self.data, self.name = data, name
+        self.left = _SHARING * len(data)
         self.model = schema.Model.GetRootAs(data, 0)
         if self.model.Version() != VERSION:
             raise ModelError(f"{name} has schema version {self.model.Version()}, known is {VERSION}")
 
     def graph(self) -> Graph:
+        """Read the first subgraph. The others are read too, since LiteRT trusts every number in them."""
         if self.model.SubgraphsLength() < 1:
             raise ModelError(f"{self.name} has no subgraph")
-        main = self.model.Subgraphs(0)
+        self._check_outside()
+        graphs = [self._subgraph(self.model.Subgraphs(index)) for index in range(self.model.SubgraphsLength())]
+        self._check_signatures([len(graph.tensors) for graph in graphs])
+        return graphs[0]
+
+    def _check_outside(self) -> None:
+        """Check what belongs to no subgraph: buffers kept apart from the flatbuffer, and metadata."""
+        count = self.model.BuffersLength()
+        for number in range(count):
+            buffer = self.model.Buffers(number)
+            if buffer.Offset() > 1 or buffer.Size() > 1:
+                raise UnsupportedError(f"{self.name} keeps buffer {number} outside the flatbuffer (model over 2 GB)")
+        if self.model.ExternalBuffersLength():
+            raise UnsupportedError(f"{self.name} keeps buffers in other files")
+        for index in range(self.model.MetadataLength()):
+            number = self.model.Metadata(index).Buffer()
+            if number >= count:
+                raise ModelError(f"metadata {index} refers to buffer {number} of {count}")
+
+    def _check_signatures(self, tensors: list[int]) -> None:
+        """Check that signatures name subgraphs and tensors that exist; ``tensors`` counts those of each subgraph."""
+        for index in range(self.model.SignatureDefsLength()):
+            signature = self.model.SignatureDefs(index)
+            if signature.SubgraphIndex() >= len(tensors):
+                raise ModelError(f"signature {index} is of subgraph {signature.SubgraphIndex()} of {len(tensors)}")
+            count = tensors[signature.SubgraphIndex()]
+            ends = [signature.Inputs(i) for i in range(signature.InputsLength())]
+            ends += [signature.Outputs(i) for i in range(signature.OutputsLength())]
+            for end in ends:
+                _number(end.TensorIndex(), count)
+
+    def _subgraph(self, main: Any) -> Graph:
         tensors = self._list(main.TensorsLength, "tensors", lambda i: self._tensor(i, main.Tensors(i)))
         count = len(tensors)
         operators = self._list(main.OperatorsLength, "operators", lambda i: self._operator(i, main.Operators(i), count))
@@ -93,13 +128,14 @@ class _Reader:
 
     def _list(self, length: Callable[[], int], what: str, read: Callable[[int], Item]) -> list[Item]:
         count = length()
-        if count * 4 > len(self.data):
+        self.left -= 4 * count
+        if self.left < 0:
             raise ModelError(f"{self.name} claims {count} {what}, more than the file can hold")
         return [read(index) for index in range(count)]
 
     def _tensor(self, index: int, table: Any) -> Tensor:
         shape = tuple(self._list(table.ShapeLength, "dimensions", table.Shape))
-        name = (table.Name() or b"").decode("utf-8", "replace")
+        name = _text(table.Name(), f"the name of tensor {index}")
         dtype = _DTYPES.get(table.Type(), DType.OTHER)
         if any(size < 0 for size in shape):
             raise ModelError(f"tensor {index} ({name}) has a negative dimension: {shape}")
@@ -132,8 +168,6 @@ class _Reader:
         if number >= self.model.BuffersLength():
             raise ModelError(f"tensor {index} refers to buffer {number} of {self.model.BuffersLength()}")
         buffer = self.model.Buffers(number)
-        if buffer.Offset() > 1 or buffer.Size() > 1:
-            raise UnsupportedError(f"{self.name} keeps buffer {number} outside the flatbuffer (model over 2 GB)")
         if not buffer.DataLength() or dtype.bytes is None:
             return None
         raw = buffer.DataAsNumpy()
@@ -156,7 +190,9 @@ class _Reader:
         if kind is None:
             raise ModelError(f"operator {index} has unknown builtin code {builtin}")
         if kind == "CUSTOM":
-            kind = f"CUSTOM:{(code.CustomCode() or b'').decode('utf-8', 'replace')}"
+            kind = f"CUSTOM:{_text(code.CustomCode(), f'the code of operator {index}')}"
+        if table.LargeCustomOptionsOffset() > 1 or table.LargeCustomOptionsSize() > 1:
+            raise UnsupportedError(f"operator {index} keeps its options outside the flatbuffer (model over 2 GB)")
         inputs = self._list(
             table.InputsLength,
             "operator inputs",
@@ -174,3 +210,10 @@ def _number(number: int, tensors: int) -> int:
     if not 0 <= number < tensors:
         raise ModelError(f"tensor number {number} is outside 0..{tensors - 1}")
     return number
+
+
+def _text(raw: bytes | None, what: str) -> str:
+    try:
+        return (raw or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        raise ModelError(f"{what} is not UTF-8: {raw!r}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph
-from rocketnpu.partition.policy import Policy
+from rocketnpu.policy import Policy
 from rocketnpu.program.assemble import assemble
 from rocketnpu.program.program import Program
 from rocketnpu.soc import RK3588
@@ -19,4 +19,4 @@ def compile_graph(graph: Graph, policy: Policy | None = None) -> Program:
     """
     if not graph.operators:
         raise UnsupportedError(f"{graph.name} has no operator to compile")
-    return assemble(lower(graph, RK3588), graph.name, RK3588)
+    return assemble(lower(graph, RK3588, policy or Policy()), graph.name, RK3588)

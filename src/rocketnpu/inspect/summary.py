@@ -50,7 +50,7 @@ def summarise(plan: Plan) -> ModelSummary:
     places: dict[int, int] = {}
     rules: set[str] = set()
     for number, part in enumerate(plan.parts):
-        for task in lower(part, RK3588).tasks:
+        for task in lower(part, RK3588, plan.policy).tasks:
             tasks.setdefault(task.operator, []).append(task)
             rules.update(task.rules)
         places.update({operator.index: number for operator in part.operators})

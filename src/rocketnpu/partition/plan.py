@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rocketnpu.graph import Graph, Operator
-from rocketnpu.partition.policy import Policy
 from rocketnpu.partition.rules import RULES
+from rocketnpu.policy import Policy
 from rocketnpu.soc import RK3588
 from rocketnpu.tasks.context import Context
 from rocketnpu.tasks.lowering import check_operator, place
@@ -34,6 +34,7 @@ class Plan:
     """One for each operator, in the graph's order."""
     parts: tuple[Graph, ...]
     """What the NPU runs, each part in one go."""
+    policy: Policy
 
     @property
     def coverage(self) -> float:
@@ -50,7 +51,7 @@ class Plan:
 def plan(graph: Graph, policy: Policy | None = None) -> Plan:
     """Decide for each operator, then group those that the NPU takes."""
     policy = policy or Policy()
-    context = Context(graph, RK3588, place(graph))
+    context = Context(graph, RK3588, place(graph), policy)
     decisions = [_decide(context, operator) for operator in graph.operators]
     chosen = {decision.operator for decision in decisions if decision.supported}
     parts = []
@@ -64,7 +65,7 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
             ]
             continue
         parts.append(graph.subgraph(operators, f"{graph.name} part {number}"))
-    return Plan(graph, tuple(decisions), tuple(parts))
+    return Plan(graph, tuple(decisions), tuple(parts), policy)
 
 
 def _decide(context: Context, operator: Operator) -> Decision:

@@ -141,26 +141,23 @@ def dilations(graph: Graph, operator: Operator) -> str | None:
 
 
 def channels_match(graph: Graph, operator: Operator) -> str | None:
-    """Weights have as many channels as the input: no groups."""
+    """Weights fit the channels: dense or evenly grouped convolutions, any depth multiplier."""
     weights, source = _input(graph, operator, 1), _input(graph, operator, 0)
     assert weights is not None
     assert source is not None
+    given, outputs = source.shape[-1], graph.tensors[operator.outputs[0]].shape[-1]
     if operator.kind == "FULLY_CONNECTED":
-        return f"{source.elements} values for {weights.shape[-1]}" if weights.shape[-1] != source.elements else None
-    outputs = graph.tensors[operator.outputs[0]].shape[-1]
-    given = (source.shape[-1], outputs)
-    wanted = (weights.shape[3], weights.shape[0] if operator.kind == "CONV_2D" else weights.shape[3])
-    if operator.kind == "DEPTHWISE_CONV_2D" and source.shape[-1] != outputs:
-        return f"depth multiplier {outputs // source.shape[-1]}"
-    return f"{given[0]} to {given[1]} channels, weights have {wanted[0]} and {wanted[1]}" if given != wanted else None
-
-
-def one_scale(graph: Graph, operator: Operator) -> str | None:
-    """Depthwise weights have one scale."""
-    weights = _input(graph, operator, 1)
-    assert weights is not None
-    quantisation = weights.quantisation
-    return str(quantisation) if quantisation is not None and quantisation.is_per_channel else None
+        given, read, kernels = source.elements, weights.shape[1], weights.shape[0]
+        fits = given == read
+    elif operator.kind == "CONV_2D":
+        read, kernels = weights.shape[3], weights.shape[0]
+        fits = given % read == 0 and kernels % (given // read) == 0
+    else:
+        read, kernels = 1, weights.shape[3]
+        fits = kernels % given == 0 and weights.shape[0] == 1
+    if fits and kernels == outputs:
+        return None
+    return f"{given} to {outputs} channels, {kernels} kernels that read {read}"
 
 
 def clamping_activation(graph: Graph, operator: Operator) -> str | None:
@@ -187,7 +184,7 @@ _WEIGHTED: tuple[Rule, ...] = (*_COMMON, constant_weights, scales_by_output, con
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "CONV_2D": (*_WEIGHTED, kernel_size, strides, dilations, channels_match, clamping_activation),
-    "DEPTHWISE_CONV_2D": (*_WEIGHTED, kernel_size, strides, dilations, channels_match, one_scale, clamping_activation),
+    "DEPTHWISE_CONV_2D": (*_WEIGHTED, kernel_size, strides, dilations, channels_match, clamping_activation),
     "FULLY_CONNECTED": (*_WEIGHTED, plain_weights, channels_match, clamping_activation),
 }
 """Rules for each kind of operator that the NPU can take, in the order in which they are tried."""

@@ -67,6 +67,7 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
         tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.inputs),
         tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.outputs),
         tuple(sorted({rule for task in lowered.tasks for rule in task.rules})),
+        lowered.notes,
     )
 
 

@@ -15,7 +15,7 @@ from rocketnpu._version import __version__
 from rocketnpu.errors import ProgramError
 from rocketnpu.graph import Graph
 from rocketnpu.graph.digest import digest
-from rocketnpu.partition.policy import Policy
+from rocketnpu.policy import Policy
 from rocketnpu.program import store
 from rocketnpu.program.program import Program
 

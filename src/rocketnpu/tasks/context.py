@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.policy import Policy
 from rocketnpu.soc import Soc
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.feature import FeatureMap
@@ -30,7 +31,10 @@ class Context:
     graph: Graph
     soc: Soc
     features: Mapping[int, FeatureMap]
+    policy: Policy = field(default_factory=Policy)
     constants: ConstantPool = field(default_factory=ConstantPool)
+    notes: list[str] = field(default_factory=list)
+    """What the user should know about how an operator is done."""
     temporaries: int = 0
 
     def tensor(self, operator: Operator, position: int) -> Tensor:

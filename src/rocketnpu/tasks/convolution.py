@@ -88,7 +88,9 @@ class ConvolutionLayer:
         return height, width
 
     def kernel_slice(self, first: int, count: int) -> ConvolutionLayer:
-        """Cut out some kernels. ``first`` is a multiple of 16."""
+        """Cut out some output channels, of a depthwise layer input channels too. ``first`` is a multiple of 16."""
+        if (first, count) == (0, self.target.channels):
+            return self
         chosen = slice(first, first + count)
         requantise = self.requantise
         if requantise.channel_multipliers is not None:
@@ -99,8 +101,9 @@ class ConvolutionLayer:
             addend = replace(addend, operand=replace(addend.operand, feature=feature))
         return replace(
             self,
+            source=self.source.channel_slice(first, count) if self.depthwise else self.source,
             target=self.target.channel_slice(first, count),
-            weights=self.weights[chosen],
+            weights=self.weights[..., chosen] if self.depthwise else self.weights[chosen],
             biases=self.biases[chosen],
             requantise=requantise,
             addend=addend,
@@ -146,6 +149,8 @@ def _cut(layer: ConvolutionLayer, soc: Soc) -> _Cut:
     kernel_bytes = height * width * channels
     kernels = 1 if layer.depthwise else aligned(len(layer.weights), 2)
     group = kernel_bytes * min(kernels, soc.kernel_group)
+    if layer.depthwise:
+        group = height * width * min(channels, soc.depthwise_group)
     room = share(kernel_bytes * kernels, group, soc)
     entries = row_entries(layer.source.width, layer.source.channels, soc)
     return _Cut(layer, room, entries, tile(_axis(layer), room.rows(entries, soc)))

@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
+from rocketnpu.evidence import Unproven
 from rocketnpu.graph import Activation, Operator, Padding, Tensor
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
-from rocketnpu.soc import Soc
 from rocketnpu.tasks import quantised
+from rocketnpu.tasks.blocks import dense_blocks, grouped_blocks
+from rocketnpu.tasks.channel_scales import accumulator_range, cut_channels
 from rocketnpu.tasks.context import Context
 from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise
-from rocketnpu.tasks.requantise import ceiling_for, encode_channels, encode_scale
+from rocketnpu.tasks.requantise import Scale, ceiling_for, encode_scale
 from rocketnpu.tasks.task import Conversion
 
 
@@ -65,35 +67,32 @@ def window_padding(
     return above, left
 
 
-def requantise_for(source: Tensor, kernel: Kernel, target: Tensor, activation: Activation, soc: Soc) -> Requantise:
-    """Turn the scales of input, weights and output, and a fused activation, into the output stage's numbers.
+def clamped(
+    common: Scale, target: Tensor, activation: Activation, multipliers: npt.NDArray[np.int64] | None = None
+) -> Requantise:
+    """Put the output's zero point and a fused activation around a common factor.
 
     Raises:
-        UnsupportedError: a factor or a clamp cannot be expressed.
+        UnsupportedError: the clamp cannot be expressed.
     """
-    # TFLite multiplies input and weight scale as doubles and divides by the output scale.
-    factors = quantised.scale(source) * kernel.scales / quantised.scale(target)
-    multipliers = None
-    if len(factors) > 1:
-        channels = encode_channels(factors, soc)
-        common, multipliers = channels.common, channels.multipliers
-    else:
-        common = encode_scale(float(factors[0]), soc)
     zero = quantised.zero_point(target)
     low, high = quantised.activation_range(activation, target)
-    relu, ceiling = False, None
-    if low > quantised.INT8_MIN:
-        if low != zero:
-            raise UnsupportedError(f"{activation.value} clamps at {low}, the ReLU only at the zero point {zero}")
-        relu = True
+    relu, ceiling = low > quantised.INT8_MIN, None
+    if relu and low != zero:
+        raise UnsupportedError(f"{activation.value} clamps at {low}, the ReLU only at the zero point {zero}")
     if high < quantised.INT8_MAX:
         ceiling = ceiling_for(high - zero, common)
         if ceiling is None:
             raise UnsupportedError(f"no accumulator value converts to the upper clamp {high} of {activation.value}")
-        relu = True
         if low == quantised.INT8_MIN != zero:
             raise UnsupportedError(f"{activation.value} clamps only above, at {high}")
+        relu = True
     return Requantise(Conversion(common.multiplier, common.shift, zero), multipliers, relu, ceiling)
+
+
+def output_factors(source: Tensor, kernel: Kernel, target: Tensor) -> npt.NDArray[np.float64]:
+    """Return accumulator to output steps, for each weight scale, in double precision as TFLite computes it."""
+    return quantised.scale(source) * kernel.scales / quantised.scale(target)
 
 
 def corrected_bias(kernel: Kernel, source_zero: int) -> npt.NDArray[np.int64]:
@@ -114,28 +113,59 @@ def corrected_bias(kernel: Kernel, source_zero: int) -> npt.NDArray[np.int64]:
 
 
 def conv_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
-    """Describe CONV_2D as layers."""
+    """Describe CONV_2D as layers. Kernels that read fewer channels than there are make a grouped convolution."""
     attributes = operator.attributes
     assert isinstance(attributes, Conv2D)
+    channels = context.feature(context.tensor(operator, 0)).channels
     kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
-    return [_window_layer(context, operator, kernel, attributes)]
+    layers = window_layers(context, operator, kernel, attributes)
+    if kernel.weights.shape[-1] == channels:
+        return layers
+    return [block for layer in layers for block in grouped_blocks(layer, channels)]
 
 
 def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
-    """Describe DEPTHWISE_CONV_2D of depth multiplier 1 as layers."""
+    """Describe DEPTHWISE_CONV_2D as layers.
+
+    A depth multiplier has no mode of the chip, and per-channel scales of depthwise kernels no proof on it: the first
+    always, the second where only proven rules are allowed, become dense blocks.
+    """
     attributes = operator.attributes
     assert isinstance(attributes, DepthwiseConv2D)
+    channels = context.feature(context.tensor(operator, 0)).channels
     kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
-    return [_window_layer(context, operator, replace(kernel, weights=kernel.weights[0]), attributes)]
+    plain = replace(kernel, weights=kernel.weights[0])
+    if plain.weights.shape[-1] != channels:
+        grouped = np.ascontiguousarray(plain.weights.transpose(2, 0, 1))[..., None]
+        layers = window_layers(context, operator, replace(kernel, weights=grouped), attributes)
+        return [block for layer in layers for block in grouped_blocks(layer, channels)]
+    layers = window_layers(context, operator, plain, attributes)
+    if len(kernel.scales) == 1:
+        return layers
+    if context.policy.allow_unproven:
+        return [replace(layer, rules=(Unproven.CHANNEL_RECORDS_DEPTHWISE,)) for layer in layers]
+    return [block for layer in layers for block in dense_blocks(layer)]
 
 
-def _window_layer(
+def fully_connected_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe FULLY_CONNECTED of one row: a 1x1 convolution of a 1x1 map (spec 6.2, exact on silicon)."""
+    attributes = operator.attributes
+    assert isinstance(attributes, FullyConnected)
+    kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
+    kernel = replace(kernel, weights=kernel.weights[:, None, None, :])
+    return window_layers(context, operator, kernel, Conv2D((1, 1), Padding.VALID, activation=attributes.activation))
+
+
+def window_layers(
     context: Context, operator: Operator, kernel: Kernel, attributes: Conv2D | DepthwiseConv2D
-) -> ConvolutionLayer:
+) -> list[ConvolutionLayer]:
+    """Describe a convolution with its scales: one layer, or several where per-channel scales spread too far."""
     source, target = context.tensor(operator, 0), context.output(operator)
     feature = context.feature(source)
     height, width = kernel.weights.shape[-3:-1]
-    return ConvolutionLayer(
+    factors = output_factors(source, kernel, target)
+    scale = encode_scale(float(factors.max()), context.soc)
+    layer = ConvolutionLayer(
         operator.index,
         f"{operator.kind} {height}x{width}",
         feature,
@@ -147,14 +177,39 @@ def _window_layer(
         attributes.dilation,
         window_padding(attributes, (feature.height, feature.width), (height, width)),
         quantised.zero_point(source),
-        requantise_for(source, kernel, target, attributes.activation, context.soc),
+        clamped(scale, target, attributes.activation),
     )
+    if len(factors) == 1:
+        return [layer]
+    return channel_layers(context, layer, kernel, factors, target, attributes.activation)
 
 
-def fully_connected_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
-    """Describe FULLY_CONNECTED of one row: a 1x1 convolution of a 1x1 map (spec 6.2, exact on silicon)."""
-    attributes = operator.attributes
-    assert isinstance(attributes, FullyConnected)
-    kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
-    kernel = replace(kernel, weights=kernel.weights[:, None, None, :])
-    return [_window_layer(context, operator, kernel, Conv2D((1, 1), Padding.VALID, activation=attributes.activation))]
+def channel_layers(
+    context: Context,
+    layer: ConvolutionLayer,
+    kernel: Kernel,
+    factors: npt.NDArray[np.float64],
+    target: Tensor,
+    activation: Activation,
+) -> list[ConvolutionLayer]:
+    """Give a layer its per-channel scales, cut into ranges of channels where one common factor is not accurate enough.
+
+    Raises:
+        UnsupportedError: even 16 channels are off by more than would keep the result within 1.
+    """
+    kernels = np.moveaxis(kernel.weights, -1, 0) if layer.depthwise else kernel.weights
+    zero = quantised.zero_point(target)
+    low, high = quantised.activation_range(activation, target)
+    reach = accumulator_range(kernels, layer.pad_value, kernel.bias)
+    # The stored biases contain the input's zero point, the accumulator's reach is that of the model's own numbers.
+    cuts = cut_channels(factors, reach, (low - zero, high - zero), layer.biases, context.soc)
+    if len(cuts) > 1:
+        context.notes.append(
+            f"operator {layer.operator}: per-channel scales spread over {len(cuts)} ranges of channels"
+        )
+    layers = []
+    for first, fitted in cuts:
+        part = layer.kernel_slice(first, len(fitted.biases))
+        requantise = clamped(fitted.common, target, activation, fitted.multipliers)
+        layers.append(replace(part, biases=fitted.biases, requantise=requantise))
+    return layers

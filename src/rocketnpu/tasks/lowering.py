@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rocketnpu.errors import RegisterFieldError, UnsupportedError
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.policy import Policy
 from rocketnpu.soc import Soc
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.context import Context, map_shape
@@ -31,6 +32,7 @@ class Lowered:
     tasks: tuple[Task, ...]
     features: Mapping[int, FeatureMap]
     constants: ConstantPool
+    notes: tuple[str, ...] = ()
 
 
 def place(graph: Graph) -> dict[int, FeatureMap]:
@@ -43,17 +45,17 @@ def place(graph: Graph) -> dict[int, FeatureMap]:
     return features
 
 
-def lower(graph: Graph, soc: Soc) -> Lowered:
+def lower(graph: Graph, soc: Soc, policy: Policy) -> Lowered:
     """Turn every operator of a graph into tasks.
 
     Raises:
         UnsupportedError: an operator cannot be run; the message names it and says why.
     """
-    context = Context(graph, soc, place(graph))
+    context = Context(graph, soc, place(graph), policy)
     tasks: list[Task] = []
     for operator in graph.operators:
         tasks += lower_operator(context, operator)
-    return Lowered(graph, tuple(tasks), context.features, context.constants)
+    return Lowered(graph, tuple(tasks), context.features, context.constants, tuple(context.notes))
 
 
 def lower_operator(context: Context, operator: Operator) -> list[Task]:

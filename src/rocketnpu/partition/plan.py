@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.partition.rules import RULES
 from rocketnpu.policy import Policy
 from rocketnpu.soc import RK3588
 from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.lowering import check_operator, place
+from rocketnpu.tasks.lowering import check_operator, is_view, place
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,31 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
     context = Context(graph, RK3588, place(graph), policy)
     decisions = [_decide(context, operator) for operator in graph.operators]
     chosen = {decision.operator for decision in decisions if decision.supported}
-    parts = []
-    for number, operators in enumerate(_groups(graph, chosen)):
-        work = sum(operator_macs(graph, operator) for operator in operators)
-        if work < policy.minimum_macs:
-            small = {operator.index for operator in operators}
-            reason = f"its part has {work} multiply-accumulates, fewer than {policy.minimum_macs} do not pay"
-            decisions = [
-                Decision(d.operator, d.kind, False, reason, d.macs) if d.operator in small else d for d in decisions
-            ]
-            continue
-        parts.append(graph.subgraph(operators, f"{graph.name} part {number}"))
+    parts: list[Graph] = []
+    refused: dict[int, str] = {}
+    for operators in _groups(graph, chosen):
+        reason = _not_worth(graph, operators, policy)
+        if reason is None:
+            parts.append(graph.subgraph(operators, f"{graph.name} part {len(parts)}"))
+        else:
+            refused.update((operator.index, reason) for operator in operators)
+    decisions = [
+        replace(decision, supported=False, reason=refused[decision.operator])
+        if decision.operator in refused
+        else decision
+        for decision in decisions
+    ]
     return Plan(graph, tuple(decisions), tuple(parts), policy)
+
+
+def _not_worth(graph: Graph, operators: list[Operator], policy: Policy) -> str | None:
+    """Say why a part is not worth handing over, or return None."""
+    if all(is_view(graph, operator) for operator in operators):
+        return "alone it computes nothing, so there is nothing to hand over"
+    work = sum(operator_macs(graph, operator) for operator in operators)
+    if work < policy.minimum_macs:
+        return f"its part has {work} multiply-accumulates, fewer than {policy.minimum_macs} do not pay"
+    return None
 
 
 def _decide(context: Context, operator: Operator) -> Decision:

@@ -1,190 +1,30 @@
-"""The rules by which the NPU takes an operator. A rule's docstring is the published rule.
-
-A rule is a function of graph and operator that returns None where the operator satisfies it, else the value that fails.
-It may rely on the rules that stand before it in the same list.
-"""
+"""The rules by which the NPU takes an operator, for each kind. A rule's docstring is the published rule."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from rocketnpu.graph import Activation, DType, Graph, Operator, Tensor
-from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
-from rocketnpu.soc import RK3588
-from rocketnpu.tasks.context import map_shape
-
-Rule = Callable[[Graph, Operator], str | None]
-_BYTES = (DType.INT8, DType.UINT8)
-_MEANT = (Activation.NONE, Activation.RELU, Activation.RELU6)
-
-
-def _input(graph: Graph, operator: Operator, position: int) -> Tensor | None:
-    number = operator.input(position)
-    return None if number is None else graph.tensors[number]
-
-
-def _features(graph: Graph, operator: Operator) -> list[Tensor]:
-    """Return the operator's first input and its outputs."""
-    first = _input(graph, operator, 0)
-    return ([first] if first else []) + [graph.tensors[number] for number in operator.outputs]
-
-
-def static_shapes(graph: Graph, operator: Operator) -> str | None:
-    """All shapes are known when the model is compiled."""
-    for tensor in _features(graph, operator):
-        if tensor.is_dynamic:
-            return f"tensor {tensor.index} has a dimension that is not"
-    return None
-
-
-def byte_features(graph: Graph, operator: Operator) -> str | None:
-    """Input and output are INT8 or UINT8, both of the same, with one scale and zero point."""
-    found = _features(graph, operator)
-    for tensor in found:
-        if tensor.dtype not in _BYTES:
-            return f"tensor {tensor.index} is {tensor.dtype.value}"
-        if tensor.quantisation is None or tensor.quantisation.scale <= 0:
-            return f"tensor {tensor.index} has no scale"
-        if tensor.quantisation.is_per_channel:
-            return f"tensor {tensor.index} has {tensor.quantisation}"
-    if len({tensor.dtype for tensor in found}) > 1:
-        return " and ".join(tensor.dtype.value for tensor in found)
-    return None
-
-
-def feature_maps(graph: Graph, operator: Operator) -> str | None:
-    """Input and output are maps of batch 1, of at most 2047 rows and columns and 8192 channels."""
-    for tensor in _features(graph, operator):
-        shape = map_shape(tensor)
-        if shape is None or max(shape[:2]) > RK3588.max_size or shape[2] > RK3588.max_cube:
-            return f"tensor {tensor.index} has shape {tensor.shape}"
-    return None
-
-
-def variable_input(graph: Graph, operator: Operator) -> str | None:
-    """The first input is computed or given, not constant."""
-    first = _input(graph, operator, 0)
-    return "it is constant" if first is None or first.is_constant else None
-
-
-def constant_weights(graph: Graph, operator: Operator) -> str | None:
-    """Weights are constant and of the input's type; INT8 weights have zero point 0 where they have several scales."""
-    weights, source = _input(graph, operator, 1), _input(graph, operator, 0)
-    if weights is None or not weights.is_constant:
-        return "they are computed at run time"
-    if source is None or weights.dtype is not source.dtype:
-        return f"weights are {weights.dtype.value}"
-    quantisation = weights.quantisation
-    if quantisation is None or not (quantisation.scales > 0).all():
-        return "they have no scale"
-    if quantisation.is_per_channel and (weights.dtype is not DType.INT8 or quantisation.zero_points.any()):
-        return f"{weights.dtype.value} weights with {quantisation} and zero points {quantisation.zero_points}"
-    return None
-
-
-def scales_by_output(graph: Graph, operator: Operator) -> str | None:
-    """Several weight scales are one for each output channel."""
-    weights = _input(graph, operator, 1)
-    assert weights is not None
-    assert weights.quantisation is not None
-    axis = 3 if operator.kind == "DEPTHWISE_CONV_2D" else 0
-    if weights.quantisation.is_per_channel and weights.quantisation.axis != axis:
-        return f"scales are along axis {weights.quantisation.axis}"
-    return None
-
-
-def constant_bias(graph: Graph, operator: Operator) -> str | None:
-    """A bias is constant, INT32, and one for each output channel."""
-    bias = _input(graph, operator, 2)
-    if bias is None:
-        return None
-    if not bias.is_constant or bias.dtype is not DType.INT32:
-        return f"it is {'constant' if bias.is_constant else 'computed'} {bias.dtype.value}"
-    outputs = graph.tensors[operator.outputs[0]].shape[-1]
-    return f"it has {bias.elements} values for {outputs} channels" if bias.elements != outputs else None
-
-
-def _window(operator: Operator) -> Conv2D | DepthwiseConv2D:
-    attributes = operator.attributes
-    assert isinstance(attributes, Conv2D | DepthwiseConv2D)
-    return attributes
-
-
-def kernel_size(graph: Graph, operator: Operator) -> str | None:
-    """The kernel has at most 31 rows and columns."""
-    weights = _input(graph, operator, 1)
-    assert weights is not None
-    if len(weights.shape) != 4:
-        return f"weights have shape {weights.shape}"
-    height, width = weights.shape[1:3]
-    return f"{height}x{width}" if not 1 <= min(height, width) <= max(height, width) <= RK3588.max_kernel else None
-
-
-def strides(graph: Graph, operator: Operator) -> str | None:
-    """Strides are 1 to 7."""
-    stride = _window(operator).stride
-    return f"{stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= RK3588.max_stride else None
-
-
-def dilations(graph: Graph, operator: Operator) -> str | None:
-    """Dilations are 1 to 32, and padding is at most 15."""
-    dilation = _window(operator).dilation
-    if not 1 <= min(dilation) <= max(dilation) <= RK3588.max_dilation:
-        return f"dilation {dilation[0]}x{dilation[1]}"
-    weights = _input(graph, operator, 1)
-    assert weights is not None
-    if _window(operator).padding.value == "SAME":
-        for kernel, step in zip(weights.shape[1:3], dilation, strict=True):
-            if (kernel - 1) * step // 2 > RK3588.max_padding:
-                return f"kernel {kernel} with dilation {step} needs padding {(kernel - 1) * step // 2}"
-    return None
-
-
-def channels_match(graph: Graph, operator: Operator) -> str | None:
-    """Weights fit the channels: dense or evenly grouped convolutions, any depth multiplier."""
-    weights, source = _input(graph, operator, 1), _input(graph, operator, 0)
-    assert weights is not None
-    assert source is not None
-    given, outputs = source.shape[-1], graph.tensors[operator.outputs[0]].shape[-1]
-    if operator.kind == "FULLY_CONNECTED":
-        given, read, kernels = source.elements, weights.shape[1], weights.shape[0]
-        fits = given == read
-    elif operator.kind == "CONV_2D":
-        read, kernels = weights.shape[3], weights.shape[0]
-        fits = given % read == 0 and kernels % (given // read) == 0
-    else:
-        read, kernels = 1, weights.shape[3]
-        fits = kernels % given == 0 and weights.shape[0] == 1
-    if fits and kernels == outputs:
-        return None
-    return f"{given} to {outputs} channels, {kernels} kernels that read {read}"
-
-
-def clamping_activation(graph: Graph, operator: Operator) -> str | None:
-    """A fused activation is none, ReLU or ReLU6."""
-    attributes = operator.attributes
-    activation = getattr(attributes, "activation", Activation.NONE)
-    return activation.value if activation not in _MEANT else None
-
-
-def plain_weights(graph: Graph, operator: Operator) -> str | None:
-    """Weights are a plain matrix, and the input is one row."""
-    attributes = operator.attributes
-    assert isinstance(attributes, FullyConnected)
-    weights, source = _input(graph, operator, 1), _input(graph, operator, 0)
-    assert source is not None
-    assert weights is not None
-    if attributes.shuffled_weights or len(weights.shape) != 2:
-        return f"weights have shape {weights.shape}{' and are shuffled' if attributes.shuffled_weights else ''}"
-    return f"input has shape {source.shape}" if source.elements != source.shape[-1] else None
-
-
-_COMMON: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps)
-_WEIGHTED: tuple[Rule, ...] = (*_COMMON, constant_weights, scales_by_output, constant_bias)
+from rocketnpu.partition import rules_convolution as convolution
+from rocketnpu.partition import rules_others as others
+from rocketnpu.partition.rules_common import Rule
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
-    "CONV_2D": (*_WEIGHTED, kernel_size, strides, dilations, channels_match, clamping_activation),
-    "DEPTHWISE_CONV_2D": (*_WEIGHTED, kernel_size, strides, dilations, channels_match, clamping_activation),
-    "FULLY_CONNECTED": (*_WEIGHTED, plain_weights, channels_match, clamping_activation),
+    "CONV_2D": convolution.WINDOWED,
+    "DEPTHWISE_CONV_2D": convolution.WINDOWED,
+    "FULLY_CONNECTED": convolution.CONNECTED,
+    "ADD": others.ARITHMETIC,
+    "SUB": others.ARITHMETIC,
+    "MUL": others.ARITHMETIC,
+    "MAXIMUM": others.EXTREMES,
+    "MINIMUM": others.EXTREMES,
+    "AVERAGE_POOL_2D": others.AVERAGE,
+    "MEAN": others.MEAN,
+    "RELU": others.CLAMP,
+    "RELU6": others.CLAMP,
+    "QUANTIZE": others.REQUANTISE,
+    "RESHAPE": others.VIEW,
+    "SQUEEZE": others.VIEW,
+    "EXPAND_DIMS": others.VIEW,
 }
-"""Rules for each kind of operator that the NPU can take, in the order in which they are tried."""
+"""Rules for each kind of operator that the NPU can take, in the order in which they are tried: a rule may rely on those
+before it."""

@@ -9,19 +9,45 @@ from rocketnpu.errors import RegisterFieldError, UnsupportedError
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.policy import Policy
 from rocketnpu.soc import Soc
+from rocketnpu.tasks import quantised
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.context import Context, map_shape
 from rocketnpu.tasks.convolution import ConvolutionLayer, check_layer, convolution_tasks
 from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.lower_convolution import conv_layers, depthwise_layers, fully_connected_layers
+from rocketnpu.tasks.lower_elementwise import elementwise_layers
+from rocketnpu.tasks.lower_unary import average_layers, requantise_layers
 from rocketnpu.tasks.task import Task
 
 LAYERS: Mapping[str, Callable[[Context, Operator], list[ConvolutionLayer]]] = {
     "CONV_2D": conv_layers,
     "DEPTHWISE_CONV_2D": depthwise_layers,
     "FULLY_CONNECTED": fully_connected_layers,
+    "ADD": elementwise_layers,
+    "SUB": elementwise_layers,
+    "MUL": elementwise_layers,
+    "MAXIMUM": elementwise_layers,
+    "MINIMUM": elementwise_layers,
+    "AVERAGE_POOL_2D": average_layers,
+    "MEAN": average_layers,
+    "RELU": requantise_layers,
+    "RELU6": requantise_layers,
+    "QUANTIZE": requantise_layers,
 }
-"""Operators that are convolutions, and how they are described as layers."""
+"""Operators that become convolutions, and how they are described as layers."""
+VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+"""Operators that only see the same bytes in another shape."""
+
+
+def is_view(graph: Graph, operator: Operator) -> bool:
+    """Say whether an operator's output is its input's memory: reshapes, and QUANTIZE from UINT8 to INT8 and back."""
+    if operator.kind in VIEWS:
+        return True
+    source, target = graph.tensors[operator.inputs[0] or 0], graph.tensors[operator.outputs[0]]
+    if operator.kind != "QUANTIZE" or source.dtype not in quantised.SHIFT or target.dtype not in quantised.SHIFT:
+        return False
+    same_zero = quantised.zero_point(source) == quantised.zero_point(target)
+    return same_zero and quantised.scale(source) == quantised.scale(target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +68,15 @@ def place(graph: Graph) -> dict[int, FeatureMap]:
         shape = map_shape(tensor)
         if shape is not None and not tensor.is_constant:
             features[number] = FeatureMap.packed(f"t{number}", *shape)
+    for operator in graph.operators:
+        source, target = operator.input(0), operator.outputs[0] if operator.outputs else None
+        if source in features and target in features and is_view(graph, operator):
+            wanted = features[target]
+            if (wanted.height * wanted.width, wanted.channels) == (
+                features[source].height * features[source].width,
+                features[source].channels,
+            ):
+                features[target] = features[source].reshaped(wanted.height, wanted.width)
     return features
 
 
@@ -64,6 +99,8 @@ def lower_operator(context: Context, operator: Operator) -> list[Task]:
     Raises:
         UnsupportedError: it cannot be run.
     """
+    if is_view(context.graph, operator):
+        return []
     if operator.kind not in LAYERS:
         raise UnsupportedError(f"operator {operator.index}: {operator.kind} is not an operator of the NPU")
     try:
@@ -78,6 +115,8 @@ def check_operator(context: Context, operator: Operator) -> str | None:
 
     The operator satisfies the rules of its kind already. Nothing is packed.
     """
+    if is_view(context.graph, operator):
+        return None
     try:
         for layer in LAYERS[operator.kind](context, operator):
             check_layer(layer, context.soc)

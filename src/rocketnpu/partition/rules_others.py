@@ -1,0 +1,136 @@
+"""Rules of element-wise operators, means, and operators that only change a shape or a scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.operators import Pool2D
+from rocketnpu.partition.rules_common import (
+    COMMON,
+    Rule,
+    any_byte_features,
+    byte_features,
+    clamping_activation,
+    feature_maps,
+    features,
+    input_tensor,
+    static_shapes,
+    unquantised,
+    variable_input,
+)
+from rocketnpu.soc import RK3588
+from rocketnpu.tasks.context import map_shape
+from rocketnpu.tasks.lower_unary import pads_nothing
+
+
+def byte_operands(graph: Graph, operator: Operator) -> str | None:
+    """Both operands and the output are INT8 or UINT8, all of the same, with one scale and zero point."""
+    tensors = [input_tensor(graph, operator, position) for position in (0, 1)]
+    found = [tensor for tensor in tensors if tensor is not None] + [graph.tensors[operator.outputs[0]]]
+    for tensor in found:
+        failed = unquantised(tensor)
+        if failed:
+            return failed
+    types = {tensor.dtype.value for tensor in found}
+    return " and ".join(sorted(types)) if len(types) > 1 else None
+
+
+def matching_operands(graph: Graph, operator: Operator) -> str | None:
+    """Both operands have the output's shape, or one is a constant with a value for each channel or one for all."""
+    output = graph.tensors[operator.outputs[0]]
+    operands = [graph.tensors[number] for number in operator.inputs if number is not None]
+    constants = [tensor for tensor in operands if tensor.is_constant]
+    if len(constants) > 1:
+        return "both are constant"
+    for tensor in operands:
+        if tensor.is_constant:
+            if tensor.elements not in (1, output.shape[-1] if tensor.shape[-1:] == output.shape[-1:] else 1):
+                return f"a constant of shape {tensor.shape} for an output of {output.shape}"
+        elif tensor.shape != output.shape:
+            return f"an operand of shape {tensor.shape} for an output of {output.shape}"
+    return None
+
+
+def operand_map(graph: Graph, operator: Operator) -> str | None:
+    """The output is a map of batch 1, of at most 2047 rows and columns and 8192 channels."""
+    shape = map_shape(graph.tensors[operator.outputs[0]])
+    if shape is None or max(shape[:2]) > RK3588.max_size or shape[2] > RK3588.max_cube:
+        return f"shape {graph.tensors[operator.outputs[0]].shape}"
+    return None
+
+
+def no_constant_operand(graph: Graph, operator: Operator) -> str | None:
+    """Neither operand is constant."""
+    constants = [number for number in operator.inputs if number is not None and graph.tensors[number].is_constant]
+    return f"tensor {constants[0]} is" if constants else None
+
+
+def equal_scales(graph: Graph, operator: Operator) -> str | None:
+    """Inputs and output have the same scale and zero point."""
+    output = graph.tensors[operator.outputs[0]]
+    for number in operator.inputs:
+        quantisation = graph.tensors[number].quantisation if number is not None else None
+        if quantisation is not None and not quantisation.same_as(output.quantisation):
+            return f"{quantisation} and {output.quantisation}"
+    return None
+
+
+def small_window(graph: Graph, operator: Operator) -> str | None:
+    """The window has at most 31 rows and columns, strides are 1 to 7 along axes with more than one output."""
+    if isinstance(operator.attributes, Pool2D):
+        output = map_shape(graph.tensors[operator.outputs[0]])
+        assert output is not None
+        kernel = operator.attributes.kernel
+        stride = tuple(step if size > 1 else 1 for step, size in zip(operator.attributes.stride, output, strict=False))
+    else:
+        shape = map_shape(features(graph, operator)[0])
+        assert shape is not None
+        kernel, stride = shape[:2], (1, 1)
+    if not 1 <= min(kernel) <= max(kernel) <= RK3588.max_kernel:
+        return f"window {kernel[0]}x{kernel[1]}"
+    return f"stride {stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= RK3588.max_stride else None
+
+
+def unpadded(graph: Graph, operator: Operator) -> str | None:
+    """No window reaches over the border: TFLite leaves padding out of its means, the chip cannot."""
+    shape = map_shape(features(graph, operator)[0])
+    assert shape is not None
+    assert isinstance(operator.attributes, Pool2D)
+    return None if pads_nothing(operator.attributes, shape[:2]) else f"SAME padding of a {shape[0]}x{shape[1]} map"
+
+
+def over_the_map(graph: Graph, operator: Operator) -> str | None:
+    """The mean is over rows and columns, of a tensor of four dimensions."""
+    axes = input_tensor(graph, operator, 1)
+    source = features(graph, operator)[0]
+    if axes is None or axes.data is None or len(source.shape) != 4:
+        return f"input of shape {source.shape}"
+    found = sorted(int(axis) % 4 for axis in np.ravel(axes.data).astype(np.int64))
+    return None if found == [1, 2] else f"axes {found}"
+
+
+def same_pixels(graph: Graph, operator: Operator) -> str | None:
+    """Input and output have the same number of channels: then their memory is the same."""
+    source, target = (map_shape(tensor) for tensor in features(graph, operator))
+    assert source is not None
+    assert target is not None
+    same = source[2] == target[2] and source[0] * source[1] == target[0] * target[1]
+    return None if same else f"{source[2]} and {target[2]} channels"
+
+
+_PAIR: tuple[Rule, ...] = (static_shapes, byte_operands, operand_map, matching_operands)
+ARITHMETIC: tuple[Rule, ...] = (*_PAIR, clamping_activation)
+"""ADD, SUB and MUL."""
+EXTREMES: tuple[Rule, ...] = (*_PAIR, no_constant_operand, equal_scales)
+"""MAXIMUM and MINIMUM."""
+AVERAGE: tuple[Rule, ...] = (*COMMON, small_window, unpadded, clamping_activation)
+"""AVERAGE_POOL_2D."""
+MEAN: tuple[Rule, ...] = (*COMMON, over_the_map, small_window)
+"""MEAN."""
+CLAMP: tuple[Rule, ...] = COMMON
+"""RELU and RELU6."""
+REQUANTISE: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps)
+"""QUANTIZE."""
+VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps, same_pixels)
+"""RESHAPE, SQUEEZE and EXPAND_DIMS."""

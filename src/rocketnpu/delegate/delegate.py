@@ -11,8 +11,7 @@ from rocketnpu.delegate import callbacks
 from rocketnpu.delegate.options import Options, parse
 from rocketnpu.delegate.session import Session
 from rocketnpu.device.base import Device
-from rocketnpu.device.simulator import SimulatorDevice
-from rocketnpu.errors import DeviceError
+from rocketnpu.device.discover import open_device
 from rocketnpu.program.cache import default_folder
 
 
@@ -32,7 +31,7 @@ class Delegate:
             DeviceError: the device is not there, or refuses.
         """
         parsed = parse(options)
-        self._start(parsed, _open_device(parsed))
+        self._start(parsed, open_device(parsed.device, cores=parsed.cores))
 
     @classmethod
     def on(cls, device: Device, **options: object) -> Self:
@@ -69,12 +68,6 @@ class Delegate:
     ) -> None:
         """Free the device."""
         self.close()
-
-
-def _open_device(options: Options) -> Device:
-    if options.device not in ("auto", "simulator"):
-        raise DeviceError(f"device {options.device!r} is not there; valid devices are auto, simulator")
-    return SimulatorDevice()
 
 
 def _cache_folder(options: Options) -> Path | None:

@@ -1,15 +1,15 @@
 """What a user may ask of the delegate, as pairs of strings.
 
-======================  ==========================  ==============================================================
+======================  ==========================  ====================================================================
 option                  values                      meaning (default first in the list of values)
-======================  ==========================  ==============================================================
-``device``              auto, simulator, ...        who executes; :data:`DEVICES` lists them
-``cores``               1 to the chip's cores       NPU cores that one inference may use
+======================  ==========================  ====================================================================
+``device``              auto, simulator, ...        who executes, a name of :data:`rocketnpu.device.discover.NAMES`
+``cores``               1 to the chip's cores       NPU cores over which interpreters that share the delegate are spread
 ``cache``               on, off, or a folder        where compiled programs are kept between starts
 ``require_full``        no, yes                     fail if anything stays on the CPU
 ``verbose``             no, yes                     print what ``TEFLON_DEBUG=verbose`` prints
 ``minimum_macs``        a whole number              parts with fewer multiply-accumulates stay on the CPU
-======================  ==========================  ==============================================================
+======================  ==========================  ====================================================================
 
 Yes may also be written true, on or 1, no as false, off or 0.
 """
@@ -22,10 +22,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from rocketnpu.device.discover import NAMES
 from rocketnpu.errors import InputError
 from rocketnpu.soc import RK3588
 
-DEVICES = ("auto", "simulator", "rocket", "rknpu")
 MINIMUM_MACS = 1_000_000
 """Multiply-accumulates below which a part does not pay."""
 
@@ -65,8 +65,8 @@ def parse(pairs: Mapping[str, object], environment: Mapping[str, str] = os.envir
 
 
 def _device(name: str, value: str) -> str:
-    if value not in DEVICES:
-        raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(DEVICES)}")
+    if value not in NAMES:
+        raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(NAMES)}")
     return value
 
 

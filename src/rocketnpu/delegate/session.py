@@ -15,6 +15,7 @@ from rocketnpu.delegate.kernel import Kernel, Workshop
 from rocketnpu.delegate.log import Log, describe
 from rocketnpu.delegate.options import Options
 from rocketnpu.device.base import Device
+from rocketnpu.device.group import DeviceGroup
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.partition.plan import plan
@@ -46,14 +47,18 @@ class Session:
     """State behind one native delegate. Several interpreters may use it, from any threads."""
 
     def __init__(self, options: Options, device: Device, cache: Path | None) -> None:
-        """Take over ``device``, which is closed with the session; programs are kept in ``cache`` if there is one."""
+        """Take over ``device``, which is closed with the session; programs are kept in ``cache`` if there is one.
+
+        Interpreters that use the session are spread over the members of a device group.
+        """
         self.options = options
         self.log = Log(options.verbose)
         self._device = device
         self._policy = Policy(target=_TARGETS.get(device.name, "simulator"), minimum_macs=options.minimum_macs)
         self._cache = ProgramCache(cache)
-        self._workshop = Workshop(device, self._compile_resized, self.log, threading.RLock())
-        self._kernels: set[Kernel] = set()
+        cores = device.members if isinstance(device, DeviceGroup) else (device,)
+        self._workshops = [Workshop(core, self._compile_resized, self.log, threading.RLock()) for core in cores]
+        self._kernels: dict[Kernel, tuple[int, Workshop]] = {}
         self._ready: dict[tuple[int, tuple[int, ...]], tuple[Graph, Program]] = {}
 
     def claim(self, context: Any) -> Claim:
@@ -91,19 +96,20 @@ class Session:
         ready = self._ready.pop((_key(context), nodes), None)
         if ready is None:
             raise ModelError(f"the host asks for a part of operators {list(nodes)}, which it did not announce")
-        kernel = Kernel(self._workshop, *ready)
-        self._kernels.add(kernel)
+        workshop = self._workshop(_key(context))
+        kernel = Kernel(workshop, *ready)
+        self._kernels[kernel] = _key(context), workshop
         return kernel
 
     def forget(self, context: Any) -> None:
         """Drop parts that were claimed in this context and never placed."""
-        for key in [key for key in self._ready if key[0] == _key(context)]:
+        for key in [key for key in list(self._ready) if key[0] == _key(context)]:
             self._ready.pop(key, None)
 
     def drop(self, kernel: Kernel) -> None:
         """Free a kernel's memory on the device."""
         kernel.close()
-        self._kernels.discard(kernel)
+        self._kernels.pop(kernel, None)
 
     def close(self) -> None:
         """Free everything, the device too. Kernels that the host still holds fail from now on."""
@@ -111,6 +117,12 @@ class Session:
             self.drop(kernel)
         self._ready.clear()
         self._device.close()
+
+    def _workshop(self, key: int) -> Workshop:
+        """Choose a core: the one where the interpreter's other parts are, else the one with the fewest."""
+        used = list(self._kernels.values())
+        mine = [workshop for owner, workshop in used if owner == key]
+        return mine[0] if mine else min(self._workshops, key=lambda one: sum(one is workshop for _, workshop in used))
 
     def _compile(self, graph: Graph) -> Program:
         self.log.detail(f"compiling graph: {len(graph.tensors)} tensors {len(graph.operators)} operations")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 ATOM = 16
 """Bytes of one pixel slot, which hold 16 int8 channels: the same on every chip of the family (spec 3.1, 11)."""
 

@@ -36,6 +36,7 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
+    "classify": Verb("rocketnpu.cli.classify:classify", "Say what is in a picture, and how long it took."),
     "compile": Verb("rocketnpu.cli.compile:compile_command", "Compile a model to program files."),
     "inspect": Verb("rocketnpu.cli.inspect:inspect", "Show where each operator runs, why, and what it costs."),
     "models": Verb("rocketnpu.cli.models:models", "Get models by name, and say where they are."),

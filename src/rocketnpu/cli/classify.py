@@ -1,0 +1,51 @@
+"""``rocketnpu classify``: what is in the picture, and how long the NPU took."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from rocketnpu.cli.output import json_option, model_option, print_json
+
+
+@click.command()
+@click.option("-i", "--image", required=True, type=click.Path(path_type=Path), help="Picture to classify.")
+@model_option
+@click.option("-l", "--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
+@click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket or rknpu.")
+@click.option("-n", "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to print.")
+@json_option
+def classify(image: Path, model: str, labels: Path | None, device: str, top: int, as_json: bool) -> None:
+    """Classify a picture with every supported operator on the NPU, or on the simulator where there is none.
+
+    The time is that of one inference after a first one: reading, compiling and the first run's set-up do not count.
+    """
+    from rocketnpu.inference import Inference
+    from rocketnpu.labels import read_labels
+    from rocketnpu.model import tflite
+    from rocketnpu.pictures import picture_for
+    from rocketnpu.scores import input_tensor, output_tensor, probabilities
+    from rocketnpu.zoo import labels_for, resolve
+
+    path = resolve(model)
+    graph = tflite.load(path)
+    classes = output_tensor(graph).elements
+    found = labels or labels_for(path)
+    names = read_labels(found, classes) if found else tuple(f"class {number}" for number in range(classes))
+    picture = picture_for(image, input_tensor(graph))
+    with Inference(path, device=device) as inference:
+        inference.run([picture])
+        start = time.perf_counter()
+        (output,) = inference.run([picture])
+        elapsed = time.perf_counter() - start
+    scores = probabilities(graph, output)
+    best = [(float(scores[number]), names[number]) for number in (-scores).argsort(kind="stable")[:top]]
+    if as_json:
+        results = [{"score": score, "label": name} for score, name in best]
+        print_json({"results": results, "milliseconds": elapsed * 1e3})
+        return
+    for score, name in best:
+        click.echo(f"{score:.2f}: {name}")
+    click.echo(f"time: {elapsed * 1e3:.1f}ms")

@@ -1,0 +1,110 @@
+"""A whole model, ready to run: LiteRT as the host, our delegate for what the NPU takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from rocketnpu.delegate import Delegate
+from rocketnpu.errors import DeviceError, InputError, ModelError, UnsupportedError
+from rocketnpu.graph import Graph
+from rocketnpu.model import tflite
+from rocketnpu.partition.plan import plan
+from rocketnpu.policy import Policy
+
+Array = npt.NDArray[Any]
+
+
+class Inference:
+    """A model on a device. A context manager; not thread safe."""
+
+    def __init__(self, model: str | Path, **options: object) -> None:
+        """Read the model, and hand to the NPU what it takes.
+
+        Args:
+            model: path of a ``.tflite`` file.
+            **options: those of :mod:`rocketnpu.delegate.options`, such as ``device``.
+
+        Raises:
+            ModelError: the model is damaged, or LiteRT refuses it.
+            UnsupportedError: the NPU takes no operator of it.
+            DeviceError: the device is not there, or failed.
+        """
+        path = Path(model)
+        self.graph: Graph = tflite.load(path)
+        self._refuse_unsupported(path)
+        self.delegate = Delegate(**{"minimum_macs": 0, **options})
+        try:
+            self._interpreter = _interpreter(path, self.delegate)
+        except BaseException:
+            self.delegate.close()
+            raise
+
+    def _refuse_unsupported(self, path: Path) -> None:
+        divided = plan(self.graph, Policy())
+        if not divided.parts:
+            first = next((decision for decision in divided.decisions if not decision.supported), None)
+            reason = f": {first.kind}: {first.reason}" if first else ""
+            raise UnsupportedError(f"{path.name} has no operator that the NPU takes{reason}")
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run one inference; arrays are in the order of the graph's inputs and outputs.
+
+        Raises:
+            InputError: an input does not fit.
+            DeviceError: the device failed.
+        """
+        interpreter = self._interpreter
+        if len(inputs) != len(self.graph.inputs):
+            raise InputError(f"the model has {len(self.graph.inputs)} inputs, {len(inputs)} were given")
+        for number, array in zip(self.graph.inputs, inputs, strict=True):
+            try:
+                interpreter.set_tensor(number, np.ascontiguousarray(array))
+            except ValueError as error:
+                raise InputError(f"input {number} does not fit: {error}") from None
+        try:
+            interpreter.invoke()
+        except RuntimeError as error:
+            raise DeviceError(f"the inference failed: {_first_line(error)}") from None
+        return [interpreter.get_tensor(number) for number in self.graph.outputs]
+
+    def close(self) -> None:
+        """Free the interpreter and the device. Closing twice is allowed."""
+        self._interpreter = None
+        self.delegate.close()
+
+    def __enter__(self) -> Self:
+        """Return the inference itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def _interpreter(path: Path, delegate: Delegate) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    try:
+        interpreter = Interpreter(
+            model_path=str(path),
+            num_threads=1,
+            # LiteRT's own default delegate would not change what is left, and greets on stderr.
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_delegates=[delegate],
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"LiteRT refuses {path.name}: {_first_line(error)}") from None
+    return interpreter
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

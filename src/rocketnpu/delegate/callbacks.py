@@ -135,5 +135,5 @@ def _guard(where: str, context: Any, session: Session | None, work: Callable[[],
         _thread.interrupt_main()
     except BaseException as error:
         text = log.failure(where, error)
-        context.report(context, b"%s", ffi.new("char[]", f"{NAME}: {text}".encode()))
+        context.report(context, b"%s", ffi.new("char[]", f"{NAME}: {text}\n".encode()))
     return failed

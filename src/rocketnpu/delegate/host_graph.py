@@ -86,7 +86,7 @@ def read_tensor(context: Any, number: int) -> Tensor:
         dtype,
         _quantisation(number, host),
         _constant(number, host, shape, dtype),
-        is_dynamic=any(size < 0 for size in abi.integers(host.signature)),
+        is_dynamic=host.allocation == abi.DYNAMIC,
         is_variable=bool(host.variable),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from rocketnpu.delegate.host_graph import Array, view
 from rocketnpu.delegate.log import Log
 from rocketnpu.device.base import Device
 from rocketnpu.device.executor import PlacedProgram
-from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.errors import ModelError
 from rocketnpu.graph import Graph
 from rocketnpu.program.program import Binding, Program
 
@@ -25,7 +25,8 @@ class Workshop:
 
     device: Device
     compile: Callable[[Graph], Program]
-    """Compiles a part in a new shape; raises UnsupportedError where the NPU does not take it."""
+    """Compiles a part in a new shape; raises ModelError where its shapes disagree, UnsupportedError where the NPU does
+    not take it."""
     log: Log
     lock: threading.RLock
     """Held while the device works or its memory changes hands: a program runs one inference at a time."""
@@ -52,13 +53,15 @@ class Kernel:
         """Follow the host's tensor shapes; where an input was resized, compile the part anew.
 
         Raises:
-            UnsupportedError: the part cannot run in its new shape, or its shape is known only while the host runs.
+            UnsupportedError: the part cannot run in its new shape.
+            ModelError: the host did not send the new shape through the part.
             DeviceError: the device has no room.
         """
         resized = [n for n in self.graph.inputs if _shape(context, n) != self.graph.tensors[n].shape]
         if resized:
-            graph = self._resized(context, resized)
-            self._workshop.log.detail(f"input resized: {_list(graph, resized)}")
+            graph = self._resized(context)
+            shapes = ", ".join(f"tensor {n} to {graph.tensors[n].shape}" for n in resized)
+            self._workshop.log.detail(f"input resized: {shapes}")
             program = self._workshop.compile(graph)
             self._place(program)
             self.graph = graph
@@ -94,14 +97,8 @@ class Kernel:
             self.close()
             self._placed = PlacedProgram(self._workshop.device, program)
 
-    def _resized(self, context: Any, resized: list[int]) -> Graph:
+    def _resized(self, context: Any) -> Graph:
         """Take over the shapes of the host, which has sent the new ones through the replaced operators."""
-        unknown = [n for n in resized if context.tensors[n].allocation == abi.DYNAMIC]
-        if unknown:
-            raise UnsupportedError(
-                f"{_list(self.graph, unknown)} gets its shape only while the model runs, but an NPU program has fixed "
-                "shapes; leave this model to the CPU, or make its shapes static"
-            )
         tensors = {
             number: tensor if tensor.is_constant else replace(tensor, shape=_shape(context, number))
             for number, tensor in self.graph.tensors.items()
@@ -111,10 +108,6 @@ class Kernel:
 
 def _shape(context: Any, number: int) -> tuple[int, ...]:
     return abi.integers(context.tensors[number].dims)
-
-
-def _list(graph: Graph, numbers: Iterable[int]) -> str:
-    return ", ".join(f"tensor {n} of shape {graph.tensors[n].shape}" for n in numbers)
 
 
 def _fit_output(context: Any, number: int, shape: tuple[int, ...]) -> None:

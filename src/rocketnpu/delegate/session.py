@@ -18,6 +18,7 @@ from rocketnpu.device.base import Device
 from rocketnpu.device.group import DeviceGroup
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Graph
+from rocketnpu.graph.verify import verify
 from rocketnpu.partition.plan import plan
 from rocketnpu.partition.policy import Policy, Target
 from rocketnpu.program.cache import ProgramCache
@@ -68,7 +69,7 @@ class Session:
             ModelError: the host's structures contradict themselves.
             UnsupportedError: ``require_full`` was asked for, and something would stay on the CPU.
         """
-        graph = _as_it_is_now(host_graph.read_graph(context))
+        graph = host_graph.read_graph(context)
         decisions = plan(graph, self._policy).decisions
         reasons = {found.operator: found.reason for found in decisions if not found.supported}
         self.log.graph(graph, reasons)
@@ -133,16 +134,12 @@ class Session:
 
     def _compile_resized(self, graph: Graph) -> Program:
         """Compile a part in a new shape, however small it became: its operators are no longer with the host."""
+        verify(graph)
         decisions = plan(graph, replace(self._policy, minimum_macs=0)).decisions
         refused = [found for found in decisions if not found.supported]
         if refused:
             raise UnsupportedError(f"operator {refused[0].operator} ({refused[0].kind}): {refused[0].reason}")
         return self._compile(graph)
-
-
-def _as_it_is_now(graph: Graph) -> Graph:
-    """Take the tensors' present shapes as fixed: the host tells of every change, and the part is compiled anew."""
-    return replace(graph, tensors={n: replace(tensor, is_dynamic=False) for n, tensor in graph.tensors.items()})
 
 
 def _key(context: Any) -> int:

@@ -15,7 +15,7 @@ _SIGNAL_STATUS = 128
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.option("-q", "--quiet", is_flag=True, help="Do not say on stderr which jobs the emulated kernel dropped.")
-@click.option("--print-environment", is_flag=True, help="Print the variables that a program needs, and wait for Ctrl-C.")
+@click.option("--print-environment", is_flag=True, help="Print the variables a program needs, and wait for Ctrl-C.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def emulate(command: tuple[str, ...], quiet: bool, print_environment: bool) -> int:
     """Run COMMAND with an emulated /dev/accel/accel0 whose NPU is the simulator.

@@ -33,6 +33,8 @@ _ADDRESSES = {
     for unit, name in ((BY_NAME[unit], name) for unit, names in _ADDRESS_REGISTERS.items() for name in names)
 }
 """Target and offset of each register that holds a memory address: its unit's enable bit, and its name."""
+_ALWAYS_USED = frozenset({"CNA.FEATURE_DATA_ADDR", "CNA.DCOMP_ADDR0", "DPU.DST_BASE_ADDR", "PPU.DST_BASE_ADDR"})
+"""Addresses that a started unit uses in any case; in the others 0 stands for an operand that is off."""
 _KEYS = np.array(sorted(_ADDRESSES), np.uint64)
 
 Words = npt.NDArray[np.uint64]
@@ -74,5 +76,6 @@ def check_task(task: DeviceTask, words: Words, owns: Callable[[int, int], bool],
             "alone, so it would time out; compile pooling for this driver as DPU work"
         )
     for bit, name, value in address_writes(words):
-        if mask >> bit & 1 and not (value % ALIGNMENT == 0 and owns(value, ALIGNMENT)):
+        unused = not mask >> bit & 1 or (value == 0 and name not in _ALWAYS_USED)
+        if not unused and (value % ALIGNMENT or not owns(value, ALIGNMENT)):
             raise DeviceError(f"{place}: {name} = 0x{value:x} is not an aligned address inside this device's buffers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -11,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
-from rocketnpu.errors import DeviceError, InputError
+from rocketnpu.device.failure import describe_failure
+from rocketnpu.errors import DeviceTimeoutError, InputError
 from rocketnpu.program.program import Binding, Program, ProgramJob, Role
 
 Array = npt.NDArray[np.generic]
@@ -25,13 +27,18 @@ class PlacedProgram:
     Closing it frees its buffers; the device stays the caller's.
     """
 
-    def __init__(self, device: Device, program: Program) -> None:
+    def __init__(self, device: Device, program: Program, *, bundle_folder: Path | None = None) -> None:
         """Allocate, fill and relocate.
+
+        Args:
+            device: where to run; it stays the caller's.
+            program: what to run.
+            bundle_folder: where failure bundles are written; the system's folder for temporary files by default.
 
         Raises:
             DeviceError: the device has no room.
         """
-        self.device, self.program = device, program
+        self.device, self.program, self.bundle_folder = device, program, bundle_folder
         self._buffers: list[Buffer] = []
         try:
             for spec in program.buffers:
@@ -46,7 +53,26 @@ class PlacedProgram:
         except BaseException:
             self.close()
             raise
-        self._jobs = [self._job(job) for job in program.jobs]
+        self.jobs = [self._job(job) for job in program.jobs]
+        """Jobs as the device gets them, in the program's order."""
+        self._inputs = list(dict.fromkeys(binding.buffer for binding in program.inputs))
+        self._marked = list(dict.fromkeys(job.sentinel[0] for job in program.jobs))
+        self._results = list(dict.fromkeys(binding.buffer for binding in program.outputs))
+
+    @property
+    def buffers(self) -> Sequence[Buffer]:
+        """The program's buffers on the device, in the program's order."""
+        return self._buffers
+
+    @property
+    def memories(self) -> Sequence[memoryview]:
+        """Their bytes."""
+        return self._maps
+
+    def task_words(self, job: int, task: int) -> npt.NDArray[np.uint64]:
+        """Return a task's command words as they are in the device's memory."""
+        spec = self.program.jobs[job].tasks[task]
+        return np.frombuffer(self._maps[self.program.commands], "<u8", spec.words, spec.offset)
 
     def _relocate(self) -> None:
         table = self.program.relocations
@@ -75,7 +101,8 @@ class PlacedProgram:
 
         Raises:
             InputError: an array does not fit its tensor.
-            DeviceError: the device failed; the next run may work again.
+            JobFailedError: a job did not run to its end; the next run may work again.
+            DeviceError: the device failed otherwise.
         """
         program, device = self.program, self.device
         if len(inputs) != len(program.inputs):
@@ -83,14 +110,10 @@ class PlacedProgram:
         for binding, array in zip(program.inputs, inputs, strict=True):
             checked = _fitting(binding, array)
             binding.layout.pack(np.ascontiguousarray(checked), self._maps[binding.buffer])
-        for number in dict.fromkeys(binding.buffer for binding in program.inputs):
-            device.sync_for_device(self._buffers[number])
         patterns = [self._mark(job) for job in program.jobs]
-        device.submit(self._jobs)
-        for number in dict.fromkeys(binding.buffer for binding in program.outputs):
-            device.sync_for_cpu(self._buffers[number], TIMEOUT)
-        for number, (job, pattern) in enumerate(zip(program.jobs, patterns, strict=True)):
-            self._check(number, job, pattern)
+        for number in dict.fromkeys((*self._inputs, *self._marked)):
+            device.sync_for_device(self._buffers[number])
+        self._execute(patterns)
         results = list(outputs) if outputs is not None else [_empty(binding) for binding in program.outputs]
         for binding, result in zip(program.outputs, results, strict=True):
             binding.layout.unpack(self._maps[binding.buffer], _fitting(binding, result))
@@ -101,17 +124,23 @@ class PlacedProgram:
         number, offset, size = job.sentinel
         pattern = os.urandom(size)
         self._maps[number][offset : offset + size] = pattern
-        self.device.sync_for_device(self._buffers[number])
         return pattern
 
-    def _check(self, index: int, job: ProgramJob, pattern: bytes) -> None:
-        number, offset, size = job.sentinel
-        if self._maps[number][offset : offset + size] == pattern:
-            last = job.tasks[-1]
-            raise DeviceError(
-                f"{self.device.name}: job {index} of {self.program.name} left its output untouched, so it failed "
-                f"(last task: operator {last.operator}, {last.label}); try it on the simulator"
-            )
+    def _execute(self, patterns: Sequence[bytes]) -> None:
+        """Submit, wait, and look whether every job wrote over its pattern."""
+        refused: DeviceTimeoutError | None = None
+        try:
+            self.device.submit(self.jobs)
+        except DeviceTimeoutError as error:  # a driver that does report failed jobs
+            refused = error
+        for number in dict.fromkeys((*self._marked, *self._results)):
+            self.device.sync_for_cpu(self._buffers[number], TIMEOUT)
+        for index, (job, pattern) in enumerate(zip(self.program.jobs, patterns, strict=True)):
+            number, offset, size = job.sentinel
+            if self._maps[number][offset : offset + size] == pattern:
+                raise describe_failure(self, index) from refused
+        if refused:
+            raise refused
 
     def close(self) -> None:
         """Free the buffers. Closing twice is allowed."""

@@ -55,5 +55,5 @@ def find_node(calls: Calls, paths: Iterable[str], driver: str) -> tuple[str, int
 
 def _refusal(path: str, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
-        return f"no permission to open {path} (join the group that owns it, often \"render\")"
+        return f'no permission to open {path} (join the group that owns it, often "render")'
     return f"{path}: {error.strerror}"

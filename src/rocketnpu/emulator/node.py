@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -159,8 +160,9 @@ class _Connection(threading.Thread):
         self._node.forget(self)
 
     def stop(self) -> None:
-        """End the connection from this side."""
-        self._client.shutdown(socket.SHUT_RDWR)
+        """End the connection from this side, unless the program has ended it already."""
+        with contextlib.suppress(OSError):
+            self._client.shutdown(socket.SHUT_RDWR)
         self.join()
 
     def _answer(self, message: bytes, descriptors: list[int]) -> None:

@@ -1,0 +1,119 @@
+"""A job that did not run to its end: which task, of which operator, with which registers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rocketnpu.device.base import DeviceJob
+from rocketnpu.device.bundle import write_bundle
+from rocketnpu.device.check import address_writes
+from rocketnpu.errors import DeviceError, DeviceTimeoutError
+from rocketnpu.registers.command import format_words
+
+if TYPE_CHECKING:
+    from rocketnpu.device.executor import PlacedProgram
+
+_OUTPUTS = ("DPU.DST_BASE_ADDR", "PPU.DST_BASE_ADDR")
+_PROBE_BYTES = 16
+"""One atom: the least that any task writes at its output address (spec 3.6)."""
+_PROBE_TIMEOUT = 5.0
+_SHOWN_REGISTERS = 12
+"""Lines of the register text in the message; all are in the attribute and in the bundle."""
+
+
+class JobFailedError(DeviceTimeoutError):
+    """A job left its output untouched: the kernel dropped it, or reset its core after 500 ms.
+
+    Attributes:
+        job: number of the job in the program.
+        task: number of the task within the job, or None where each task works alone.
+        operator: number of the operator in the graph.
+        label: the task in words.
+        core: the core in words.
+        registers: the decoded command list of the task.
+        bundle: zip file for ``rocketnpu replay``, or None if it could not be written.
+    """
+
+    def __init__(self, placed: PlacedProgram, job: int, task: int | None, bundle: Path | None) -> None:
+        """Describe the failure of ``task`` (of the whole job where None)."""
+        tasks = placed.program.jobs[job].tasks
+        index = len(tasks) - 1 if task is None else task
+        self.job, self.task, self.bundle = job, task, bundle
+        self.operator, self.label = tasks[index].operator, tasks[index].label
+        number = getattr(placed.device, "core", None)
+        self.core = "the core that the kernel chose" if number is None else f"core {number}"
+        self.registers = format_words(placed.task_words(job, index).tolist())
+        which = (
+            f"task {index} of {len(tasks)}" if task is not None else f"one of its {len(tasks)} tasks, the last being"
+        )
+        shown = "; ".join(line for line in self.registers.splitlines() if " " in line)
+        lines = shown.split("; ")
+        more = f"; and {len(lines) - _SHOWN_REGISTERS} more" if len(lines) > _SHOWN_REGISTERS else ""
+        told = f"; `rocketnpu replay {bundle}` runs it on the simulator" if bundle else ""
+        super().__init__(
+            f"{placed.device.name}: job {job} of {placed.program.name} did not finish on {self.core}: {which} "
+            f"(operator {self.operator}, {self.label}); registers: {'; '.join(lines[:_SHOWN_REGISTERS])}{more}{told}"
+        )
+
+
+def describe_failure(placed: PlacedProgram, job: int) -> JobFailedError:
+    """Save a bundle, find the task that fails by running the job's tasks one by one, and return the error to raise.
+
+    The mainline kernel tells neither that a job failed nor where (addendum 9.1), so the tasks are asked.
+    """
+    path = _bundle_path(placed, job)
+    facts = {"program": placed.program.name, "device": placed.device.name, "job": job}
+    try:
+        write_bundle(placed, path, facts)
+    except DeviceError:
+        return JobFailedError(placed, job, _failing_task(placed, job), None)
+    error = JobFailedError(placed, job, _failing_task(placed, job), path)
+    with zipfile.ZipFile(path, "a") as archive:
+        known = {name: getattr(error, name) for name in ("task", "operator", "label", "core", "registers")}
+        archive.writestr("failing_task.json", json.dumps(known, indent=1))
+    return error
+
+
+def _bundle_path(placed: PlacedProgram, job: int) -> Path:
+    """Name one file a process, program and job, so that a failure that repeats does not fill the disk."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", placed.program.name)[:40]
+    folder = placed.bundle_folder or Path(tempfile.gettempdir())
+    return folder / f"rocketnpu-{name}-{os.getpid()}-job{job}.zip"
+
+
+def _failing_task(placed: PlacedProgram, job: int) -> int | None:
+    for index in range(len(placed.program.jobs[job].tasks)):
+        try:
+            if not _runs(placed, job, index):
+                return index
+        except DeviceError:
+            return index
+    return None
+
+
+def _runs(placed: PlacedProgram, job: int, index: int) -> bool:
+    """Run one task alone and say whether it changed the first atom of its output."""
+    device, task = placed.device, placed.jobs[job].tasks[index]
+    targets = [
+        value
+        for bit, name, value in address_writes(placed.task_words(job, index))
+        if name in _OUTPUTS and task.enable_mask >> bit & 1
+    ]
+    for buffer, memory in zip(placed.buffers, placed.memories, strict=True):
+        offset = targets[0] - buffer.address if targets else -1
+        if not 0 <= offset <= buffer.size - _PROBE_BYTES:
+            continue
+        place = slice(offset, offset + _PROBE_BYTES)
+        pattern = os.urandom(_PROBE_BYTES)
+        memory[place] = pattern
+        device.sync_for_device(buffer)
+        device.submit([DeviceJob((task,), (), (buffer,))])
+        device.sync_for_cpu(buffer, _PROBE_TIMEOUT)
+        return memory[place] != pattern
+    return False

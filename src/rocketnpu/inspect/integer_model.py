@@ -41,6 +41,7 @@ def layer_output(layer: ConvolutionLayer, source: Int8, addend: Int8 | None = No
     if requantise.channel_multipliers is not None:
         total = round_shift(total * requantise.channel_multipliers, CHANNEL_SHIFT)
         total = np.clip(total, -(1 << 31), (1 << 31) - 1)
+    total = total + requantise.lift
     if addend is not None and layer.addend is not None:
         assert layer.addend.combine is Combine.ADD
         second = (addend.astype(np.int64) + layer.addend.offset) * layer.addend.scale
@@ -59,10 +60,13 @@ def _accumulate(layer: ConvolutionLayer, source: Int8) -> Int64:
     window = _windows(layer, source).astype(np.float64)
     weights = layer.weights.astype(np.float64) - layer.weight_zero_point
     if layer.depthwise:
-        return np.einsum("yxcij,ijc->yxc", window, weights, optimize=True).astype(np.int64)
+        each: Int64 = np.einsum("yxcij,ijc->yxc", window, weights, optimize=True).astype(np.int64)
+        return each
     rows, columns = window.shape[:2]
     flat = window.transpose(0, 1, 3, 4, 2).reshape(rows * columns, -1)
-    return (flat @ weights.reshape(len(weights), -1).T).reshape(rows, columns, -1).astype(np.int64)
+    sums = flat @ weights.reshape(len(weights), -1).T
+    exact: Int64 = sums.reshape(rows, columns, -1).astype(np.int64)
+    return exact
 
 
 def _windows(layer: ConvolutionLayer, source: Int8) -> Int8:

@@ -21,6 +21,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "MEAN": others.MEAN,
     "RELU": others.CLAMP,
     "RELU6": others.CLAMP,
+    "RELU_N1_TO_1": others.CLAMP,
     "QUANTIZE": others.REQUANTISE,
     "RESHAPE": others.VIEW,
     "SQUEEZE": others.VIEW,

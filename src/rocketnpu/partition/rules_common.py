@@ -12,7 +12,7 @@ Rule = Callable[[Graph, Operator], str | None]
 """Returns None where the operator satisfies it, else the value that fails. Its docstring is the published rule."""
 
 _BYTES = (DType.INT8, DType.UINT8)
-_CLAMPS = (Activation.NONE, Activation.RELU, Activation.RELU6)
+_CLAMPS = (Activation.NONE, Activation.RELU, Activation.RELU6, Activation.RELU_N1_TO_1)
 
 
 def input_tensor(graph: Graph, operator: Operator, position: int) -> Tensor | None:
@@ -79,7 +79,7 @@ def feature_maps(graph: Graph, operator: Operator) -> str | None:
 
 
 def clamping_activation(graph: Graph, operator: Operator) -> str | None:
-    """A fused activation is none, ReLU or ReLU6."""
+    """A fused activation is none, RELU, RELU6 or RELU_N1_TO_1."""
     activation = getattr(operator.attributes, "activation", Activation.NONE)
     return activation.value if activation not in _CLAMPS else None
 

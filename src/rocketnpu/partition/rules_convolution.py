@@ -88,7 +88,7 @@ def channels_match(graph: Graph, operator: Operator) -> str | None:
     assert source is not None
     given, outputs = source.shape[-1], graph.tensors[operator.outputs[0]].shape[-1]
     if operator.kind == "FULLY_CONNECTED":
-        given, read, kernels = source.elements, weights.shape[1], weights.shape[0]
+        given, read, kernels = source.shape[-1], weights.shape[1], weights.shape[0]
         fits = given == read
     elif operator.kind == "CONV_2D":
         read, kernels = weights.shape[3], weights.shape[0]
@@ -102,7 +102,7 @@ def channels_match(graph: Graph, operator: Operator) -> str | None:
 
 
 def plain_weights(graph: Graph, operator: Operator) -> str | None:
-    """Weights are a plain matrix, and the input is one row."""
+    """Weights are a plain matrix, and the input is rows as long as its second dimension."""
     attributes = operator.attributes
     assert isinstance(attributes, FullyConnected)
     weights, source = input_tensor(graph, operator, 1), input_tensor(graph, operator, 0)
@@ -110,7 +110,7 @@ def plain_weights(graph: Graph, operator: Operator) -> str | None:
     assert weights is not None
     if attributes.shuffled_weights or len(weights.shape) != 2:
         return f"weights have shape {weights.shape}{' and are shuffled' if attributes.shuffled_weights else ''}"
-    return f"input has shape {source.shape}" if source.elements != source.shape[-1] else None
+    return f"input has shape {source.shape}" if source.shape[-1:] != weights.shape[1:] else None
 
 
 _WEIGHTED: tuple[Rule, ...] = (*COMMON, constant_weights, scales_by_output, constant_bias)

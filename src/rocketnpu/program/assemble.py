@@ -21,7 +21,7 @@ from rocketnpu.program.program import (
 from rocketnpu.soc import ATOM, Soc
 from rocketnpu.tasks.constants import REGION as CONSTANTS_REGION
 from rocketnpu.tasks.emit import TRAILER_WORDS, CommandList, chain_words, emit
-from rocketnpu.tasks.emit_dpu import written_end
+from rocketnpu.tasks.emit_dpu import operand_end, written_end
 from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.lowering import Lowered
 from rocketnpu.tasks.task import Task
@@ -91,7 +91,7 @@ def _regions(lowered: Lowered) -> list[Region]:
         touch(task.target.feature, written_end(task), number)
         if task.output.elementwise:
             operand = task.output.elementwise.operand.feature
-            touch(operand, _end(operand), number)
+            touch(operand, operand_end(task), number)
     for graph_output in lowered.graph.outputs:
         feature = lowered.features[graph_output]
         touch(feature, _end(feature), last)

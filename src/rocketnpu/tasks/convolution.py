@@ -13,7 +13,6 @@ from rocketnpu.tasks.cbuf import Share, data_banks, row_entries, share
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.feature import FeatureMap, Location
 from rocketnpu.tasks.task import (
-    BYPASS,
     MEMORY,
     Banks,
     Conversion,
@@ -42,7 +41,7 @@ Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Requantise:
-    """Accumulator to output: ``saturate(round(clamp(U) * multiplier / 2**shift) + offset)``.
+    """Accumulator to output: ``saturate(round(clamp(U + lift) * multiplier / 2**shift) + offset)``.
 
     ``U`` is the accumulator with bias, per channel multiplied by ``channel_multipliers / 2**14`` where given.
     """
@@ -51,6 +50,8 @@ class Requantise:
     channel_multipliers: Int64 | None = None
     relu: bool = False
     ceiling: int | None = None
+    lift: int = 0
+    """Added so that a ReLU clamps at another output than the zero point; ``offset`` then is that output."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,10 +255,11 @@ def _output_stage(layer: ConvolutionLayer, operands: Location, part: Tile) -> Ou
     requantise = layer.requantise
     multiply = Multiply(MEMORY, 14) if requantise.channel_multipliers is not None else None
     addend = layer.addend
-    bn = Stage(relu=requantise.relu, ceiling=requantise.ceiling)
+    lift = requantise.lift or None
+    bn = Stage(add=lift, relu=requantise.relu, ceiling=requantise.ceiling)
     if addend is not None:
         rows = Rows(addend.operand.feature, part.output_first, part.output_count)
         # Behind an addition the clamp belongs behind the sum, so EW does it.
         addend = replace(addend, operand=rows, relu=requantise.relu, ceiling=requantise.ceiling)
-        bn = BYPASS
+        bn = Stage(add=lift)
     return OutputStage(Stage(add=MEMORY, multiply=multiply), bn, addend, requantise.conversion, operands)

@@ -46,6 +46,16 @@ def _padded(task: Task) -> int:
     return aligned(task.target.feature.channels, _group_surfaces(task) * ATOM)
 
 
+def operand_end(task: Task) -> int:
+    """Return the offset in its region behind the last byte of the EW operand that is fetched: whole kernel groups, of
+    which only the surfaces that the task writes matter.
+    """
+    assert task.output.elementwise is not None
+    feature = task.output.elementwise.operand.feature
+    surfaces = _padded(task) // ATOM
+    return feature.at.offset + (surfaces - 1) * feature.surface_pitch + feature.height * feature.width * ATOM
+
+
 def written_end(task: Task) -> int:
     """Return the offset in its region behind the last byte that the writer may touch: whole kernel groups."""
     feature = task.target.feature

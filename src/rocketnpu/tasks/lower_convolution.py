@@ -77,17 +77,27 @@ def clamped(
     """
     zero = quantised.zero_point(target)
     low, high = quantised.activation_range(activation, target)
-    relu, ceiling = low > quantised.INT8_MIN, None
+    relu = low > quantised.INT8_MIN or high < quantised.INT8_MAX
+    floor, lift = zero, 0
     if relu and low != zero:
-        raise UnsupportedError(f"{activation.value} clamps at {low}, the ReLU only at the zero point {zero}")
-    if high < quantised.INT8_MAX:
-        ceiling = ceiling_for(high - zero, common)
-        if ceiling is None:
-            raise UnsupportedError(f"no accumulator value converts to the upper clamp {high} of {activation.value}")
-        if low == quantised.INT8_MIN != zero:
-            raise UnsupportedError(f"{activation.value} clamps only above, at {high}")
-        relu = True
-    return Requantise(Conversion(common.multiplier, common.shift, zero), multipliers, relu, ceiling)
+        # The ReLU clamps at 0, so what is to become the lowest output is lifted there.
+        floor, lift = low, _converting_to(zero - low, common, activation)
+    ceiling = _converting_to(high - floor, common, activation) if high < quantised.INT8_MAX else None
+    return Requantise(Conversion(common.multiplier, common.shift, floor), multipliers, relu, ceiling, lift)
+
+
+MAX_LIFT_ERROR = 0.05
+"""Output steps by which a lifted ReLU may be off: half an accumulator unit."""
+
+
+def _converting_to(steps: int, common: Scale, activation: Activation) -> int:
+    found = ceiling_for(steps, common)
+    if found is None or common.value > 2 * MAX_LIFT_ERROR:
+        raise UnsupportedError(
+            f"no accumulator value converts well to the clamp {steps} steps off of {activation.value}: "
+            f"a unit is {common.value:.3g} steps"
+        )
+    return found
 
 
 def output_factors(source: Tensor, kernel: Kernel, target: Tensor) -> npt.NDArray[np.float64]:

@@ -123,6 +123,8 @@ def elementwise_layers(context: Context, operator: Operator) -> list[Convolution
         context.soc,
     )
     requantise = clamped(encode_scale(factor, context.soc), output, activation)
+    if requantise.lift and combine is not Combine.ADD:
+        raise UnsupportedError(f"{activation.value} behind {operator.kind} clamps elsewhere than at the zero point")
     layer = replace(layer, requantise=requantise, addend=guest, rules=RULES[combine])
     return dense_blocks(layer, BLOCK)
 

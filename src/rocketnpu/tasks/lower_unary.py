@@ -16,7 +16,7 @@ from rocketnpu.tasks.lower_convolution import clamped, same_padding
 from rocketnpu.tasks.lower_elementwise import FINE, identity_layer
 from rocketnpu.tasks.requantise import encode_scale
 
-ACTIVATIONS = {"RELU": Activation.RELU, "RELU6": Activation.RELU6}
+ACTIVATIONS = {name: Activation(name) for name in ("RELU", "RELU6", "RELU_N1_TO_1")}
 """Operators that are nothing but a clamp."""
 
 

@@ -32,6 +32,7 @@ LAYERS: Mapping[str, Callable[[Context, Operator], list[ConvolutionLayer]]] = {
     "MEAN": average_layers,
     "RELU": requantise_layers,
     "RELU6": requantise_layers,
+    "RELU_N1_TO_1": requantise_layers,
     "QUANTIZE": requantise_layers,
 }
 """Operators that become convolutions, and how they are described as layers."""

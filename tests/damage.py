@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from typing import Any
 
+import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import ModelBuilder
 
 NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 16, 64, 127, 128, 255, 256, 4096, 65535, 1 << 24, (1 << 31) - 1, -1, -2, -128)
+REALS = (0.0, 1e-45, 1e-30, 1e-6, 0.5, 1.0, 255.0, 1e6, 1e30, -1.0, float("inf"), float("nan"))
 
 
 def convolutions() -> bytes:
@@ -79,6 +84,60 @@ def many_operators() -> bytes:
 
 
 MODELS = (convolutions, many_operators)
+
+
+def rewritten(data: bytes, seed: int) -> bytes:
+    """Change one to three fields of the model's tables and write it anew: a sound flatbuffer with damaged contents."""
+    random = np.random.default_rng(seed)
+    while True:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
+        for _ in range(int(random.integers(1, 4))):
+            places = list(_places(model))
+            _change(*places[int(random.integers(0, len(places)))], random)
+        builder = flatbuffers.Builder(len(data))
+        try:
+            builder.Finish(model.Pack(builder), b"TFL3")
+        except (TypeError, AttributeError, OverflowError):  # a number too large for its field: try the next
+            continue
+        return bytes(builder.Output())
+
+
+def _places(table: Any) -> Iterator[tuple[Any, str]]:
+    """Every field of a table and of all tables below it, but not the elements of vectors of numbers."""
+    for key, value in vars(table).items():
+        yield table, key
+        below = value if isinstance(value, list) else [value]
+        for item in below:
+            if hasattr(item, "__dict__"):
+                yield from _places(item)
+
+
+def _change(owner: Any, key: str, random: np.random.Generator) -> None:
+    value = getattr(owner, key)
+    number = NUMBERS[int(random.integers(0, len(NUMBERS)))]
+    if isinstance(value, bool):
+        setattr(owner, key, not value)
+    elif isinstance(value, float):
+        setattr(owner, key, REALS[int(random.integers(0, len(REALS)))])
+    elif isinstance(value, int):
+        small = key in {"type", "fusedActivationFunction", "padding", "detailsType", "builtinCode"}
+        setattr(owner, key, int(random.integers(0, 20)) if small else number)
+    elif isinstance(value, np.ndarray) and value.size:
+        changed = value.copy()
+        place = int(random.integers(0, value.size))
+        pool = REALS if value.dtype.kind == "f" else NUMBERS if value.itemsize > 1 else (int(random.integers(0, 256)),)
+        changed[place] = pool[int(random.integers(0, len(pool)))]
+        choice = int(random.integers(0, 6))
+        setattr(
+            owner, key, changed[:-1] if choice == 0 else np.append(changed, changed[:1]) if choice == 1 else changed
+        )
+    elif isinstance(value, list) and value:
+        place, other = int(random.integers(0, len(value))), int(random.integers(0, len(value)))
+        choice = int(random.integers(0, 3))
+        value[place] = value[other] if choice == 0 else value[place]
+        setattr(owner, key, value[:place] + value[place + 1 :] if choice == 1 else value)
+    elif value is not None and not key.endswith("Type"):
+        setattr(owner, key, None)
 
 
 def damaged(data: bytes, seed: int) -> bytes:

@@ -54,7 +54,7 @@ def weigh(
 ) -> Weights:
     """Add weights of ``shape`` with output channels on ``axis``, ``reduce`` products a sum, and a bias.
 
-    Without ``always`` the bias is sometimes left out, which LiteRT allows for all but quantised CONV_2D.
+    Without ``always`` the bias is sometimes left out, which LiteRT allows for FULLY_CONNECTED and TRANSPOSE_CONV.
     """
     _, x_scale, x_zero = x
     channels = shape[axis]
@@ -127,7 +127,7 @@ def depthwise(choose: Chooser) -> Case:
     bench, w, activation = Bench.of(choose, SCHEMES), window(choose, dilated=True), choose.pick(FUSED)
     channels, multiplier = choose.pick(CHANNELS), choose.pick((1, 1, 1, 2, 3, 8))
     x = bench.input((1, *w.size, channels))
-    found = weigh(bench, x, (1, *w.kernel, channels * multiplier), 3, math.prod(w.kernel), activation)
+    found = weigh(bench, x, (1, *w.kernel, channels * multiplier), 3, math.prod(w.kernel), activation, always=True)
     y = bench.output((1, *w.out, channels * multiplier), found.mean, found.spread)
     attributes = ops.DepthwiseConv2D(w.stride, w.padding, w.dilation, activation, multiplier)
     return bench.finish("DEPTHWISE_CONV_2D", found.after(x[0]), y, attributes, [x[0]])

@@ -48,14 +48,26 @@ _ARITY: dict[str, tuple[int, int, int]] = {
     **dict.fromkeys(_PAIRED, (2, 2, 1)),
     **dict.fromkeys(("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND", "RANGE"), (3, 3, 1)),
 }
-"""Fewest and most inputs, most outputs. All inputs up to the fewest must be there."""
+"""Fewest and most inputs, most outputs."""
+_OPTIONAL_BIAS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+"""Operators whose last input may be marked as absent; all others need each input that they list."""
 _INTEGERS = {DType.INT8, DType.UINT8, DType.INT16}
 _CONVOLUTIONS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 0, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 2}
 """Position of the features; the weights are input 1."""
+_NEED_BIAS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
+"""LiteRT refuses an integer CONV_2D without bias, and its optimised DEPTHWISE_CONV_2D crashes."""
 _SCALED = {
     *("ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SOFTMAX", "LOGISTIC", "TANH", "RELU"),
     *("RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "PRELU", "HARD_SWISH", "GELU", "ELU", "QUANTIZE", "DEQUANTIZE"),
 }
+_SAME_TYPE = {
+    *(kind for kind in UNARY if kind not in {"QUANTIZE", "DEQUANTIZE", "CAST"}),
+    *("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "AVERAGE_POOL_2D", "SOFTMAX"),
+    *("MAX_POOL_2D", "CONCATENATION", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "RESIZE_BILINEAR", "RESHAPE", "PAD"),
+    *("RESIZE_NEAREST_NEIGHBOR", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "PRELU", "PADV2"),
+    *("MIRROR_PAD", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH"),
+}
+"""Operators whose output has the element type of their first input."""
 _SCALE_RANGE = (2.0**-60, 2.0**60)
 _MAX_MULTIPLIER = 2.0**30
 """LiteRT's multipliers have 31 bits and may not be shifted further left than 30."""
@@ -76,6 +88,7 @@ def check_operator(operator: Operator, tensors: Mapping[int, Tensor]) -> None:
     outputs = [tensors[number] for number in operator.outputs]
     try:
         _check_arity(operator)
+        _check_types(operator, inputs, outputs)
         _check_scales(operator, inputs, outputs)
         if not any(tensor is not None and tensor.is_dynamic for tensor in (*inputs, *outputs)):
             _check_shapes(operator, inputs, outputs)
@@ -92,8 +105,8 @@ def _check_arity(operator: Operator) -> None:
         raise ModelError(f"it has {count} inputs, {fewest} to {most} are known")
     if not 1 <= made <= results:
         raise ModelError(f"it has {made} outputs, 1 to {results} are known")
-    needed = most if most == _ANY else fewest
-    if None in operator.inputs[:needed]:
+    needed = operator.inputs[:fewest] if operator.kind in _OPTIONAL_BIAS else operator.inputs
+    if None in needed:
         raise ModelError(f"input {operator.inputs.index(None)} is missing")
 
 
@@ -104,6 +117,17 @@ def _check_shapes(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]
             raise ModelError(f"output {position} has shape {tensor.shape}, its inputs make {shape}")
 
 
+def _check_types(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]) -> None:
+    first = inputs[0] if inputs else None
+    if operator.kind not in _SAME_TYPE or first is None:
+        return
+    allowed = {first.dtype, DType.OTHER}
+    if operator.kind == "SOFTMAX" and first.dtype in _INTEGERS:
+        allowed.add(DType.INT16)
+    if first.dtype is not DType.OTHER and outputs[0].dtype not in allowed:
+        raise ModelError(f"its input is {first.dtype.value}, its output {outputs[0].dtype.value}")
+
+
 def _check_scales(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]) -> None:
     if operator.kind in _CONVOLUTIONS:
         features, weights = inputs[_CONVOLUTIONS[operator.kind]], inputs[1]
@@ -111,6 +135,8 @@ def _check_scales(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]
             return
         if weights.quantisation is None:
             raise ModelError("its weights have no scale")
+        if operator.kind in _NEED_BIAS and operator.input(2) is None:
+            raise ModelError("it has no bias, which LiteRT's integer kernels need")
         product = _scale(features) * weights.quantisation.scales.astype(np.float64) / _scale(outputs[0])
         if np.any(product >= _MAX_MULTIPLIER):
             raise ModelError(f"its scales make a multiplier of {float(product.max()):g}")

@@ -30,7 +30,8 @@ class Stream:
     def body(self):
         return [*self.first, *(write(path, **fields) for path, fields in self.fields.items())]
 
-    def words(self, link=(NOP, write("PC.REGISTER_AMOUNTS"))):
+    def words(self, link=None):
+        link = link or [NOP, write("PC.REGISTER_AMOUNTS")]
         return np.array([*self.body(), *link, MARKER, enable(self.units)], dtype="<u8")
 
 

@@ -1,4 +1,4 @@
-"""The integer model of the chip: what a convolution layer's output must be, computed without layouts, tiles or tasks.
+"""The integer model of the chip: what a convolution must give, computed without layouts, tiles or tasks.
 
 Plain NHWC arithmetic in wide integers after spec section 5 and addendum 1.1. It shares with the compiler the layer's
 numbers (weights, biases, multipliers) and nothing else, and with the simulator not even those: equal bytes mean that
@@ -6,6 +6,8 @@ packing, tiling, register values and the simulator's addressing and arithmetic a
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,74 @@ from rocketnpu.tasks.task import Combine
 
 Int8 = npt.NDArray[np.int8]
 Int64 = npt.NDArray[np.int64]
+_INT32 = (-(1 << 31), (1 << 31) - 1)
+_EXACT_FLOAT32 = 1 << 24
+"""Sums of integers that stay below this are exact in float32, whatever their order."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """How the EW stage prepares its operand: ``(b + offset) * scale / 2**shift``, and what it does with it."""
+
+    combine: Combine
+    offset: int
+    scale: int
+    shift: int
+
+
+@dataclass(frozen=True, eq=False)
+class LayerModel:
+    """The numbers of one convolution. Pairs are rows, columns."""
+
+    weights: Int64
+    """Without zero point: ``(kernels, height, width, channels)``; depthwise ``(height, width, channels)``."""
+    biases: Int64
+    outputs: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+    """Rows above, columns to the left."""
+    pad_value: int | Int64
+    """Stored value of padded pixels; an array has one for each channel."""
+    multiplier: int
+    shift: int
+    offset: int
+    channel_multipliers: Int64 | None = None
+    truncate: int = 0
+    """Bits dropped from the accumulator before anything else."""
+    lift: int = 0
+    """Added before a clamp."""
+    relu: bool = False
+    ceiling: int | None = None
+    operand: Operand | None = None
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel is convolved by itself."""
+        return self.weights.ndim == 3
+
+    @classmethod
+    def of(cls, layer: ConvolutionLayer) -> LayerModel:
+        """Take the numbers of a layer of the compiler."""
+        requantise, addend = layer.requantise, layer.addend
+        conversion = requantise.conversion
+        return cls(
+            layer.weights.astype(np.int64) - layer.weight_zero_point,
+            layer.biases,
+            (layer.target.height, layer.target.width),
+            layer.stride,
+            layer.dilation,
+            layer.padding,
+            layer.pad_value,
+            conversion.multiplier,
+            conversion.shift,
+            conversion.offset,
+            requantise.channel_multipliers,
+            lift=requantise.lift,
+            relu=requantise.relu,
+            ceiling=requantise.ceiling,
+            operand=Operand(addend.combine, addend.offset, addend.scale, addend.shift) if addend else None,
+        )
 
 
 def round_shift(values: Int64, shift: int) -> Int64:
@@ -25,61 +95,83 @@ def round_shift(values: Int64, shift: int) -> Int64:
     return (values + ((1 << (shift - 1)) - 1) + (values >> shift & 1)) >> shift
 
 
-def layer_output(layer: ConvolutionLayer, source: Int8, addend: Int8 | None = None) -> Int8:
+def layer_output(layer: ConvolutionLayer | LayerModel, source: Int8, addend: Int8 | None = None) -> Int8:
     """Compute a layer's stored output.
 
     Args:
         layer: the layer; ``source`` and ``target`` of it are used for their sizes only.
         source: stored input, shape ``(height, width, channels)``.
-        addend: stored second operand of a fused addition, of the output's shape.
+        addend: stored second operand of the EW stage, of the output's shape.
 
     Returns:
         Stored output, shape ``(height, width, channels)``.
     """
-    total = np.clip(_accumulate(layer, source) + layer.biases, -(1 << 31), (1 << 31) - 1)
-    requantise = layer.requantise
-    if requantise.channel_multipliers is not None:
-        total = round_shift(total * requantise.channel_multipliers, CHANNEL_SHIFT)
-        total = np.clip(total, -(1 << 31), (1 << 31) - 1)
-    total = total + requantise.lift
-    if addend is not None and layer.addend is not None:
-        assert layer.addend.combine is Combine.ADD
-        second = (addend.astype(np.int64) + layer.addend.offset) * layer.addend.scale
-        total = total + round_shift(second, layer.addend.shift)
-    if requantise.relu:
+    model = layer if isinstance(layer, LayerModel) else LayerModel.of(layer)
+    total = _saturated(round_shift(_accumulate(model, source), model.truncate))
+    total = _saturated(total + model.biases)
+    if model.channel_multipliers is not None:
+        total = _saturated(round_shift(total * model.channel_multipliers, CHANNEL_SHIFT))
+    total = _saturated(total + model.lift)
+    if model.operand is not None:
+        assert addend is not None, "the layer has an EW operand, none was given"
+        total = _combined(model.operand, total, addend)
+    if model.relu or model.ceiling is not None:
         total = np.maximum(total, 0)
-    if requantise.ceiling is not None:
-        total = np.minimum(total, requantise.ceiling)
-    conversion = requantise.conversion
-    result = round_shift(total * conversion.multiplier, conversion.shift) + conversion.offset
+    if model.ceiling is not None:
+        total = np.minimum(total, model.ceiling)
+    result = round_shift(total * model.multiplier, model.shift) + model.offset
     return np.clip(result, -128, 127).astype(np.int8)
 
 
-def _accumulate(layer: ConvolutionLayer, source: Int8) -> Int64:
-    """Sum products over the window; float64 holds them exactly, for they stay far below 2**53."""
-    window = _windows(layer, source).astype(np.float64)
-    weights = layer.weights.astype(np.float64) - layer.weight_zero_point
-    if layer.depthwise:
-        each: Int64 = np.einsum("yxcij,ijc->yxc", window, weights, optimize=True).astype(np.int64)
-        return each
-    rows, columns = window.shape[:2]
-    flat = window.transpose(0, 1, 3, 4, 2).reshape(rows * columns, -1)
-    sums = flat @ weights.reshape(len(weights), -1).T
-    exact: Int64 = sums.reshape(rows, columns, -1).astype(np.int64)
+def _saturated(values: Int64) -> Int64:
+    return np.clip(values, *_INT32)
+
+
+def _combined(operand: Operand, total: Int64, addend: Int8) -> Int64:
+    """Apply the EW stage (spec 5.5)."""
+    second = round_shift((addend.astype(np.int64) + operand.offset) * operand.scale, operand.shift)
+    if operand.combine is Combine.ADD:
+        return _saturated(total + second)
+    if operand.combine is Combine.SUBTRACT:
+        return _saturated(total - second)
+    if operand.combine is Combine.MULTIPLY:
+        return _saturated(total * second)
+    return np.maximum(total, second) if operand.combine is Combine.MAXIMUM else np.minimum(total, second)
+
+
+def _accumulate(model: LayerModel, source: Int8) -> Int64:
+    """Sum products over the window, tap by tap, in floating point wide enough to be exact."""
+    weights = model.weights
+    axes = (0, 1) if model.depthwise else (1, 2, 3)
+    bound = int(np.abs(weights).sum(axes).max(initial=0)) * 128
+    kind = np.float32 if bound < _EXACT_FLOAT32 else np.float64
+    padded = _padded(model, source).astype(kind)
+    floats = weights.astype(kind)
+    rows, columns = model.outputs
+    height, width = weights.shape[-3:-1]
+    shape = (rows, columns, weights.shape[-1] if model.depthwise else len(weights))
+    total = np.zeros(shape, kind)
+    for y in range(height):
+        for x in range(width):
+            top, left = y * model.dilation[0], x * model.dilation[1]
+            view = padded[
+                top : top + (rows - 1) * model.stride[0] + 1 : model.stride[0],
+                left : left + (columns - 1) * model.stride[1] + 1 : model.stride[1],
+            ]
+            total += view * floats[y, x] if model.depthwise else view @ floats[:, y, x].T
+    exact: Int64 = total.astype(np.int64)
     return exact
 
 
-def _windows(layer: ConvolutionLayer, source: Int8) -> Int8:
-    """Return the padded input as ``(output rows, output columns, channels, kernel rows, kernel columns)``."""
-    target = (layer.target.height, layer.target.width)
-    pads = []
+def _padded(model: LayerModel, source: Int8) -> Int8:
+    """Return the input with as much padding as the output's size asks for."""
+    sizes = []
     for axis in range(2):
-        reach = (layer.window[axis] - 1) * layer.dilation[axis] + 1
-        needed = (target[axis] - 1) * layer.stride[axis] + reach
-        before = layer.padding[axis]
-        pads.append((before, max(needed - before - source.shape[axis], 0)))
-    padded = np.pad(source, (*pads, (0, 0)), constant_values=layer.pad_value)
-    reach_y, reach_x = ((k - 1) * d + 1 for k, d in zip(layer.window, layer.dilation, strict=True))
-    view = np.lib.stride_tricks.sliding_window_view(padded, (reach_y, reach_x), axis=(0, 1))
-    view = view[:: layer.stride[0], :: layer.stride[1], :, :: layer.dilation[0], :: layer.dilation[1]]
-    return view[: target[0], : target[1]]
+        reach = (model.weights.shape[axis - 3] - 1) * model.dilation[axis] + 1
+        needed = (model.outputs[axis] - 1) * model.stride[axis] + reach
+        sizes.append(max(needed, model.padding[axis] + source.shape[axis]))
+    padded = np.empty((*sizes, source.shape[2]), np.int8)
+    padded[...] = model.pad_value
+    top, left = model.padding
+    padded[top : top + source.shape[0], left : left + source.shape[1]] = source
+    return padded

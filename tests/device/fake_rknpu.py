@@ -113,7 +113,8 @@ class FakeRknpu:
         dirty = np.full(size, 0xA5, np.uint8)
         made = Memoryobject(size, argument.flags, self._next, KERNEL_POINTER + handle * 0x1C0, dirty, dirty.copy())
         self.objects[handle] = made
-        self._memory.map(made.address, made.npu)
+        if made.address < 1 << 32:
+            self._memory.map(made.address, made.npu)
         argument.handle, argument.dma_address, argument.object_address = handle, made.address, made.pointer
 
     def _map(self, argument: kernel.MemoryMap) -> None:
@@ -124,7 +125,8 @@ class FakeRknpu:
         gone = self.objects.pop(argument.handle)
         assert gone.pointer == argument.object_address, "a kernel pointer must come back unchanged"
         self.left += gone.size
-        self._memory.unmap(gone.address)
+        if gone.address < 1 << 32:
+            self._memory.unmap(gone.address)
 
     def _by_pointer(self, pointer: int) -> Memoryobject:
         return next(item for item in self.objects.values() if item.pointer == pointer)

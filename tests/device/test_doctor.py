@@ -1,0 +1,128 @@
+"""What the doctor finds on machines that are laid out in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from test_discover import Nothing
+
+from rocketnpu.cli.main import run
+from rocketnpu.device.doctor import Fact, Machine, examine, usable
+
+
+def lay_out(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+BOARD = {
+    "proc/device-tree/compatible": "radxa,rock-5b\0rockchip,rk3588\0",
+    "proc/device-tree/model": "Radxa ROCK 5B\0",
+    "proc/modules": "rocket 40960 0 - Live 0x0\ndrm 1 1 rocket Live 0x0\n",
+    "proc/meminfo": "MemTotal: 8000000 kB\nMemAvailable: 6000000 kB\n",
+    "sys/kernel/debug/clk/scmi_clk_npu/clk_rate": "200000000\n",
+    "sys/kernel/iommu_groups/3/devices/fdab0000.npu": "",
+    "dev/accel/accel0": "",
+}
+
+
+def facts(machine: Machine) -> dict[str, Fact]:
+    return {fact.name: fact for fact in examine(machine)}
+
+
+def test_a_mainline_board(node, tmp_path: Path) -> None:
+    found = facts(Machine(lay_out(tmp_path, BOARD), "6.18.2-1-arm64", node.calls))
+    assert found["SoC"] == Fact("SoC", "good", "RK3588, Radxa ROCK 5B")
+    assert found["kernel"].state == found["module"].state == found["IOMMU"].state == found["memory"].state == "good"
+    assert found["node"] == Fact("node", "good", "/dev/accel/accel0, driver rocket")
+    assert found["permissions"].found == "1 nodes can be opened"
+    assert found["clock"].found == "200 MHz of at most 1000"
+    assert "600 MHz" in found["clock"].advice
+    assert usable(list(found.values()))
+
+
+def test_a_vendor_board(fake_rknpu, tmp_path: Path) -> None:
+    changes = {
+        "proc/modules": "",
+        "sys/module/rknpu/version": "0.9.8",
+        "sys/class/devfreq/fdab0000.npu/cur_freq": "1000000000",
+    }
+    found = facts(Machine(lay_out(tmp_path, BOARD | changes), "6.1.75-vendor", fake_rknpu))
+    assert found["node"].found == "/dev/dri/renderD129, driver rknpu"
+    assert found["module"] == Fact("module", "good", "rknpu is built into the kernel")
+    assert found["clock"] == Fact("clock", "good", "1000 MHz of at most 1000")
+    assert found["kernel"].state == "good"
+
+
+def test_a_machine_with_nothing(tmp_path: Path) -> None:
+    found = facts(Machine(tmp_path, "6.8.0", Nothing()))
+    assert {name for name, fact in found.items() if fact.state == "bad"} == {"node"}
+    assert "6.18" in found["kernel"].advice
+    assert "CONFIG_DRM_ACCEL_ROCKET" in found["module"].advice
+    assert "there is no such device node" in found["node"].found
+    assert not usable(list(found.values()))
+
+
+def test_a_node_without_permission(tmp_path: Path) -> None:
+    found = facts(Machine(lay_out(tmp_path, BOARD), "6.18.0", Nothing("/dev/accel/accel0")))
+    assert "no permission to open /dev/accel/accel0" in found["node"].found
+    assert found["node"].state == "bad"
+
+
+def test_the_commands_exit_status_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    status = run(["doctor", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert status == (0 if told["usable"] else 1)
+    assert [fact["name"] for fact in told["facts"]][:4] == ["SoC", "kernel", "module", "node"]
+    assert run(["doctor"]) == status
+    assert len(capsys.readouterr().out.splitlines()) <= 40
+
+
+def test_selftest_compares_and_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    assert run(["selftest", "--device", "simulator", "--report", str(report)]) == 0
+    assert "6 of 6 networks" in capsys.readouterr().out
+    told = json.loads(report.read_text())
+    assert told["device"] == "simulator"
+    assert told["equal"]
+    assert {case["name"] for case in told["cases"]} == {"pointwise", "stem", "depthwise", "odd", "tiled", "chain"}
+    assert {fact["name"] for fact in told["machine"]} >= {"SoC", "kernel", "clock"}
+
+
+def test_selftest_tells_differences(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from rocketnpu.device import selftest
+
+    honest = selftest.run
+
+    def wrong(device, program, inputs):
+        outputs = honest(device, program, inputs)
+        if wrong.calls % 2:
+            outputs[0][0, 1, 2, 3] ^= 1
+        wrong.calls += 1
+        return outputs
+
+    wrong.calls = 0
+    monkeypatch.setattr(selftest, "run", wrong)
+    assert run(["selftest", "--device", "simulator"]) == 1
+    assert "DIFFERENT: 1 of 2048 bytes, the first at (0, 1, 2, 3)" in capsys.readouterr().out
+
+
+def test_selftest_reports_a_device_that_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rocketnpu.device.simulator import SimulatorDevice
+    from rocketnpu.errors import DeviceError
+
+    class Broken(SimulatorDevice):
+        def submit(self, jobs) -> None:
+            raise DeviceError("broken on purpose")
+
+    monkeypatch.setattr("rocketnpu.device.discover.SimulatorDevice", Broken)
+    assert run(["selftest", "--device", "simulator", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert {case["error"] for case in told["cases"]} == {"broken on purpose"}

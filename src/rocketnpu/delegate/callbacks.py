@@ -6,7 +6,6 @@ tables is refused, where an address would crash.
 
 from __future__ import annotations
 
-import _thread
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from rocketnpu.delegate import abi
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.kernel import Kernel
-from rocketnpu.delegate.log import NAME, Log, say
+from rocketnpu.delegate.log import NAME, Log
 from rocketnpu.delegate.session import Session
 from rocketnpu.errors import ModelError
 
@@ -130,9 +129,6 @@ def _guard(where: str, context: Any, session: Session | None, work: Callable[[],
     log = session.log if session is not None else Log(verbose=False)
     try:
         return work()
-    except KeyboardInterrupt:
-        say(f"{where}: interrupted")
-        _thread.interrupt_main()
     except BaseException as error:
         text = log.failure(where, error)
         context.report(context, b"%s", ffi.new("char[]", f"{NAME}: {text}\n".encode()))

@@ -31,6 +31,8 @@ def describe(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, RocketError):
         return text
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
     return f"internal fault, {type(error).__name__}{': ' + text if text else ''}"
 
 

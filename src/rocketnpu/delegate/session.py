@@ -12,7 +12,7 @@ from typing import Any
 from rocketnpu.delegate import host_graph
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.kernel import Kernel, Workshop
-from rocketnpu.delegate.log import Log, describe
+from rocketnpu.delegate.log import Log, describe, say
 from rocketnpu.delegate.options import Options
 from rocketnpu.device.base import Device
 from rocketnpu.device.group import DeviceGroup
@@ -65,11 +65,20 @@ class Session:
     def claim(self, context: Any) -> Claim:
         """Decide what of the host's network goes to the NPU, and compile it.
 
+        A network that this package does not understand stays with the host, which may; the reason is printed.
+
         Raises:
-            ModelError: the host's structures contradict themselves.
+            ModelError: the host cuts its network into other parts than were asked for, or ``require_full`` was asked
+                for and the network is not understood.
             UnsupportedError: ``require_full`` was asked for, and something would stay on the CPU.
         """
-        graph = host_graph.read_graph(context)
+        try:
+            graph = host_graph.read_graph(context)
+        except ModelError as error:
+            if self.options.require_full:
+                raise
+            say(f"everything stays on the CPU: {describe(error)}")
+            return Claim((), {})
         decisions = plan(graph, self._policy).decisions
         reasons = {found.operator: found.reason for found in decisions if not found.supported}
         self.log.graph(graph, reasons)

@@ -1,0 +1,48 @@
+"""Option pairs: what is understood, and that everything else is refused with what would be valid."""
+
+from __future__ import annotations
+
+import pytest
+
+from rocketnpu.delegate.options import Options, parse
+from rocketnpu.errors import InputError
+
+
+def test_without_options_the_defaults_hold() -> None:
+    assert parse({}, {}) == Options()
+
+
+def test_strings_and_python_values_mean_the_same() -> None:
+    text = {"device": "simulator", "cores": "2", "cache": "off", "require_full": "yes", "verbose": "1"}
+    plain = {"device": "simulator", "cores": 2, "cache": False, "require_full": True, "verbose": True}
+    wanted = Options("simulator", 2, "off", require_full=True, verbose=True)
+    assert parse(text, {}) == parse(plain, {}) == wanted
+
+
+def test_teflon_debug_turns_verbose_on_and_the_option_wins() -> None:
+    assert parse({}, {"TEFLON_DEBUG": "verbose"}).verbose
+    assert parse({}, {"TEFLON_DEBUG": "other,verbose"}).verbose
+    assert not parse({}, {"TEFLON_DEBUG": "other"}).verbose
+    assert not parse({"verbose": "no"}, {"TEFLON_DEBUG": "verbose"}).verbose
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "listed"),
+    [
+        ("speed", "fast", "device, cores, cache, require_full, verbose, minimum_macs"),
+        ("device", "tpu", "auto, simulator, rocket, rknpu"),
+        ("cores", "4", "1, 2, 3"),
+        ("cores", "two", "1, 2, 3"),
+        ("cores", "-1", "1, 2, 3"),
+        ("cache", "relative/folder", "on, off, or an absolute path"),
+        ("cache", "", "on, off, or an absolute path"),
+        ("require_full", "maybe", "yes, true, on, 1, no, false, off, 0"),
+        ("verbose", "loud", "yes, true, on, 1, no, false, off, 0"),
+        ("minimum_macs", "-5", "whole numbers from 0"),
+    ],
+)
+def test_what_is_not_valid_is_refused_with_what_is(name: str, value: str, listed: str) -> None:
+    with pytest.raises(InputError) as refused:
+        parse({name: value}, {})
+    assert repr(value) in str(refused.value) or repr(name) in str(refused.value)
+    assert listed in str(refused.value)

@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from chip import plain, simulate, stored
 from hypothesis import given, settings
 
-from chip import plain, simulate, stored
 from rocketnpu.inspect.reference import reference
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy

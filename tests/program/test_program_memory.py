@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rocketnpu.program.memory import REUSE_DISTANCE, Region, plan_memory
 from rocketnpu.program.program import Role
 
-REGIONS = st.lists(
-    st.tuples(st.integers(1, 500), st.integers(0, 20), st.integers(0, 8)), min_size=1, max_size=25
-).map(lambda items: [Region(f"r{i}", size, first, first + life) for i, (size, first, life) in enumerate(items)])
+REGIONS = st.lists(st.tuples(st.integers(1, 500), st.integers(0, 20), st.integers(0, 8)), min_size=1, max_size=25).map(
+    lambda items: [Region(f"r{i}", size, first, first + life) for i, (size, first, life) in enumerate(items)]
+)
 
 
 @given(regions=REGIONS, data=st.data())

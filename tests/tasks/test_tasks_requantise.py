@@ -73,6 +73,17 @@ def test_the_stated_error_of_channel_scales_holds(seed: int, spread: float) -> N
     assert np.abs(result - exact).max() <= found.error + 1e-9
 
 
+def test_a_dead_channel_keeps_its_bias() -> None:
+    """A channel of zero weights and a tiny scale gets multiplier 1, far too large; its bias makes up for it."""
+    factors = np.array([1e-2, 3.3e-7])
+    biases = np.array([0, 11_169_961])
+    reach = accumulator_range(np.array([[100] * 9, [0] * 9], np.int8), -1, biases)
+    found = fit(factors, reach, (0, 255), biases, RK3588)
+    assert found.multipliers.tolist() == [16384, 1]
+    assert abs(found.biases[1] / 16384 * found.common.value - 11_169_961 * 3.3e-7) < 0.01
+    assert found.error < 0.02
+
+
 def test_ranges_are_cut_where_scales_spread() -> None:
     factors = np.repeat([1e-2, 1e-6], 16)
     weights = np.full((32, 9), 100, np.int8)

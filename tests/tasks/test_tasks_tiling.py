@@ -33,7 +33,7 @@ def test_tiles_cover_the_output_once_and_fit(axis: Axis, rows: int) -> None:
     assert covered == list(range(axis.outputs))
     for part in tiles:
         assert 1 <= part.input_count <= rows
-        assert 0 <= part.input_first
+        assert part.input_first >= 0
         assert part.input_first + part.input_count <= axis.size
         assert part.input_count >= min(axis.reach, axis.size), "a runt hangs the chip"
 

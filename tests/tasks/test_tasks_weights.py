@@ -32,9 +32,7 @@ def test_convolution_order(kernels: int, height: int, width: int, channels: int,
     assert pack_convolution(weights, 7, RK3588) == bytes(expected)
 
 
-@given(
-    height=st.integers(1, 3), width=st.integers(1, 3), channels=st.integers(1, 150), seed=st.integers(0, 1 << 30)
-)
+@given(height=st.integers(1, 3), width=st.integers(1, 3), channels=st.integers(1, 150), seed=st.integers(0, 1 << 30))
 def test_depthwise_order(height: int, width: int, channels: int, seed: int) -> None:
     weights = np.random.default_rng(seed).integers(-128, 128, (height, width, channels), np.int8)
     full = -(-channels // 16) * 16

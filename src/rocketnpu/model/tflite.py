@@ -67,9 +67,11 @@ def parse(data: bytes, name: str = "model") -> Graph:
     try:
         flatbuffer.check(data)
         graph = _Reader(data, name).graph()
+        verify(graph)
     except _DAMAGE as error:
         raise ModelError(f"{name} is damaged: {type(error).__name__}: {error}") from None
-    verify(graph)
+    except (ModelError, UnsupportedError) as error:
+        raise type(error)(f"{name}: {error}") from None
     return graph
 
 
@@ -81,12 +83,12 @@ class _Reader:
         self.left = _SHARING * len(data)
         self.model = schema.Model.GetRootAs(data, 0)
         if self.model.Version() != VERSION:
-            raise ModelError(f"{name} has schema version {self.model.Version()}, known is {VERSION}")
+            raise ModelError(f"it has schema version {self.model.Version()}, known is {VERSION}")
 
     def graph(self) -> Graph:
         """Read the first subgraph. The others are read too, since LiteRT trusts every number in them."""
         if self.model.SubgraphsLength() < 1:
-            raise ModelError(f"{self.name} has no subgraph")
+            raise ModelError(f"it has no subgraph")
         self._check_outside()
         graphs = [self._subgraph(self.model.Subgraphs(index)) for index in range(self.model.SubgraphsLength())]
         self._check_signatures([len(graph.tensors) for graph in graphs])
@@ -98,9 +100,9 @@ class _Reader:
         for number in range(count):
             buffer = self.model.Buffers(number)
             if buffer.Offset() > 1 or buffer.Size() > 1:
-                raise UnsupportedError(f"{self.name} keeps buffer {number} outside the flatbuffer (model over 2 GB)")
+                raise UnsupportedError(f"it keeps buffer {number} outside the flatbuffer (model over 2 GB)")
         if self.model.ExternalBuffersLength():
-            raise UnsupportedError(f"{self.name} keeps buffers in other files")
+            raise UnsupportedError(f"it keeps buffers in other files")
         for index in range(self.model.MetadataLength()):
             number = self.model.Metadata(index).Buffer()
             if number >= count:
@@ -130,7 +132,7 @@ class _Reader:
         count = length()
         self.left -= 4 * count
         if self.left < 0:
-            raise ModelError(f"{self.name} claims {count} {what}, more than the file can hold")
+            raise ModelError(f"it claims {count} {what}, more than the file can hold")
         return [read(index) for index in range(count)]
 
     def _tensor(self, index: int, table: Any) -> Tensor:

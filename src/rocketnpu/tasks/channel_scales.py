@@ -79,7 +79,7 @@ def fit(factors: Float64, reach: ChannelRange, visible: tuple[int, int], biases:
     gain = applied / factors - 1
     low = np.maximum(reach.low, (visible[0] - 1) / factors)
     high = np.minimum(reach.high, (visible[1] + 1) / factors)
-    seen = high > low
+    seen = high >= low
     middle = np.where(seen, (low + high) / 2, 0.0)
     half = np.where(seen, (high - low) / 2, 0.0)
     shift = np.rint(-middle * gain / (1 + gain))

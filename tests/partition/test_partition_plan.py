@@ -1,0 +1,86 @@
+"""Which operators go to the NPU, and what is said of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rocketnpu.compiler import compile_graph
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.graph import Activation, DType, Graph, Padding
+from rocketnpu.graph import operators as ops
+from rocketnpu.model import tflite
+from rocketnpu.model.builder import ModelBuilder
+from rocketnpu.partition.plan import plan
+from rocketnpu.partition.rules import RULES
+from rocketnpu.policy import Policy
+
+
+def chain(*kinds: str) -> Graph:
+    """Build a chain of operators: "conv" runs on the NPU, "softmax" does not."""
+    builder = ModelBuilder()
+    first = current = builder.tensor((1, 8, 8, 16), DType.INT8, scale=0.1)
+    for kind in kinds:
+        following = builder.tensor((1, 8, 8, 16), DType.INT8, scale=0.1)
+        if kind == "conv":
+            weights = builder.tensor((16, 1, 1, 16), DType.INT8, scale=0.05, data=np.ones((16, 1, 1, 16), np.int8))
+            bias = builder.tensor((16,), DType.INT32, scale=0.005, data=np.zeros(16, np.int32))
+            builder.operator("CONV_2D", [current, weights, bias], [following], ops.Conv2D((1, 1), Padding.SAME))
+        else:
+            builder.operator("SOFTMAX", [current], [following], ops.Softmax())
+        current = following
+    return tflite.parse(builder.build([first], [current]))
+
+
+def test_parts_and_reasons() -> None:
+    found = plan(chain("conv", "conv", "softmax", "conv"))
+    assert [decision.supported for decision in found.decisions] == [True, True, False, True]
+    assert found.decisions[2].reason == "the NPU has no SOFTMAX"
+    assert [[operator.index for operator in part.operators] for part in found.parts] == [[0, 1], [3]]
+    assert found.coverage == 1.0
+
+
+def test_a_part_too_small_to_pay_stays_on_the_cpu() -> None:
+    found = plan(chain("conv", "softmax", "conv", "conv"), Policy(minimum_macs=20_000))
+    assert [decision.supported for decision in found.decisions] == [False, False, True, True]
+    assert "16384 multiply-accumulates, fewer than 20000 do not pay" in found.decisions[0].reason
+
+
+def one_conv(activation: Activation = Activation.NONE, stride: int = 1, batch: int = 1) -> Graph:
+    builder = ModelBuilder()
+    source = builder.tensor((batch, 16, 16, 4), DType.UINT8, scale=0.1, zero_point=3)
+    rows = -(-16 // stride)
+    target = builder.tensor((batch, rows, rows, 5), DType.UINT8, scale=0.1, zero_point=9)
+    weights = builder.tensor(
+        (5, 3, 3, 4), DType.UINT8, scale=0.1, zero_point=100, data=np.zeros((5, 3, 3, 4), np.uint8)
+    )
+    bias = builder.tensor((5,), DType.INT32, scale=0.01, data=np.zeros(5, np.int32))
+    attributes = ops.Conv2D((stride, stride), Padding.SAME, activation=activation)
+    builder.operator("CONV_2D", [source, weights, bias], [target], attributes)
+    return tflite.parse(builder.build([source], [target]))
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        (one_conv(stride=8), ("Strides are 1 to 7.", "Found: 8x8")),
+        (one_conv(batch=2), ("maps of batch 1", "shape (2, 16, 16, 4)")),
+        (one_conv(activation=Activation.TANH), ("fused activation", "TANH")),
+    ],
+)
+def test_a_reason_is_the_rule_and_the_value(graph: Graph, words: tuple[str, ...]) -> None:
+    found = plan(graph)
+    (decision,) = found.decisions
+    assert not found.parts
+    for word in words:
+        assert word in decision.reason
+    with pytest.raises(UnsupportedError):
+        compile_graph(chain("softmax"))
+
+
+def test_every_rule_is_published() -> None:
+    for kind, rules in RULES.items():
+        for rule in rules:
+            text = (rule.__doc__ or "").strip()
+            assert text.endswith("."), f"{kind}: {rule.__name__} has no rule text"
+            assert "\n" not in text.split(".")[0], f"{kind}: {rule.__name__}"

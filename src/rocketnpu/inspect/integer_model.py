@@ -18,6 +18,7 @@ from rocketnpu.tasks.task import Combine
 
 Int8 = npt.NDArray[np.int8]
 Int64 = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _INT32 = (-(1 << 31), (1 << 31) - 1)
 _EXACT_FLOAT32 = 1 << 24
 """Sums of integers that stay below this are exact in float32, whatever their order."""
@@ -145,12 +146,12 @@ def _accumulate(model: LayerModel, source: Int8) -> Int64:
     axes = (0, 1) if model.depthwise else (1, 2, 3)
     bound = int(np.abs(weights).sum(axes).max(initial=0)) * 128
     kind = np.float32 if bound < _EXACT_FLOAT32 else np.float64
-    padded = _padded(model, source).astype(kind)
-    floats = weights.astype(kind)
+    padded: Floats = _padded(model, source).astype(kind)
+    floats: Floats = weights.astype(kind)
     rows, columns = model.outputs
     height, width = weights.shape[-3:-1]
     shape = (rows, columns, weights.shape[-1] if model.depthwise else len(weights))
-    total = np.zeros(shape, kind)
+    total: Floats = np.zeros(shape, kind)
     for y in range(height):
         for x in range(width):
             top, left = y * model.dilation[0], x * model.dilation[1]

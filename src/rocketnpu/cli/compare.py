@@ -1,0 +1,162 @@
+"""``rocketnpu compare``: how far the NPU is from LiteRT's reference kernels, operator by operator."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rocketnpu.cli.output import json_option, model_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from rocketnpu.graph import Graph, Tensor
+    from rocketnpu.inspect.compare import Difference, ModelComparison, OperatorComparison, Tell
+
+_SEED = 0
+"""Of the noise that stands in for a picture."""
+
+
+@click.command()
+@model_option
+@click.option("-i", "--image", type=click.Path(path_type=Path), help="Picture to compare with; noise if not given.")
+@click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
+@json_option
+def compare(model: str, image: Path | None, allow_unproven: bool, as_json: bool) -> int:
+    """Compare the simulated NPU with LiteRT's reference kernels, layer by layer and end to end.
+
+    Every operator gets the reference's own inputs. Exit status 1 if one is further off than is stated for its kind, or
+    differs from the integer model of the chip.
+    """
+    from rocketnpu.inspect.compare import compare_model, steps
+    from rocketnpu.inspect.reference import reference
+    from rocketnpu.model import tflite
+    from rocketnpu.partition.plan import plan
+    from rocketnpu.partition.policy import Policy
+    from rocketnpu.zoo import resolve
+
+    path = resolve(model)
+    graph = tflite.load(path)
+    divided = plan(graph, Policy(allow_unproven=allow_unproven))
+    tensors = reference(path, _inputs(graph, image))
+    with _progress(steps(divided)) as tell:
+        found = compare_model(divided, tensors, tell)
+    if as_json:
+        print_json(_document(found))
+    else:
+        _print(found)
+    return 0 if found.is_sound else 1
+
+
+def _inputs(graph: Graph, image: Path | None) -> list[Any]:
+    """Return the picture as the model's input, or noise over the whole range of each input.
+
+    Raises:
+        InputError: the picture cannot be read, or the model's input is none.
+    """
+    if image is not None:
+        from rocketnpu.pictures import picture_for
+        from rocketnpu.scores import input_tensor
+
+        return [picture_for(image, input_tensor(graph))]
+    return [_noise(graph.tensors[number], _SEED + place) for place, number in enumerate(graph.inputs)]
+
+
+def _noise(tensor: Tensor, seed: int) -> Any:
+    import numpy as np
+
+    random, kind = np.random.default_rng(seed), np.dtype(tensor.dtype.value)
+    if kind.kind not in "iu":
+        return random.uniform(-1, 1, tensor.shape).astype(kind)
+    limits = np.iinfo(kind)
+    return random.integers(limits.min, limits.max, tensor.shape, kind, endpoint=True)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Tell]:
+    """Show a bar on stderr if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _step: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+
+        def tell(step: str) -> None:
+            progress.update(task, advance=1, description=step)
+
+        yield tell
+
+
+def _document(found: ModelComparison) -> dict[str, Any]:
+    first = found.first_noticeable
+    return {
+        "model": found.name,
+        "sound": found.is_sound,
+        "first operator beyond 1": None if first is None else list(first.operators),
+        "operators": [
+            {
+                "operators": list(row.operators),
+                "kind": row.kind,
+                "tensor": row.tensor,
+                "shape": list(row.shape),
+                "where": row.where,
+                "difference": _numbers(row.difference),
+                "bound": None if row.bound is None else row.bound.steps,
+                "bound reason": None if row.bound is None else row.bound.reason,
+                "exceeds": row.exceeds,
+                "equals integer model": row.equals_model,
+            }
+            for row in found.operators
+        ],
+        "outputs": [
+            {"tensor": output.tensor, "name": output.name, "difference": _numbers(output.difference)}
+            for output in found.outputs
+        ],
+    }
+
+
+def _numbers(found: Difference | None) -> dict[str, float] | None:
+    if found is None:
+        return None
+    shown = {"maximum": found.maximum, "share": found.share, "cosine": found.cosine}
+    return {**shown, "differing": found.differing, "values": found.values}
+
+
+def _print(found: ModelComparison) -> None:
+    columns = ("#", "operator", "output", "runs on", "max", "differ", "cosine", "bound", "integer model")
+    rows = [
+        (
+            "+".join(map(str, row.operators)),
+            row.kind,
+            "x".join(map(str, row.shape)),
+            row.where,
+            *(_cells(row.difference)),
+            "" if row.bound is None else f"{row.bound.steps}{' EXCEEDED' if row.exceeds else ''}",
+            _verdict(row),
+        )
+        for row in found.operators
+    ]
+    print_table(columns, rows, right=("#", "max", "differ"), title=found.name)
+    first = found.first_noticeable
+    place = "none" if first is None else f"{'+'.join(map(str, first.operators))} ({first.kind})"
+    click.echo(f"first operator that differs by more than 1: {place}")
+    for output in found.outputs:
+        maximum, share, cosine = _cells(output.difference)
+        click.echo(f"end to end, output {output.name}: max {maximum}, {share} of the values differ, cosine {cosine}")
+
+
+def _cells(found: Difference | None) -> tuple[str, str, str]:
+    if found is None:
+        return "", "", ""
+    return str(found.maximum), f"{found.share:.3%}", f"{found.cosine:.6f}"
+
+
+def _verdict(row: OperatorComparison) -> str:
+    return {None: "", True: "equal", False: "DIFFERENT"}[row.equals_model]

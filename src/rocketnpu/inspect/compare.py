@@ -1,0 +1,229 @@
+"""A model on the simulated NPU against LiteRT's reference kernels: layer by layer, and from end to end.
+
+Layer by layer, every operator that the NPU takes is compiled alone and given the reference's own inputs, so that no
+difference is inherited. From end to end the NPU's parts run as they are compiled for use, and the reference kernels
+run what is left, so every difference is the NPU's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rocketnpu.compiler import compile_graph
+from rocketnpu.device.executor import run
+from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.inspect.bounds import Bound, bound_of
+from rocketnpu.inspect.groups import operator_groups
+from rocketnpu.inspect.operator_model import Array, graph_model, to_stored
+from rocketnpu.inspect.reference import operator_reference
+from rocketnpu.partition.plan import Plan
+from rocketnpu.tasks.lowering import is_view
+
+Tensors = Mapping[int, Array]
+Tell = Callable[[str], None]
+"""Told the name of each step before it starts."""
+NOTICEABLE = 1
+"""Differences up to this are what a 15-bit multiplier makes of a 31-bit one."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one tensor is from another."""
+
+    maximum: int
+    """Largest absolute difference, in steps of the tensor."""
+    differing: int
+    values: int
+    cosine: float
+    """Of both as real numbers; 1 where they are equal."""
+
+    @property
+    def share(self) -> float:
+        """Share of values that differ."""
+        return self.differing / self.values if self.values else 0.0
+
+
+@dataclass(frozen=True)
+class OperatorComparison:
+    """One operator, or several that the NPU runs as one."""
+
+    operators: tuple[int, ...]
+    kind: str
+    tensor: int
+    """The tensor that is compared: the last operator's output."""
+    shape: tuple[int, ...]
+    where: str
+    """``npu``, ``view`` (the same bytes in another shape: nothing is computed) or ``cpu``."""
+    difference: Difference | None
+    """None on the CPU: there the reference kernels run."""
+    bound: Bound | None
+    equals_model: bool | None
+    """Whether the bytes are those of the integer model; None where that does not apply."""
+
+    @property
+    def exceeds(self) -> bool:
+        """Whether the operator is further off than stated for its kind."""
+        return self.difference is not None and self.bound is not None and self.difference.maximum > self.bound.steps
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the operator keeps its bound and equals the integer model."""
+        return not self.exceeds and self.equals_model is not False
+
+
+@dataclass(frozen=True)
+class OutputComparison:
+    """One output of the whole model."""
+
+    tensor: int
+    name: str
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """A whole model."""
+
+    name: str
+    operators: tuple[OperatorComparison, ...]
+    outputs: tuple[OutputComparison, ...]
+
+    @property
+    def first_noticeable(self) -> OperatorComparison | None:
+        """The first operator that is off by more than 1."""
+        return next((row for row in self.operators if row.difference and row.difference.maximum > NOTICEABLE), None)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every operator keeps its bound and equals the integer model."""
+        return all(row.is_sound for row in self.operators)
+
+
+def difference(found: Array, wanted: Array, tensor: Tensor) -> Difference:
+    """Compare two values of one tensor."""
+    if found.dtype.kind == "f":
+        one, other = found.astype(np.float64).ravel(), wanted.astype(np.float64).ravel()
+        apart = np.abs(one - other)
+        return Difference(int(np.ceil(apart.max(initial=0))), int((apart > 0).sum()), one.size, _cosine(one, other))
+    zero = 0 if tensor.quantisation is None else tensor.quantisation.zero_points.reshape(-1)[0]
+    one, other = found.astype(np.int64).ravel() - zero, wanted.astype(np.int64).ravel() - zero
+    steps = np.abs(one - other)
+    return Difference(int(steps.max(initial=0)), int(np.count_nonzero(steps)), steps.size, _cosine(one, other))
+
+
+def _cosine(one: Array, other: Array) -> float:
+    first, second = one.astype(np.float64), other.astype(np.float64)
+    if np.array_equal(first, second):
+        return 1.0
+    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second / norm) if norm else 0.0
+
+
+def compare_model(plan: Plan, tensors: Tensors, tell: Tell = lambda _step: None) -> ModelComparison:
+    """Compare a divided graph with its reference.
+
+    Args:
+        plan: the graph and what the NPU takes of it.
+        tensors: every tensor as the reference kernels compute it, the graph's inputs among them.
+        tell: hears of each step; :func:`steps` says how many there are.
+
+    Raises:
+        UnsupportedError: LiteRT cannot run an operator of the CPU alone.
+        SimulationError: a compiled program does what the hardware does not define.
+    """
+    rows = []
+    for operators in operator_groups(plan):
+        tell(" + ".join(operator.kind for operator in operators))
+        rows.append(compare_operators(plan, operators, tensors))
+    outputs = tuple(_end_to_end(plan, tensors, tell))
+    return ModelComparison(plan.graph.name, tuple(rows), outputs)
+
+
+def steps(plan: Plan) -> int:
+    """Return how many steps :func:`compare_model` tells of."""
+    return len(operator_groups(plan)) + len(_schedule(plan))
+
+
+def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensors) -> OperatorComparison:
+    """Compare what the NPU runs as one with the reference, on the reference's inputs."""
+    graph, last = plan.graph, operators[-1]
+    output = graph.tensors[last.outputs[0]]
+    label = " + ".join(operator.kind for operator in operators)
+    numbers = tuple(operator.index for operator in operators)
+    chosen = {decision.operator for decision in plan.decisions if decision.supported}
+    if not chosen.issuperset(numbers):
+        return OperatorComparison(numbers, label, output.index, output.shape, "cpu", None, None, None)
+    if all(is_view(graph, operator) for operator in operators):
+        return OperatorComparison(
+            numbers, label, output.index, output.shape, "view", _viewed(graph, last, tensors), Bound(0, "a view"), None
+        )
+    part = graph.subgraph(operators, label)
+    with SimulatorDevice() as device:
+        results = run(device, compile_graph(part, plan.policy), [tensors[number] for number in part.inputs])
+    found = results[part.outputs.index(output.index)]
+    return OperatorComparison(
+        numbers,
+        label,
+        output.index,
+        output.shape,
+        "npu",
+        difference(found, tensors[output.index], output),
+        bound_of(graph, operators),
+        _equals_model(plan, part, tensors, output.index, found),
+    )
+
+
+def _viewed(graph: Graph, operator: Operator, tensors: Tensors) -> Difference:
+    """Compare the bytes that a view's two tensors are stored as."""
+    source, target = graph.tensors[operator.inputs[0] or 0], graph.tensors[operator.outputs[0]]
+    found = to_stored(tensors[source.index], source.dtype).ravel()
+    return difference(found, to_stored(tensors[target.index], target.dtype).ravel(), target)
+
+
+def _equals_model(plan: Plan, part: Graph, tensors: Tensors, number: int, found: Array) -> bool | None:
+    try:
+        wanted = graph_model(part, tensors, plan.policy)
+    except UnsupportedError:
+        return None
+    return bool(np.array_equal(wanted[number], found))
+
+
+def _schedule(plan: Plan) -> list[Graph | Operator]:
+    """Order parts and CPU operators so that each finds its inputs made."""
+    graph = plan.graph
+    inside = {operator.index for part in plan.parts for operator in part.operators}
+    waiting: list[Graph | Operator] = [
+        *plan.parts,
+        *(operator for operator in graph.operators if operator.index not in inside),
+    ]
+    made = {number for number in graph.tensors if number not in graph.producers}
+    order: list[Graph | Operator] = []
+    while waiting:
+        ready = next(step for step in waiting if made.issuperset(n for n in step.inputs if n is not None))
+        waiting.remove(ready)
+        made.update(ready.outputs)
+        order.append(ready)
+    return order
+
+
+def _end_to_end(plan: Plan, tensors: Tensors, tell: Tell) -> Iterator[OutputComparison]:
+    graph = plan.graph
+    values: dict[int, Array] = {number: tensors[number] for number in graph.inputs}
+    for step in _schedule(plan):
+        tell(step.name if isinstance(step, Graph) else step.kind)
+        if isinstance(step, Graph):
+            with SimulatorDevice() as device:
+                made = run(device, compile_graph(step, plan.policy), [values[number] for number in step.inputs])
+            values.update(zip(step.outputs, made, strict=True))
+            continue
+        read = dict.fromkeys(n for n in step.inputs if n is not None and not graph.tensors[n].is_constant)
+        given = operator_reference(graph, step, [values[number] for number in read])
+        values.update(zip(step.outputs, given, strict=True))
+    for number in graph.outputs:
+        tensor = graph.tensors[number]
+        yield OutputComparison(number, tensor.name, difference(values[number], tensors[number], tensor))

@@ -10,6 +10,8 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 SHIM=$HERE/../../src/rocketnpu/emulator/shim
 ROOT=$(realpath -m "${1:?usage: setup.sh ROOT}")
 HOST=$ROOT.host
+STAMP=$(cat "$HERE"/*.sh "$SHIM"/*.c | sha256sum)
+[ "$(cat "$ROOT/.ready" 2>/dev/null || true)" != "$STAMP" ] || { echo "ready: $ROOT"; exit 0; }
 unreachable() { echo "interop: $*" >&2; exit 69; }
 mkdir -p "$ROOT"/usr/{bin,sbin,lib} "$ROOT"/{tmp,proc,opt/py} "$ROOT.debs" "$ROOT.whl" "$HOST/debs"
 for l in bin sbin lib; do ln -sfn usr/$l "$ROOT/$l"; done
@@ -78,4 +80,5 @@ done >>"$ROOT/proc/cpuinfo"
 env -u PYTHONDONTWRITEBYTECODE PYTHONPATH="$ROOT/opt/py" "$QEMU" -cpu cortex-a76 -L "$ROOT" "$ROOT/usr/bin/python3.13" \
     -m compileall -q "$ROOT/opt/py/numpy" "$ROOT/opt/py/ai_edge_litert/interpreter.py" \
     "$ROOT/opt/py/ai_edge_litert/__init__.py" "$ROOT/usr/lib/python3.13" >/dev/null 2>&1 || true
+echo "$STAMP" >"$ROOT/.ready"
 echo "ready: $ROOT"

@@ -1,0 +1,160 @@
+"""Host cost of one inference on the device path: packing, synchronisation, ioctls, unpacking; no job is executed.
+
+The kernel is stood in for by real memory (memfds, mapped) and a real system call for each ioctl that does nothing, so
+the figures are this package's own cost. Cache maintenance, which the kernel adds on a board, is not in them.
+
+    python benchmarks/device_path.py [MODEL.tflite]     exit status 1 if an inference costs more than the limit
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rocketnpu.compiler import compile_graph
+from rocketnpu.device import rocket_uapi as kernel
+from rocketnpu.device import uapi
+from rocketnpu.device.calls import SystemCalls
+from rocketnpu.device.executor import PlacedProgram
+from rocketnpu.device.rocket import RocketDevice
+from rocketnpu.model import tflite
+from rocketnpu.partition.plan import plan
+from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.program.program import Program
+from rocketnpu.zoo import resolve
+
+LIMIT_MS, AIM_MS = 1.0, 0.35
+ROUNDS = 400
+
+
+class IdleKernel(SystemCalls):
+    """Answers the mainline driver's ioctls without executing anything; each costs one system call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._memory: dict[int, tuple[int, int]] = {}
+        self._address = 0
+        self.on_submit: Callable[[], None] = lambda: None
+        self._call = ctypes.CDLL(None).ioctl
+
+    def open(self, path: str) -> int:
+        return os.memfd_create("idle-kernel")
+
+    def ioctl(self, fd: int, request: int, argument: ctypes.Structure) -> None:
+        self._call(fd, request, None)  # refused by the memfd, after the way into the kernel and back
+        if isinstance(argument, uapi.Version):
+            ctypes.memmove(argument.name, b"rocket", 6)
+            argument.name_length = 6
+        elif isinstance(argument, kernel.CreateBo):
+            argument.handle = len(self._memory) + 1
+            argument.dma_address, argument.offset = self._address, argument.handle << 32
+            size = -(-argument.size // kernel.PAGE) * kernel.PAGE
+            self._address += size
+            store = os.memfd_create("idle-buffer")
+            os.ftruncate(store, size)
+            self._memory[argument.handle] = (store, size)
+        elif isinstance(argument, kernel.Submit):
+            self.on_submit()
+
+    def map(self, fd: int, offset: int, size: int) -> int:
+        return super().map(self._memory[offset >> 32][0], 0, size)
+
+
+class Clock:
+    """Adds up the time spent in wrapped functions."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    def wrap(self, owner: Any, name: str, label: str) -> None:
+        inner = getattr(owner, name)
+
+        def timed(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return inner(*arguments)
+            finally:
+                self.spent[label] = self.spent.get(label, 0.0) + time.perf_counter() - start
+
+        setattr(owner, name, timed)
+
+
+def programs(path: Path) -> list[Program]:
+    return [compile_graph(part) for part in plan(tflite.load(path)).parts]
+
+
+def place(program: Program, idle: IdleKernel) -> tuple[PlacedProgram, list[np.ndarray]]:
+    """Place a program and make SUBMIT touch what the jobs would write, as the executor looks for it."""
+    placed = PlacedProgram(RocketDevice(calls=idle), program)
+    spots = [(placed.memories[job.sentinel[0]], job.sentinel[1]) for job in program.jobs]
+
+    def touch() -> None:
+        for memory, offset in spots:
+            memory[offset] ^= 0xFF
+
+    idle.on_submit = touch
+    random = np.random.default_rng(1)
+    inputs = [random.integers(0, 256, item.shape, np.uint8).view(item.dtype.value) for item in program.inputs]
+    return placed, inputs
+
+
+def measure(placed: PlacedProgram, inputs: list[np.ndarray]) -> float:
+    """Return the median time of an inference in milliseconds."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        placed.run(inputs)
+        times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times)
+
+
+def breakdown(placed: PlacedProgram, inputs: list[np.ndarray]) -> dict[str, float]:
+    """Return the median milliseconds of each part; the clock's own cost is in them."""
+    clock = Clock()
+    for name, label in (("sync_for_device", "sync to device"), ("submit", "submit"), ("sync_for_cpu", "sync to CPU")):
+        clock.wrap(placed.device, name, label)
+    originals = FeatureLayout.pack, FeatureLayout.unpack
+    try:
+        clock.wrap(FeatureLayout, "pack", "pack")
+        clock.wrap(FeatureLayout, "unpack", "unpack")
+        rounds = []
+        for _ in range(ROUNDS):
+            clock.spent = {}
+            placed.run(inputs)
+            rounds.append(clock.spent)
+    finally:
+        FeatureLayout.pack, FeatureLayout.unpack = originals  # type: ignore[method-assign]
+    return {label: statistics.median(spent[label] for spent in rounds) * 1e3 for label in rounds[0]}
+
+
+def main(arguments: list[str]) -> int:
+    path = resolve(arguments[0] if arguments else "mobilenet_v1_1.0_224_quant")
+    total = 0.0
+    for program in programs(path):
+        placed, inputs = place(program, IdleKernel())
+        placed.run(inputs)
+        whole = measure(placed, inputs)
+        parts = breakdown(placed, inputs)
+        total += whole
+        jobs = f"{len(program.jobs)} jobs, {len(program.tasks)} tasks"
+        print(f"{program.name}: {whole:.3f} ms an inference on the host ({jobs})")
+        for label, spent in parts.items():
+            print(f"  {label:15} {spent:.3f} ms")
+        print(f"  {'the rest':15} {max(0.0, whole - sum(parts.values())):.3f} ms")
+    verdict = "within" if total <= LIMIT_MS else "OVER"
+    print(
+        f"{path.stem}: {total:.3f} ms of host cost an inference, {verdict} the limit of {LIMIT_MS} ms; aim {AIM_MS} ms"
+    )
+    return 0 if total <= LIMIT_MS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

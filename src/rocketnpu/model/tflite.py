@@ -88,7 +88,7 @@ class _Reader:
     def graph(self) -> Graph:
         """Read the first subgraph. The others are read too, since LiteRT trusts every number in them."""
         if self.model.SubgraphsLength() < 1:
-            raise ModelError(f"it has no subgraph")
+            raise ModelError("it has no subgraph")
         self._check_outside()
         graphs = [self._subgraph(self.model.Subgraphs(index)) for index in range(self.model.SubgraphsLength())]
         self._check_signatures([len(graph.tensors) for graph in graphs])
@@ -102,7 +102,7 @@ class _Reader:
             if buffer.Offset() > 1 or buffer.Size() > 1:
                 raise UnsupportedError(f"it keeps buffer {number} outside the flatbuffer (model over 2 GB)")
         if self.model.ExternalBuffersLength():
-            raise UnsupportedError(f"it keeps buffers in other files")
+            raise UnsupportedError("it keeps buffers in other files")
         for index in range(self.model.MetadataLength()):
             number = self.model.Metadata(index).Buffer()
             if number >= count:

@@ -50,5 +50,10 @@ def inspect(model: str, as_json: bool, target: str, allow_unproven: bool) -> Non
         f"{on_npu} of {len(rows)} operators on the NPU in {summary.parts} parts, "
         f"{summary.coverage:.2%} of {sum(row.macs for row in summary.operators):,} multiply-accumulates"
     )
+    proven = plan(graph, Policy(chosen[target], allow_unproven=False))
+    on_npu = sum(decision.supported for decision in proven.decisions)
+    click.echo(
+        f"with proven hardware rules only: {on_npu} operators in {len(proven.parts)} parts, {proven.coverage:.2%}"
+    )
     if summary.rules:
         click.echo(f"hardware rules without proof on this chip: {', '.join(summary.rules)}")

@@ -11,6 +11,7 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.evidence import Unproven
 from rocketnpu.graph import Activation, Operator, Padding, Tensor
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
+from rocketnpu.soc import Soc
 from rocketnpu.tasks import quantised
 from rocketnpu.tasks.blocks import dense_blocks, grouped_blocks
 from rocketnpu.tasks.channel_scales import accumulator_range, cut_channels
@@ -172,6 +173,10 @@ def window_layers(
     """Describe a convolution with its scales: one layer, or several where per-channel scales spread too far."""
     source, target = context.tensor(operator, 0), context.output(operator)
     feature = context.feature(source)
+    dilation = attributes.dilation
+    padding = window_padding(attributes, (feature.height, feature.width), kernel.weights.shape[-3:-1])
+    if not context.policy.allow_unproven and dilation != (1, 1):
+        kernel, dilation = spread(kernel, dilation, context.soc), (1, 1)
     height, width = kernel.weights.shape[-3:-1]
     factors = output_factors(source, kernel, target)
     scale = encode_scale(float(factors.max()), context.soc)
@@ -184,14 +189,29 @@ def window_layers(
         kernel.zero_point,
         corrected_bias(kernel, quantised.zero_point(source)),
         attributes.stride,
-        attributes.dilation,
-        window_padding(attributes, (feature.height, feature.width), (height, width)),
+        dilation,
+        padding,
         quantised.zero_point(source),
         clamped(scale, target, attributes.activation),
     )
     if len(factors) == 1:
         return [layer]
     return channel_layers(context, layer, kernel, factors, target, attributes.activation)
+
+
+def spread(kernel: Kernel, dilation: tuple[int, int], soc: Soc) -> Kernel:
+    """Write a dilation as zeros between the taps: exact, and proven where the dilation itself is not.
+
+    Raises:
+        UnsupportedError: the kernel grows beyond the chip's.
+    """
+    *front, height, width, last = kernel.weights.shape
+    reach = [(size - 1) * step + 1 for size, step in zip((height, width), dilation, strict=True)]
+    if max(reach) > soc.max_kernel:
+        raise UnsupportedError(f"the dilated kernel reaches over {reach[0]}x{reach[1]}, proven are {soc.max_kernel}")
+    weights = np.full((*front, *reach, last), kernel.zero_point, np.int8)
+    weights[..., :: dilation[0], :: dilation[1], :] = kernel.weights
+    return replace(kernel, weights=weights)
 
 
 def channel_layers(

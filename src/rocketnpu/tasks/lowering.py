@@ -10,12 +10,14 @@ from rocketnpu.graph import Graph, Operator
 from rocketnpu.policy import Policy
 from rocketnpu.soc import Soc
 from rocketnpu.tasks import quantised
+from rocketnpu.tasks.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.context import Context, map_shape
 from rocketnpu.tasks.convolution import ConvolutionLayer, check_layer, convolution_tasks
 from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.lower_convolution import conv_layers, depthwise_layers, fully_connected_layers
 from rocketnpu.tasks.lower_elementwise import elementwise_layers
+from rocketnpu.tasks.lower_lookup import lookup_layers, prelu_layers
 from rocketnpu.tasks.lower_unary import average_layers, requantise_layers
 from rocketnpu.tasks.task import Task
 
@@ -34,6 +36,8 @@ LAYERS: Mapping[str, Callable[[Context, Operator], list[ConvolutionLayer]]] = {
     "RELU6": requantise_layers,
     "RELU_N1_TO_1": requantise_layers,
     "QUANTIZE": requantise_layers,
+    **dict.fromkeys(BYTE_FUNCTIONS, lookup_layers),
+    "PRELU": prelu_layers,
 }
 """Operators that become convolutions, and how they are described as layers."""
 VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
@@ -105,10 +109,26 @@ def lower_operator(context: Context, operator: Operator) -> list[Task]:
     if operator.kind not in LAYERS:
         raise UnsupportedError(f"operator {operator.index}: {operator.kind} is not an operator of the NPU")
     try:
-        layers = LAYERS[operator.kind](context, operator)
+        layers = allowed_layers(context, operator)
         return [task for layer in layers for task in convolution_tasks(layer, context.constants, context.soc)]
     except (UnsupportedError, RegisterFieldError) as error:
         raise UnsupportedError(f"operator {operator.index} ({operator.kind}): {error}") from error
+
+
+def allowed_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe an operator as layers.
+
+    Raises:
+        UnsupportedError: it cannot be described so, or it needs hardware rules that the policy does not allow.
+    """
+    layers = LAYERS[operator.kind](context, operator)
+    needed = sorted({rule for layer in layers for rule in layer.rules})
+    if needed and not context.policy.allow_unproven:
+        raise UnsupportedError(
+            f"Hardware rules that are not proven on this chip are used only where the user allows them. "
+            f"Found: {', '.join(needed)}"
+        )
+    return layers
 
 
 def check_operator(context: Context, operator: Operator) -> str | None:
@@ -119,8 +139,10 @@ def check_operator(context: Context, operator: Operator) -> str | None:
     if is_view(context.graph, operator):
         return None
     try:
-        for layer in LAYERS[operator.kind](context, operator):
+        for layer in allowed_layers(context, operator):
             check_layer(layer, context.soc)
+            if layer.unproven and not context.policy.allow_unproven:
+                return f"it needs hardware rules without proof on this chip: {', '.join(layer.unproven)}"
     except UnsupportedError as error:
         return str(error)
     return None

@@ -168,6 +168,10 @@ _DERIVED: dict[str, Callable[[Tensors, Tensors], Any]] = {
     "EXPAND_DIMS": _empty("ExpandDims"),
     "SLICE": _empty("Slice"),
     "TRANSPOSE": _empty("Transpose"),
+    "ABS": _empty("Abs"),
+    "EXP": _empty("Exp"),
+    "LOG": lambda *_: None,
+    "RSQRT": lambda *_: None,
     **dict.fromkeys(("LOGISTIC", "TANH", "RELU", "RELU6", "RELU_N1_TO_1", "ELU", "PRELU"), lambda *_: None),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rocketnpu.partition import rules_activation as activation
 from rocketnpu.partition import rules_convolution as convolution
 from rocketnpu.partition import rules_others as others
 from rocketnpu.partition.rules_common import Rule
@@ -23,6 +24,17 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "RELU6": others.CLAMP,
     "RELU_N1_TO_1": others.CLAMP,
     "QUANTIZE": others.REQUANTISE,
+    "LOGISTIC": activation.LOOKUP,
+    "TANH": activation.LOOKUP,
+    "HARD_SWISH": activation.LOOKUP,
+    "ELU": activation.LOOKUP_SIGNED,
+    "EXP": activation.LOOKUP_SIGNED,
+    "LOG": activation.LOOKUP_SIGNED,
+    "RSQRT": activation.LOOKUP_SIGNED,
+    "ABS": activation.LOOKUP_SIGNED,
+    "GELU": activation.LOOKUP,
+    "LEAKY_RELU": activation.LOOKUP,
+    "PRELU": activation.PARAMETRIC,
     "RESHAPE": others.VIEW,
     "SQUEEZE": others.VIEW,
     "EXPAND_DIMS": others.VIEW,

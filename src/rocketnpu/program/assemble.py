@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,8 +24,9 @@ from rocketnpu.tasks.constants import REGION as CONSTANTS_REGION
 from rocketnpu.tasks.emit import TRAILER_WORDS, CommandList, chain_words, emit
 from rocketnpu.tasks.emit_dpu import operand_end, written_end
 from rocketnpu.tasks.feature import FeatureMap
+from rocketnpu.tasks.jobs import job_groups
 from rocketnpu.tasks.lowering import Lowered
-from rocketnpu.tasks.task import Task
+from rocketnpu.tasks.task import PoolingTask, Task
 
 CONSTANTS, COMMANDS = 0, 1
 """Numbers of the two buffers that every program has."""
@@ -41,6 +43,8 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
         RegisterFieldError: a value does not fit its register.
     """
     graph = lowered.graph
+    groups = job_groups(lowered.tasks, soc)
+    lowered = replace(lowered, tasks=tuple(task for group in groups for task in group))
     plan = plan_memory(
         _regions(lowered),
         [lowered.features[number].at.region for number in graph.inputs],
@@ -63,7 +67,7 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
         buffers,
         COMMANDS,
         relocations,
-        _jobs(lowered.tasks, tasks, plan, slots, soc),
+        _jobs(groups, tasks, plan, slots),
         tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.inputs),
         tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.outputs),
         tuple(sorted({rule for task in lowered.tasks for rule in task.rules})),
@@ -88,6 +92,9 @@ def _regions(lowered: Lowered) -> list[Region]:
         touch(feature, _end(feature), 0)
     for number, task in enumerate(lowered.tasks):
         touch(task.source.feature, _end(task.source.feature), number)
+        if isinstance(task, PoolingTask):
+            touch(task.target.feature, _end(task.target.feature), number)
+            continue
         touch(task.target.feature, written_end(task), number)
         if task.output.elementwise:
             operand = task.output.elementwise.operand.feature
@@ -132,27 +139,19 @@ def _commands(
 
 
 def _jobs(
-    tasks: Sequence[Task], made: Sequence[ProgramTask], plan: MemoryPlan, slots: dict[str, Slot], soc: Soc
+    groups: Sequence[Sequence[Task]], made: Sequence[ProgramTask], plan: MemoryPlan, slots: dict[str, Slot]
 ) -> tuple[ProgramJob, ...]:
-    """Group tasks to jobs small enough for the kernel's time limit. Later jobs wait for earlier ones by the buffers
-    that both write.
-    """
-    groups: list[list[int]] = [[]]
-    work = 0
-    for number, task in enumerate(made):
-        if groups[-1] and work + task.macs > soc.job_macs:
-            groups.append([])
-            work = 0
-        groups[-1].append(number)
-        work += task.macs
+    """Make a job of each group. Later jobs wait for earlier ones by the buffers that both write."""
     read = tuple(COMMANDS + 1 + i for i, (_, role, _) in enumerate(plan.roles) if role is Role.INPUT)
     written = tuple(COMMANDS + 1 + i for i, (_, role, _) in enumerate(plan.roles) if role is not Role.INPUT)
     jobs = []
+    first = 0
     for group in groups:
-        at = tasks[group[-1]].target.at
+        at = group[-1].target.at
         slot = slots[at.region]
         sentinel = (slot.buffer, slot.offset + at.offset, SENTINEL_BYTES)
-        jobs.append(ProgramJob(tuple(made[number] for number in group), read, written, sentinel))
+        jobs.append(ProgramJob(tuple(made[first : first + len(group)]), read, written, sentinel))
+        first += len(group)
     return tuple(jobs)
 
 

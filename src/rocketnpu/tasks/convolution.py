@@ -8,10 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
+from rocketnpu.evidence import Unproven
 from rocketnpu.soc import ATOM, Soc
 from rocketnpu.tasks.cbuf import Share, data_banks, row_entries, share
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.feature import FeatureMap, Location
+from rocketnpu.tasks.requantise import CHANNEL_SHIFT
 from rocketnpu.tasks.task import (
     MEMORY,
     Banks,
@@ -19,6 +21,7 @@ from rocketnpu.tasks.task import (
     ConvolutionTask,
     Elementwise,
     KernelShape,
+    Lookup,
     Multiply,
     OutputStage,
     Rows,
@@ -52,6 +55,8 @@ class Requantise:
     ceiling: int | None = None
     lift: int = 0
     """Added so that a ReLU clamps at another output than the zero point; ``offset`` then is that output."""
+    slope_shift: int | None = None
+    """Where given, ``channel_multipliers / 2**slope_shift`` is applied to negative values only (PRELU)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +81,27 @@ class ConvolutionLayer:
     addend: Elementwise | None = None
     """A feature map to be added before conversion; its rows are those of the whole target."""
     rules: tuple[str, ...] = ()
+    lookup: Lookup | None = None
+    """Tables through which the accumulator goes before conversion."""
 
     @property
     def depthwise(self) -> bool:
         """Whether each channel is convolved by itself."""
         return self.weights.ndim == 3
+
+    @property
+    def unproven(self) -> tuple[str, ...]:
+        """Names of the unproven hardware rules that it needs: its own, and those its numbers ask for."""
+        requantise = self.requantise
+        reach = (self.window[0] - 1) * self.dilation[0] + 1
+        asked = {
+            Unproven.CEILING: requantise.ceiling is not None,
+            Unproven.DILATION: self.dilation != (1, 1),
+            Unproven.ELEMENTWISE_RELU: requantise.relu and self.addend is not None,
+            Unproven.LIFT: requantise.lift != 0,
+            Unproven.SHORT_INPUT: self.source.height < reach,
+        }
+        return (*self.rules, *(name for name, needed in asked.items() if needed))
 
     @property
     def window(self) -> tuple[int, int]:
@@ -203,7 +224,7 @@ def _cut_tasks(cut: _Cut, constants: ConstantPool, soc: Soc) -> list[Convolution
                 -layer.weight_zero_point,
                 _output_stage(layer, operands, part),
                 Rows(layer.target, part.output_first, part.output_count),
-                layer.rules,
+                layer.unproven,
             )
         )
     return tasks
@@ -253,13 +274,18 @@ def _operands(layer: ConvolutionLayer, soc: Soc) -> bytes:
 
 def _output_stage(layer: ConvolutionLayer, operands: Location, part: Tile) -> OutputStage:
     requantise = layer.requantise
-    multiply = Multiply(MEMORY, 14) if requantise.channel_multipliers is not None else None
+    multiply = None
+    if requantise.channel_multipliers is not None:
+        multiply = Multiply(MEMORY, CHANNEL_SHIFT if requantise.slope_shift is None else requantise.slope_shift)
     addend = layer.addend
     lift = requantise.lift or None
     bn = Stage(add=lift, relu=requantise.relu, ceiling=requantise.ceiling)
     if addend is not None:
-        rows = Rows(addend.operand.feature, part.output_first, part.output_count)
+        rows = addend.operand
+        if not addend.per_channel:
+            rows = Rows(rows.feature, part.output_first, part.output_count)
         # Behind an addition the clamp belongs behind the sum, so EW does it.
         addend = replace(addend, operand=rows, relu=requantise.relu, ceiling=requantise.ceiling)
         bn = Stage(add=lift)
-    return OutputStage(Stage(add=MEMORY, multiply=multiply), bn, addend, requantise.conversion, operands)
+    bs = Stage(add=MEMORY, multiply=multiply, prelu=requantise.slope_shift is not None)
+    return OutputStage(bs, bn, addend, requantise.conversion, operands, layer.lookup)

@@ -13,8 +13,9 @@ from rocketnpu.registers.command import MARKER, NOP, enable, pack, write
 from rocketnpu.registers.rk3588 import BY_NAME, register
 from rocketnpu.tasks.emit_cna import write_cna, write_core
 from rocketnpu.tasks.emit_dpu import write_dpu, write_rdma
+from rocketnpu.tasks.emit_ppu import write_ppu, write_ppu_rdma
 from rocketnpu.tasks.feature import Location
-from rocketnpu.tasks.task import ConvolutionTask, Task
+from rocketnpu.tasks.task import ConvolutionTask, PoolingTask, Task
 from rocketnpu.tasks.writer import Writer
 
 TRAILER_WORDS = 4
@@ -37,14 +38,18 @@ def emit(task: Task) -> CommandList:
         RegisterFieldError: a value does not fit its field; the message names the operator.
     """
     writer = Writer()
-    if isinstance(task, ConvolutionTask):
-        units: tuple[str, ...] = ("CNA", "CORE", "DPU", "DPU_RDMA")
-        write_cna(writer, task)
-        write_core(writer, task)
+    if isinstance(task, PoolingTask):
+        units: tuple[str, ...] = ("PPU", "PPU_RDMA")
+        write_ppu(writer, task)
+        write_ppu_rdma(writer, task)
     else:
         units = ("DPU", "DPU_RDMA")
-    write_dpu(writer, task)
-    write_rdma(writer, task)
+        if isinstance(task, ConvolutionTask):
+            units = ("CNA", "CORE", *units)
+            write_cna(writer, task)
+            write_core(writer, task)
+        write_dpu(writer, task)
+        write_rdma(writer, task)
     start = enable(units)
     words = [*writer.words, NOP, write("PC.REGISTER_AMOUNTS"), MARKER, start]
     return CommandList(words, writer.addresses, start >> 16 & 0xFFFFFFFF)

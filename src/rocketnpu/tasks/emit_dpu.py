@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rocketnpu.soc import ATOM, RK3588
+from rocketnpu.tasks.emit_lut import write_lookup, write_tables
 from rocketnpu.tasks.feature import Location
 from rocketnpu.tasks.task import (
     BYPASS,
@@ -10,9 +11,10 @@ from rocketnpu.tasks.task import (
     Combine,
     ConvolutionTask,
     Elementwise,
+    FlyingTask,
     Multiply,
+    OutputStage,
     Stage,
-    Task,
 )
 from rocketnpu.tasks.weights import aligned
 from rocketnpu.tasks.writer import Writer
@@ -31,22 +33,26 @@ USE_BIAS, USE_FEATURE_OFFSET, USE_MULTIPLIER = 1, 2, 4
 """Bits of BRDMA_DATA_USE: which per-channel operands the records hold (addendum 1.2)."""
 
 
-def _is_depthwise(task: Task) -> bool:
+DpuTask = ConvolutionTask | FlyingTask
+"""Tasks that end in the DPU."""
+
+
+def _is_depthwise(task: DpuTask) -> bool:
     return isinstance(task, ConvolutionTask) and task.weights.depthwise
 
 
-def _group_surfaces(task: Task) -> int:
+def _group_surfaces(task: DpuTask) -> int:
     """Return surfaces that the writer fills for one kernel group: 2, depthwise 4, flying 1 (spec 3.6)."""
     if not isinstance(task, ConvolutionTask):
         return 1
     return (RK3588.depthwise_group if _is_depthwise(task) else RK3588.kernel_group) // ATOM
 
 
-def _padded(task: Task) -> int:
+def _padded(task: DpuTask) -> int:
     return aligned(task.target.feature.channels, _group_surfaces(task) * ATOM)
 
 
-def operand_end(task: Task) -> int:
+def operand_end(task: DpuTask) -> int:
     """Return the offset in its region behind the last byte of the EW operand that is fetched: whole kernel groups, of
     which only the surfaces that the task writes matter.
     """
@@ -56,20 +62,19 @@ def operand_end(task: Task) -> int:
     return feature.at.offset + (surfaces - 1) * feature.surface_pitch + feature.height * feature.width * ATOM
 
 
-def written_end(task: Task) -> int:
+def written_end(task: DpuTask) -> int:
     """Return the offset in its region behind the last byte that the writer may touch: whole kernel groups."""
     feature = task.target.feature
     surfaces = _padded(task) // ATOM
     return feature.at.offset + (surfaces - 1) * feature.surface_pitch + feature.height * feature.width * ATOM
 
 
-def write_dpu(writer: Writer, task: Task) -> None:
+def write_dpu(writer: Writer, task: DpuTask) -> None:
     """Write every DPU register."""
     feature, rows = task.target.feature, task.target.count
     convolution = isinstance(task, ConvolutionTask)
-    if not convolution:
-        writer.put("DPU.S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
-        writer.put("DPU_RDMA.RDMA_S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
+    if isinstance(task, FlyingTask):
+        _flying_pointers(writer, task)
     writer.put(
         "DPU.FEATURE_MODE_CFG",
         BURST_LEN=BURST,
@@ -95,10 +100,21 @@ def write_dpu(writer: Writer, task: Task) -> None:
     writer.put("DPU.WDMA_SIZE_0", CHANNEL_WDMA=_padded(task) - 1)
     writer.put("DPU.WDMA_SIZE_1", HEIGHT_WDMA=rows - 1, WIDTH_WDMA=feature.width - 1)
     _stage(writer, "BN", task.output.bn)
-    _elementwise(writer, task.output.elementwise)
+    _elementwise(writer, task.output)
     _conversion(writer, task)
     writer.zero("DPU.UNK_40C4")
-    _no_lookup(writer)
+    write_lookup(writer, task.output.lookup)
+
+
+def _flying_pointers(writer: Writer, task: FlyingTask) -> None:
+    """Choose the register groups, and load tables. A loader resets both pointers (0x30; RK3568, RK3588 in fp16)."""
+    fields = {"POINTER_PP_MODE": 1, "EXECUTER_PP_EN": 1, "POINTER_PP_EN": 1}
+    if task.tables is not None:
+        fields = {"EXECUTER_PP_CLEAR": 1, "POINTER_PP_CLEAR": 1}
+    writer.put("DPU.S_POINTER", **fields)
+    writer.put("DPU_RDMA.RDMA_S_POINTER", **fields)
+    if task.tables is not None:
+        write_tables(writer, task.tables)
 
 
 def _shift(stage: Stage) -> int:
@@ -133,12 +149,12 @@ def _stage(writer: Writer, name: str, stage: Stage) -> None:
     writer.put(f"DPU.{name}_RELUX_CMP_VALUE", **{f"{name}_RELUX_CMP_DAT": stage.ceiling or 0})
 
 
-def _per_channel(task: Task) -> bool:
+def _per_channel(task: DpuTask) -> bool:
     multiply = task.output.bs.multiply
     return multiply is not None and multiply.operand is MEMORY
 
 
-def _feature_offset(writer: Writer, task: Task) -> None:
+def _feature_offset(writer: Writer, task: DpuTask) -> None:
     """Write the OW operand: a constant, or per channel from the records (addendum 1.4), or off when flying."""
     size = _group_surfaces(task) - 1
     flying = not isinstance(task, ConvolutionTask)
@@ -153,9 +169,11 @@ def _feature_offset(writer: Writer, task: Task) -> None:
     writer.put("DPU.BS_OW_OP", OW_OP=task.feature_offset if isinstance(task, ConvolutionTask) else 0)
 
 
-def _elementwise(writer: Writer, stage: Elementwise | None) -> None:
+def _elementwise(writer: Writer, output: OutputStage) -> None:
+    stage = output.elementwise
     if stage is None:
-        writer.put("DPU.EW_CFG", EW_RELU_BYPASS=1, EW_OP_CVT_BYPASS=1, EW_LUT_BYPASS=1, EW_OP_BYPASS=1, EW_BYPASS=1)
+        off = int(output.lookup is None)
+        writer.put("DPU.EW_CFG", EW_RELU_BYPASS=1, EW_OP_CVT_BYPASS=1, EW_LUT_BYPASS=off, EW_OP_BYPASS=1, EW_BYPASS=off)
         writer.zero("DPU.EW_CVT_OFFSET_VALUE")
         writer.put("DPU.EW_CVT_SCALE_VALUE", EW_OP_CVT_SCALE=1)
         writer.zero("DPU.EW_RELUX_CMP_VALUE")
@@ -163,7 +181,7 @@ def _elementwise(writer: Writer, stage: Elementwise | None) -> None:
     writer.put(
         "DPU.EW_CFG",
         EW_CVT_TYPE=1,
-        EW_DATA_MODE=1,
+        EW_DATA_MODE=int(not stage.per_channel),
         EDATA_SIZE=1,
         EW_ALU_ALGO=EW_ALGORITHM[stage.combine],
         EW_RELUX_EN=int(stage.ceiling is not None),
@@ -177,7 +195,7 @@ def _elementwise(writer: Writer, stage: Elementwise | None) -> None:
     writer.put("DPU.EW_RELUX_CMP_VALUE", EW_RELUX_CMP_DAT=stage.ceiling or 0)
 
 
-def _conversion(writer: Writer, task: Task) -> None:
+def _conversion(writer: Writer, task: DpuTask) -> None:
     conversion = task.output.conversion
     writer.put("DPU.OUT_CVT_OFFSET", OUT_CVT_OFFSET=conversion.offset)
     writer.put("DPU.OUT_CVT_SCALE", OUT_CVT_SCALE=conversion.multiplier)
@@ -187,15 +205,7 @@ def _conversion(writer: Writer, task: Task) -> None:
     writer.put("DPU.SURFACE_ADD", SURF_ADD=_group_surfaces(task) * pitch)
 
 
-def _no_lookup(writer: Writer) -> None:
-    writer.zero("DPU.LUT_ACCESS_CFG", "DPU.LUT_ACCESS_DATA", "DPU.LUT_CFG", "DPU.LUT_INFO")
-    for table in ("LE", "LO"):
-        writer.zero(f"DPU.LUT_{table}_START", f"DPU.LUT_{table}_END")
-    for table in ("LE", "LO"):
-        writer.zero(f"DPU.LUT_{table}_SLOPE_SCALE", f"DPU.LUT_{table}_SLOPE_SHIFT")
-
-
-def write_rdma(writer: Writer, task: Task) -> None:
+def write_rdma(writer: Writer, task: DpuTask) -> None:
     """Write every DPU_RDMA register."""
     feature, rows = task.target.feature, task.target.count
     operand = task.output.elementwise
@@ -213,16 +223,16 @@ def write_rdma(writer: Writer, task: Task) -> None:
     if operand is None:
         writer.put("DPU_RDMA.RDMA_ERDMA_CFG", ERDMA_DISABLE=1)
     else:
-        writer.put("DPU_RDMA.RDMA_ERDMA_CFG", ERDMA_DATA_MODE=1, ERDMA_DATA_SIZE=1)
+        writer.put("DPU_RDMA.RDMA_ERDMA_CFG", ERDMA_DATA_MODE=int(not operand.per_channel), ERDMA_DATA_SIZE=1)
     writer.address("DPU_RDMA.RDMA_EW_BASE_ADDR", second)
-    pitch = operand.operand.feature.surface_pitch // ATOM if operand else 0
-    writer.put("DPU_RDMA.RDMA_EW_SURF_STRIDE", EW_SURF_STRIDE=max(pitch, SMALLEST_SURFACE) if operand else 0)
+    writer.put("DPU_RDMA.RDMA_EW_SURF_STRIDE", EW_SURF_STRIDE=_operand_stride(operand))
     flying = not isinstance(task, ConvolutionTask)
+    shared = operand is not None and not flying and not operand.per_channel
     writer.put(
         "DPU_RDMA.RDMA_FEATURE_MODE_CFG",
         BURST_LEN=BURST,
-        COMB_USE=COMBINED_OPERAND if operand and not flying else 0,
-        MRDMA_DISABLE=int(operand is None and not flying),
+        COMB_USE=COMBINED_OPERAND if shared else 0,
+        MRDMA_DISABLE=int(not shared and not flying),
         CONV_MODE=3 if _is_depthwise(task) else 0,
         FLYING_MODE=int(flying),
     )
@@ -234,7 +244,15 @@ def write_rdma(writer: Writer, task: Task) -> None:
     writer.put("DPU_RDMA.RDMA_EW_SURF_NOTCH", EW_SURF_NOTCH=other)
 
 
-def _operand_places(task: Task) -> tuple[Location | None, Location | None]:
+def _operand_stride(operand: Elementwise | None) -> int:
+    """Return slots from one surface of the operand to the next; 1 for a vector (exact on RV1106; addendum 3.5)."""
+    if operand is None:
+        return 0
+    pitch = operand.operand.feature.surface_pitch // ATOM
+    return pitch if operand.per_channel else max(pitch, SMALLEST_SURFACE)
+
+
+def _operand_places(task: DpuTask) -> tuple[Location | None, Location | None]:
     """Return what MRDMA and ERDMA read first.
 
     Behind a convolution both share the operand, MRDMA its even surfaces, ERDMA its odd ones (spec 3.8); in a flying
@@ -246,15 +264,17 @@ def _operand_places(task: Task) -> tuple[Location | None, Location | None]:
     if operand is None:
         return None, None
     first = operand.operand.at
+    if operand.per_channel:
+        return None, first
     return first, first + operand.operand.feature.surface_pitch
 
 
-def _notches(task: Task) -> tuple[int, int]:
+def _notches(task: DpuTask) -> tuple[int, int]:
     """Return the slots that MRDMA and ERDMA skip from the end of a surface's part to the next one they read."""
     operand = task.output.elementwise
     pixels = task.target.count * task.target.feature.width
     if isinstance(task, ConvolutionTask):
-        if operand is None:
+        if operand is None or operand.per_channel:
             return 0, 0
         pitch = operand.operand.feature.surface_pitch // ATOM
         notch = 2 * pitch - pixels

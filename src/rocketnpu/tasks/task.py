@@ -133,6 +133,8 @@ class Elementwise:
     shift: int
     relu: bool = False
     ceiling: int | None = None
+    per_channel: bool = False
+    """Whether the operand is a 1x1 map whose values serve every pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +148,22 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """The look-up table stage: the argument is the value behind BN, the tables were loaded by an earlier task."""
+    """The look-up table stage of EW: what the chip's two tables must hold, 513 signed 16-bit entries each.
 
-    negative_shift: int
-    positive_shift: int
-    start: int
-    middle: int
-    end: int
+    The argument is the value behind BN. Entries lie :data:`LOOKUP_STEP` apart; an earlier task of the same job loads
+    them (:class:`FlyingTask`).
+    """
+
+    below: tuple[int, ...]
+    """Table LE: arguments ``-16384, -16352 .. 0``."""
+    above: tuple[int, ...]
+    """Table LO: arguments ``0, 32 .. 16384``."""
+
+
+LOOKUP_ENTRIES = 513
+"""Entries of each table (TRM; addendum 5.1)."""
+LOOKUP_STEP = 32
+"""Distance of two entries: index shift 5, as in every programme that is known (addendum 5.1, 5.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +218,11 @@ class ConvolutionTask:
 
 @dataclass(frozen=True, slots=True)
 class FlyingTask:
-    """DPU and DPU_RDMA alone: a feature map is read, passed through the output stage, and written."""
+    """DPU and DPU_RDMA alone: a feature map is read, passed through the output stage, and written.
+
+    With ``tables`` it loads the look-up tables first, for the tasks behind it: what it reads and writes then does not
+    matter, a task of some sort must carry the words (addendum 5.4; RV1106 and RK3576 load the same way).
+    """
 
     operator: int
     label: str
@@ -216,6 +231,7 @@ class FlyingTask:
     target: Rows
     rules: tuple[str, ...] = ()
     macs: int = 0
+    tables: Lookup | None = None
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -229,4 +245,41 @@ class FlyingTask:
         return self.target.at.region
 
 
-Task = ConvolutionTask | FlyingTask
+class PoolMethod(Enum):
+    """What the pooling unit does with the values of a window."""
+
+    MAXIMUM = "maximum"
+    AVERAGE = "average"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolingTask:
+    """PPU and PPU_RDMA: windows over some rows of a feature map. Pairs are rows, columns."""
+
+    operator: int
+    label: str
+    source: Rows
+    columns: int
+    """Columns that are read, from the left: those of a leftover that no window reaches are left out (addendum 4.2)."""
+    method: PoolMethod
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad_before: tuple[int, int]
+    pad_after: tuple[int, int]
+    pad_value: int
+    target: Rows
+    rules: tuple[str, ...] = ()
+    macs: int = 0
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Regions that hold features it reads."""
+        return (self.source.at.region,)
+
+    @property
+    def writes(self) -> str:
+        """Region that it writes."""
+        return self.target.at.region
+
+
+Task = ConvolutionTask | FlyingTask | PoolingTask

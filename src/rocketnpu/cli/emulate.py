@@ -12,6 +12,8 @@ from rocketnpu.errors import DeviceError
 _SIGNAL_STATUS = 128
 """A shell's exit status for a program that a signal ended, plus the signal."""
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.option("-q", "--quiet", is_flag=True, help="Do not say on stderr which jobs the emulated kernel dropped.")
@@ -32,12 +34,15 @@ def emulate(command: tuple[str, ...], quiet: bool, print_environment: bool) -> i
         if not quiet:
             click.echo(f"rocketnpu emulate: {line}", err=True)
 
+    if not command:
+        # Before any thread starts, so that none of them takes the signal that is waited for.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     with EmulatedNode(report=report) as node:
         if print_environment:
             click.echo(f"LD_PRELOAD={library}\nROCKETNPU_NODE_SOCKET={node.path}")
         if command:
             return _run(command, node.environment(library))
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(_ENDING)
         return 0
 
 

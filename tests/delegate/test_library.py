@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import threading
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -203,3 +204,35 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     blocker.touch()
     with pytest.raises(InputError, match="cannot write"):
         build(blocker / "library.so")
+
+
+def test_the_last_tflite_runtime(library: Path, shared: Path, tmp_path: Path) -> None:
+    if os.environ.get("ROCKETNPU_TEST_HEAVY") != "1":
+        pytest.skip("installs packages into an environment of its own; set ROCKETNPU_TEST_HEAVY=1 to run it")
+    venv.create(tmp_path / "old", with_pip=True)
+    interpreter = tmp_path / "old" / "bin" / "python"
+    wanted = ["numpy<2", "tflite-runtime==2.14.0"]
+    installed = subprocess.run([interpreter, "-m", "pip", "install", "-q", *wanted], capture_output=True, check=False)
+    if installed.returncode:
+        pytest.skip(f"tflite-runtime cannot be installed here: {installed.stderr.decode()[-200:]}")
+    model = shared / "models" / "mobilenet_v1_0.25_128_quant.tflite"
+    code = """
+import sys
+import numpy as np
+from tflite_runtime.interpreter import Interpreter, load_delegate
+delegate = load_delegate(sys.argv[1], {"cache": "off", "verbose": "yes"})
+interpreter = Interpreter(sys.argv[2], experimental_delegates=[delegate])
+interpreter.allocate_tensors()
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.load(sys.argv[3]))
+interpreter.invoke()
+np.save(sys.argv[4], interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+"""
+    graph = tflite.load(model)
+    np.save(tmp_path / "input.npy", noise(graph.tensors[graph.inputs[0]].shape, np.uint8))
+    files = [tmp_path / "input.npy", tmp_path / "output.npy"]
+    done = subprocess.run(
+        [interpreter, "-c", code, library, model, *files], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert "rocketnpu: invoked graph, took " in done.stderr
+    [expected] = run(model, [Delegate(cache="off")])
+    assert np.abs(np.load(files[1]).astype(int) - expected).max() <= 1

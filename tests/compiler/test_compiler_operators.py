@@ -11,7 +11,11 @@ from hypothesis import given, settings
 
 from rocketnpu.compiler import compile_graph
 from rocketnpu.evidence import Unproven
+from rocketnpu.graph import DType, Padding
+from rocketnpu.graph import operators as ops
 from rocketnpu.inspect.reference import reference
+from rocketnpu.model import tflite
+from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from strategies import PATTERNS, Case, case, cases
@@ -70,3 +74,24 @@ def test_convolutions_on_proven_rules_only(family: str) -> None:
             named = divided.decisions[0].reason.partition("without proof on this chip: ")[2].split(", ")
             assert set(named) <= CLAMPS, divided.decisions[0].reason
     assert outcomes["npu"] >= 15, outcomes
+
+
+def test_sums_beyond_24_bits_are_exact() -> None:
+    """A depthwise kernel of 30x30 times 255 adds up to 255 * 127 * 900 stored steps, more than single precision holds,
+    and the output shows the sum's last bits.
+    """
+    builder = ModelBuilder()
+    shape = (1, 30, 30, 5)
+    source = builder.tensor(shape, DType.UINT8, scale=0.5, zero_point=128)
+    kernel = builder.tensor(shape, DType.UINT8, scale=0.5, data=np.full(shape, 255, np.uint8))
+    picture = np.full(shape, 255, np.uint8)
+    picture[0, :3] = np.random.default_rng(5).integers(228, 256, (3, 30, 5))
+    sums = (picture.astype(np.int64) - 128).sum((0, 1, 2)) * 255
+    bias = builder.tensor((5,), DType.INT32, scale=0.25, data=(37 - sums).astype(np.int32))
+    target = builder.tensor((1, 1, 1, 5), DType.UINT8, scale=0.25)
+    attributes = ops.DepthwiseConv2D((1, 1), Padding.VALID)
+    builder.operator("DEPTHWISE_CONV_2D", [source, kernel, bias], [target], attributes)
+    model = builder.build([source], [target])
+    (part,) = plan(tflite.parse(model)).parts
+    (output,) = simulate(part, [picture])
+    assert output.reshape(-1).tolist() == [37] * 5

@@ -26,6 +26,7 @@ _PAIRED = (
 )
 _ARITY: dict[str, tuple[int, int, int]] = {
     "CONV_2D": (2, 3, 1),
+    ops.CONV_ADD: (3, 4, 1),
     "DEPTHWISE_CONV_2D": (2, 3, 1),
     "TRANSPOSE_CONV": (3, 4, 1),
     "FULLY_CONNECTED": (2, 3, 2),
@@ -49,10 +50,10 @@ _ARITY: dict[str, tuple[int, int, int]] = {
     **dict.fromkeys(("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND", "RANGE"), (3, 3, 1)),
 }
 """Fewest and most inputs, most outputs."""
-_OPTIONAL_BIAS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
+_OPTIONAL_BIAS = {"CONV_2D", ops.CONV_ADD, "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"}
 """Operators whose last input may be marked as absent; all others need each input that they list."""
 _INTEGERS = {DType.INT8, DType.UINT8, DType.INT16}
-_CONVOLUTIONS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 0, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 2}
+_CONVOLUTIONS = {"CONV_2D": 0, ops.CONV_ADD: 0, "DEPTHWISE_CONV_2D": 0, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 2}
 """Position of the features; the weights are input 1."""
 _NEED_BIAS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
 """LiteRT refuses an integer CONV_2D without bias, and its optimised DEPTHWISE_CONV_2D crashes."""

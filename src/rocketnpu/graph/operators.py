@@ -24,6 +24,10 @@ class Activation(Enum):
     SIGN_BIT = "SIGN_BIT"
 
 
+Pads = tuple[tuple[int, int], tuple[int, int]]
+"""Pixels of padding: above and below, left and right."""
+
+
 @dataclass(frozen=True)
 class Conv2D:
     """CONV_2D: inputs are features NHWC, weights OHWI, optional bias O (int32)."""
@@ -33,6 +37,8 @@ class Conv2D:
     padding: Padding
     dilation: tuple[int, int] = (1, 1)
     activation: Activation = Activation.NONE
+    pads: Pads | None = None
+    """Explicit padding with the input's zero point, where ``padding`` is VALID. TFLite has none: passes make it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,25 @@ class DepthwiseConv2D:
     dilation: tuple[int, int] = (1, 1)
     activation: Activation = Activation.NONE
     depth_multiplier: int = 1
+    pads: Pads | None = None
+    """As of :class:`Conv2D`."""
+
+
+CONV_ADD = "CONV_2D+ADD"
+"""Kind of a convolution fused with the addition behind it. TFLite has none: a pass makes it."""
+
+
+@dataclass(frozen=True)
+class ConvAdd:
+    """A convolution whose output is added to a feature map: inputs are features, weights, addend, optional bias."""
+
+    convolution: Conv2D
+    """Its activation is none."""
+    middle_scale: float
+    """Quantisation of the tensor that there is no more; its range still limits the convolution."""
+    middle_zero_point: int
+    activation: Activation = Activation.NONE
+    """Of the sum."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,7 @@ class NoAttributes:
 Attributes = (
     Conv2D
     | DepthwiseConv2D
+    | ConvAdd
     | TransposeConv
     | FullyConnected
     | Pool2D

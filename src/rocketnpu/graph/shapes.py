@@ -83,22 +83,36 @@ def _bias(inputs: Tensors, position: int, channels: int) -> None:
 
 
 def _slide(shape: Shape, kernel: Sequence[int], attributes: ops.Conv2D | ops.DepthwiseConv2D) -> tuple[int, int]:
+    pads = attributes.pads or ((0, 0), (0, 0))
+    _need(attributes.pads is None or attributes.padding is Padding.VALID, "explicit padding beside SAME")
     return cast(
         tuple[int, int],
         tuple(
-            window(shape[1 + a], kernel[a], attributes.stride[a], attributes.dilation[a], attributes.padding)
+            window(
+                shape[1 + a] + sum(pads[a]), kernel[a], attributes.stride[a], attributes.dilation[a], attributes.padding
+            )
             for a in (0, 1)
         ),
     )
 
 
 def _conv(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
+    return [_conv_shape(cast(ops.Conv2D, operator.attributes), inputs, 2)]
+
+
+def _conv_shape(attributes: ops.Conv2D, inputs: Tensors, bias: int) -> Shape:
     x, weights = _shape(inputs, 0, 4), _shape(inputs, 1, 4)
     channels, per_group = weights[0], weights[3]
     _need(per_group > 0 and x[3] % per_group == 0, f"weights {weights} do not fit features {x}")
     _need(x[3] > 0 and channels % (x[3] // per_group) == 0, f"{channels} kernels do not split into groups")
-    _bias(inputs, 2, channels)
-    return [(x[0], *_slide(x, weights[1:3], cast(ops.Conv2D, operator.attributes)), channels)]
+    _bias(inputs, bias, channels)
+    return (x[0], *_slide(x, weights[1:3], attributes), channels)
+
+
+def _conv_add(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
+    shape = _conv_shape(cast(ops.ConvAdd, operator.attributes).convolution, inputs, 3)
+    _need(_shape(inputs, 2) == shape, f"an addend of shape {_shape(inputs, 2)} for a convolution of {shape}")
+    return [shape]
 
 
 def _depthwise(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
@@ -274,6 +288,7 @@ UNARY: tuple[str, ...] = (
 """Operators of one input whose output has its shape."""
 _RULES: dict[str, Rule] = {
     "CONV_2D": _conv,
+    ops.CONV_ADD: _conv_add,
     "DEPTHWISE_CONV_2D": _depthwise,
     "TRANSPOSE_CONV": _transpose_conv,
     "FULLY_CONNECTED": _fully_connected,

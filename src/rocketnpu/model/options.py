@@ -28,6 +28,8 @@ def _padding(padding: Padding) -> int:
 
 
 def _conv(kind: str, attributes: ops.Conv2D | ops.DepthwiseConv2D) -> Any:
+    if attributes.pads is not None:
+        raise UnsupportedError(f"{kind} with explicit padding {attributes.pads} has no place in a TFLite file")
     table = schema.Conv2DOptionsT() if kind == "CONV_2D" else schema.DepthwiseConv2DOptionsT()
     table.strideH, table.strideW = attributes.stride
     table.padding = _padding(attributes.padding)

@@ -106,8 +106,7 @@ def _regions(lowered: Lowered) -> list[Region]:
 
 
 def _end(feature: FeatureMap) -> int:
-    pixels = feature.height * feature.width * ATOM
-    return feature.at.offset + (feature.surfaces - 1) * feature.surface_pitch + pixels
+    return feature.end()
 
 
 def _commands(

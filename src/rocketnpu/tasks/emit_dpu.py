@@ -59,14 +59,14 @@ def operand_end(task: DpuTask) -> int:
     assert task.output.elementwise is not None
     feature = task.output.elementwise.operand.feature
     surfaces = _padded(task) // ATOM
-    return feature.at.offset + (surfaces - 1) * feature.surface_pitch + feature.height * feature.width * ATOM
+    return feature.end(surfaces)
 
 
 def written_end(task: DpuTask) -> int:
     """Return the offset in its region behind the last byte that the writer may touch: whole kernel groups."""
     feature = task.target.feature
     surfaces = _padded(task) // ATOM
-    return feature.at.offset + (surfaces - 1) * feature.surface_pitch + feature.height * feature.width * ATOM
+    return feature.end(surfaces)
 
 
 def write_dpu(writer: Writer, task: DpuTask) -> None:
@@ -93,7 +93,7 @@ def write_dpu(writer: Writer, task: DpuTask) -> None:
     writer.put("DPU.DST_SURF_STRIDE", DST_SURF_STRIDE=feature.surface_pitch // ATOM)
     writer.put("DPU.DATA_CUBE_WIDTH", WIDTH=feature.width - 1)
     writer.put("DPU.DATA_CUBE_HEIGHT", HEIGHT=rows - 1)
-    writer.zero("DPU.DATA_CUBE_NOTCH_ADDR")
+    writer.put("DPU.DATA_CUBE_NOTCH_ADDR", NOTCH_ADDR_1=feature.line_gap, NOTCH_ADDR_0=feature.line_gap)
     writer.put("DPU.DATA_CUBE_CHANNEL", ORIG_CHANNEL=feature.channels - 1, CHANNEL=_padded(task) - 1)
     _stage(writer, "BS", task.output.bs)
     _feature_offset(writer, task)

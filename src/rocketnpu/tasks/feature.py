@@ -34,6 +34,8 @@ class FeatureMap:
     channels: int
     surface_pitch: int
     """Bytes from one surface to the next."""
+    line_gap: int = 0
+    """Pixel slots left out after each row. Only a task's output may have some: the writer skips them."""
 
     @classmethod
     def packed(cls, region: str, height: int, width: int, channels: int) -> FeatureMap:
@@ -47,8 +49,13 @@ class FeatureMap:
 
     @property
     def line_bytes(self) -> int:
-        """Bytes of one row of one surface."""
-        return self.width * ATOM
+        """Bytes from one row of a surface to the next."""
+        return (self.width + self.line_gap) * ATOM
+
+    def end(self, surfaces: int | None = None) -> int:
+        """Return the offset in the region behind the last byte of so many surfaces, all of them if not said."""
+        last = (self.surfaces if surfaces is None else surfaces) - 1
+        return self.at.offset + last * self.surface_pitch + (self.height - 1) * self.line_bytes + self.width * ATOM
 
     def row(self, number: int) -> Location:
         """Return where row ``number`` of the first surface starts."""
@@ -60,9 +67,28 @@ class FeatureMap:
             raise ValueError(f"a channel slice starts at a multiple of {ATOM}, not at {first}")
         return replace(self, at=self.at + first // ATOM * self.surface_pitch, channels=count)
 
+    def row_slice(self, first: int, count: int) -> FeatureMap:
+        """Cut out rows."""
+        return replace(self, at=self.row(first), height=count)
+
+    def every(self, step: tuple[int, int], first: tuple[int, int]) -> FeatureMap:
+        """See every ``step``-th row or column from the ``first`` on as a map to be written.
+
+        Columns can be left out only where all rows together are a multiple of the step wide, for the map is then seen
+        as a single column of pixels (one pixel a row).
+        """
+        if self.line_gap or (step[1] > 1 and (step[0] > 1 or self.width % step[1])):
+            raise ValueError(f"{self} cannot be left out of by {step}")
+        if step[1] > 1:
+            count = self.height * self.width // step[1]
+            at = self.at + first[1] * ATOM
+            return replace(self, at=at, height=count, width=1, line_gap=step[1] - 1)
+        count = -(-(self.height - first[0]) // step[0])
+        return replace(self, at=self.row(first[0]), height=count, line_gap=(step[0] - 1) * self.width)
+
     def reshaped(self, height: int, width: int) -> FeatureMap:
         """See the same pixels in other rows: a surface is one run of pixels."""
-        if height * width != self.height * self.width:
+        if self.line_gap or height * width != self.height * self.width:
             raise ValueError(f"{self.height}x{self.width} pixels cannot be seen as {height}x{width}")
         return replace(self, height=height, width=width)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rocketnpu.partition import rules_activation as activation
 from rocketnpu.partition import rules_convolution as convolution
 from rocketnpu.partition import rules_others as others
+from rocketnpu.partition import rules_pooling as pooling
 from rocketnpu.partition.rules_common import Rule
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
@@ -19,6 +20,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "MAXIMUM": others.EXTREMES,
     "MINIMUM": others.EXTREMES,
     "AVERAGE_POOL_2D": others.AVERAGE,
+    "MAX_POOL_2D": pooling.MAXIMUM,
     "MEAN": others.MEAN,
     "RELU": others.CLAMP,
     "RELU6": others.CLAMP,

@@ -1,20 +1,18 @@
-"""PPU and PPU_RDMA: pooling of a feature map in memory (spec 6.4, addendum 4.2)."""
+"""PPU and PPU_RDMA: maxima of a feature map in memory (spec 6.4, addendum 4.2)."""
 
 from __future__ import annotations
 
 from rocketnpu.soc import ATOM
-from rocketnpu.tasks.task import PoolingTask, PoolMethod
+from rocketnpu.tasks.task import PoolingTask
 from rocketnpu.tasks.weights import aligned
 from rocketnpu.tasks.writer import Writer
 
-METHOD = {PoolMethod.AVERAGE: 0, PoolMethod.MAXIMUM: 1}
+MAXIMUM = 1
 """POOLING_METHOD (TRM)."""
 BYTE_INPUT = 1
 """IN_PRECISION of 8-bit data; 0 would be 4 bit (TRM; addendum 4.1)."""
 BURST = 3
 """MISC_CTRL.BURST_LEN, as everybody writes."""
-ONE = 65536
-"""A reciprocal is this over the kernel's size, rounded down (addendum 4.2)."""
 
 
 def write_ppu(writer: Writer, task: PoolingTask) -> None:
@@ -29,7 +27,7 @@ def write_ppu(writer: Writer, task: PoolingTask) -> None:
     writer.put("PPU.DATA_CUBE_OUT_WIDTH", CUBE_OUT_WIDTH=target.feature.width - 1)
     writer.put("PPU.DATA_CUBE_OUT_HEIGHT", CUBE_OUT_HEIGHT=target.count - 1)
     writer.put("PPU.DATA_CUBE_OUT_CHANNEL", CUBE_OUT_CHANNEL=channels)
-    writer.put("PPU.OPERATION_MODE_CFG", FLYING_MODE=1, POOLING_METHOD=METHOD[task.method])
+    writer.put("PPU.OPERATION_MODE_CFG", FLYING_MODE=1, POOLING_METHOD=MAXIMUM)
     _window(writer, task)
     writer.address("PPU.DST_BASE_ADDR", target.at)
     pitch = target.feature.surface_pitch // ATOM
@@ -39,7 +37,6 @@ def write_ppu(writer: Writer, task: PoolingTask) -> None:
 
 
 def _window(writer: Writer, task: PoolingTask) -> None:
-    average = task.method is PoolMethod.AVERAGE
     writer.put(
         "PPU.POOLING_KERNEL_CFG",
         KERNEL_STRIDE_HEIGHT=task.stride[0] - 1,
@@ -47,8 +44,7 @@ def _window(writer: Writer, task: PoolingTask) -> None:
         KERNEL_HEIGHT=task.kernel[0] - 1,
         KERNEL_WIDTH=task.kernel[1] - 1,
     )
-    writer.put("PPU.RECIP_KERNEL_WIDTH", RECIP_KERNEL_WIDTH=ONE // task.kernel[1] if average else 0)
-    writer.put("PPU.RECIP_KERNEL_HEIGHT", RECIP_KERNEL_HEIGHT=ONE // task.kernel[0] if average else 0)
+    writer.zero("PPU.RECIP_KERNEL_WIDTH", "PPU.RECIP_KERNEL_HEIGHT")
     writer.put(
         "PPU.POOLING_PADDING_CFG",
         PAD_BOTTOM=task.pad_after[0],

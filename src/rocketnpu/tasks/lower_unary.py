@@ -10,11 +10,12 @@ from rocketnpu.graph import Activation, Operator, Padding
 from rocketnpu.graph.operators import Pool2D
 from rocketnpu.tasks import quantised
 from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.convolution import ConvolutionLayer
+from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.lower_convolution import clamped, same_padding
 from rocketnpu.tasks.lower_elementwise import FINE, identity_layer
 from rocketnpu.tasks.requantise import encode_scale
+from rocketnpu.tasks.task import Conversion
 
 ACTIVATIONS = {name: Activation(name) for name in ("RELU", "RELU6", "RELU_N1_TO_1")}
 """Operators that are nothing but a clamp."""
@@ -58,6 +59,22 @@ def average_layers(context: Context, operator: Operator) -> list[ConvolutionLaye
             requantise=clamped(encode_scale(factor, context.soc), target, activation),
         )
     ]
+
+
+def clamp_layer(
+    context: Context, operator: Operator, source: FeatureMap, target: FeatureMap, bounds: tuple[int, int]
+) -> ConvolutionLayer:
+    """Describe a clamp of stored values, exact: both maps have the same scale and zero point."""
+    low, high = bounds
+    unit = encode_scale(1.0, context.soc)
+    layer = identity_layer(context, operator, source, target, 1, low)
+    ceiling = high - low if high < quantised.INT8_MAX else None
+    return replace(
+        layer,
+        requantise=Requantise(
+            Conversion(unit.multiplier, unit.shift, low), relu=low > quantised.INT8_MIN, ceiling=ceiling
+        ),
+    )
 
 
 def used_stride(attributes: Pool2D, target: FeatureMap) -> tuple[int, int]:

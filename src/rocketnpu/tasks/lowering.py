@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rocketnpu.errors import RegisterFieldError, UnsupportedError
@@ -18,10 +18,13 @@ from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.lower_convolution import conv_layers, depthwise_layers, fully_connected_layers
 from rocketnpu.tasks.lower_elementwise import elementwise_layers
 from rocketnpu.tasks.lower_lookup import lookup_layers, prelu_layers
+from rocketnpu.tasks.lower_pooling import max_pool_layers
 from rocketnpu.tasks.lower_unary import average_layers, requantise_layers
+from rocketnpu.tasks.pooling import PoolingLayer, check_pooling, pooling_tasks
 from rocketnpu.tasks.task import Task
 
-LAYERS: Mapping[str, Callable[[Context, Operator], list[ConvolutionLayer]]] = {
+Layer = ConvolutionLayer | PoolingLayer
+LAYERS: Mapping[str, Callable[[Context, Operator], Sequence[Layer]]] = {
     "CONV_2D": conv_layers,
     "DEPTHWISE_CONV_2D": depthwise_layers,
     "FULLY_CONNECTED": fully_connected_layers,
@@ -31,6 +34,7 @@ LAYERS: Mapping[str, Callable[[Context, Operator], list[ConvolutionLayer]]] = {
     "MAXIMUM": elementwise_layers,
     "MINIMUM": elementwise_layers,
     "AVERAGE_POOL_2D": average_layers,
+    "MAX_POOL_2D": max_pool_layers,
     "MEAN": average_layers,
     "RELU": requantise_layers,
     "RELU6": requantise_layers,
@@ -39,7 +43,7 @@ LAYERS: Mapping[str, Callable[[Context, Operator], list[ConvolutionLayer]]] = {
     **dict.fromkeys(BYTE_FUNCTIONS, lookup_layers),
     "PRELU": prelu_layers,
 }
-"""Operators that become convolutions, and how they are described as layers."""
+"""Operators that become convolutions, or windows of the pooling unit, and how they are described as layers."""
 VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 """Operators that only see the same bytes in another shape."""
 
@@ -110,24 +114,32 @@ def lower_operator(context: Context, operator: Operator) -> list[Task]:
         raise UnsupportedError(f"operator {operator.index}: {operator.kind} is not an operator of the NPU")
     try:
         layers = allowed_layers(context, operator)
-        return [task for layer in layers for task in convolution_tasks(layer, context.constants, context.soc)]
+        return [task for layer in layers for task in layer_tasks(layer, context)]
     except (UnsupportedError, RegisterFieldError) as error:
         raise UnsupportedError(f"operator {operator.index} ({operator.kind}): {error}") from error
 
 
-def allowed_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+def layer_tasks(layer: Layer, context: Context) -> Sequence[Task]:
+    """Cut a layer into tasks.
+
+    Raises:
+        UnsupportedError: it does not fit the hardware's buffers or fields.
+    """
+    if isinstance(layer, PoolingLayer):
+        return pooling_tasks(layer)
+    return convolution_tasks(layer, context.constants, context.soc)
+
+
+def allowed_layers(context: Context, operator: Operator) -> Sequence[Layer]:
     """Describe an operator as layers.
 
     Raises:
         UnsupportedError: it cannot be described so, or it needs hardware rules that the policy does not allow.
     """
     layers = LAYERS[operator.kind](context, operator)
-    needed = sorted({rule for layer in layers for rule in layer.rules})
+    needed = sorted({rule for layer in layers for rule in layer.unproven})
     if needed and not context.policy.allow_unproven:
-        raise UnsupportedError(
-            f"Hardware rules that are not proven on this chip are used only where the user allows them. "
-            f"Found: {', '.join(needed)}"
-        )
+        raise UnsupportedError(f"it needs hardware rules without proof on this chip: {', '.join(needed)}")
     return layers
 
 
@@ -140,9 +152,10 @@ def check_operator(context: Context, operator: Operator) -> str | None:
         return None
     try:
         for layer in allowed_layers(context, operator):
-            check_layer(layer, context.soc)
-            if layer.unproven and not context.policy.allow_unproven:
-                return f"it needs hardware rules without proof on this chip: {', '.join(layer.unproven)}"
+            if isinstance(layer, ConvolutionLayer):
+                check_layer(layer, context.soc)
+            else:
+                check_pooling(layer)
     except UnsupportedError as error:
         return str(error)
     return None

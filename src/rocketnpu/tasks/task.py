@@ -245,23 +245,18 @@ class FlyingTask:
         return self.target.at.region
 
 
-class PoolMethod(Enum):
-    """What the pooling unit does with the values of a window."""
-
-    MAXIMUM = "maximum"
-    AVERAGE = "average"
-
-
 @dataclass(frozen=True, slots=True)
 class PoolingTask:
-    """PPU and PPU_RDMA: windows over some rows of a feature map. Pairs are rows, columns."""
+    """PPU and PPU_RDMA: the largest value of each window over some rows of a feature map. Pairs are rows, columns.
+
+    Means are left to convolutions, which are proven and round once (addendum 4.4, 4.5).
+    """
 
     operator: int
     label: str
     source: Rows
     columns: int
     """Columns that are read, from the left: those of a leftover that no window reaches are left out (addendum 4.2)."""
-    method: PoolMethod
     kernel: tuple[int, int]
     stride: tuple[int, int]
     pad_before: tuple[int, int]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from delegate_bench import add_conv, chain, noise, outputs, pooled, run, same, set_noise
 
-from conftest import add_conv, chain, noise, outputs, pooled, run, same, set_noise
 from rocketnpu.compiler import compile_graph
 from rocketnpu.delegate import Delegate, callbacks
 from rocketnpu.device.base import DeviceJob

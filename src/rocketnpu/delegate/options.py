@@ -30,8 +30,8 @@ MINIMUM_MACS = 1_000_000
 """Multiply-accumulates below which a part does not pay.
 
 Measured by ``benchmarks/door.py`` on an x86 server core: the door of a part that computes nothing takes 0.060 ms, and
-LiteRT on one thread does 1.5 to 8 million multiply-accumulates in that time, by model. The NPU's own time comes on top, so
-nothing below that can pay; it is rounded down, because cores differ.
+LiteRT on one thread does 1.5 to 8 million multiply-accumulates in that time, by model. The NPU's own time comes on top,
+so nothing below that can pay; it is rounded down, because cores differ.
 """
 
 _TRUTH = {

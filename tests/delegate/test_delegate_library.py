@@ -14,8 +14,8 @@ import ai_edge_litert
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import load_delegate
+from delegate_bench import chain, noise, python, run, same
 
-from conftest import chain, noise, python, run, same
 from rocketnpu.delegate import Delegate
 from rocketnpu.delegate.build import build
 from rocketnpu.errors import InputError
@@ -83,7 +83,7 @@ def test_a_program_that_ends_without_cleaning_up_ends_quietly(library: Path) -> 
         """
 import sys
 from ai_edge_litert.interpreter import Interpreter, load_delegate
-from conftest import chain
+from delegate_bench import chain
 from rocketnpu.delegate import Delegate
 options = {"minimum_macs": 0}
 kept = [

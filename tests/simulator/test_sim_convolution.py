@@ -88,6 +88,8 @@ SIMPLE = {
 
 @given(cases())
 @example(SIMPLE)
+@example(SIMPLE | {"depthwise": True, "channels": 32, "kernels": 32, "stride": (2, 1), "out": (3, 5)})
+@example(SIMPLE | {"depthwise": True, "channels": 32, "kernels": 32, "stride": (1, 2), "out": (6, 3)})
 @settings(max_examples=150)
 def test_any_geometry(case):
     x, weights, bias = tensors(case)

@@ -1,14 +1,14 @@
 """CNA: fetches features and weights into the convolution buffer and hands them to the MAC array.
 
-Features come out as float32 [rows, columns, channels] with the padding in place: float32 holds every int8 and every sum
-that the MAC array lets it make, and feeds the fastest matrix product there is.
+The MAC array gets features as float32 [rows, columns, channels] with the padding in place: float32 holds every int8 and
+every sum that the array lets it make, and feeds the fastest matrix product there is.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from rocketnpu.simulator.arrays import Array, Float32, Int8, Int64, slots
+from rocketnpu.simulator.arrays import Array, Float32, Int8, Int64, Scratch, slots
 from rocketnpu.simulator.cna_config import CnaConfig, Converter
 from rocketnpu.simulator.context import Context
 from rocketnpu.simulator.core_state import StoredFeatures
@@ -42,43 +42,39 @@ def fetch_weights(config: CnaConfig, context: Context) -> StoredWeights:
     return state.weights
 
 
-def fetch_features(config: CnaConfig, context: Context) -> Float32:
-    """Return the padded features: from memory, or what the previous task left if DATA_REUSE says so.
+def fetch_features(config: CnaConfig, context: Context) -> Int8:
+    """Return the features: from memory, or what the previous task left if DATA_REUSE says so.
 
     Raises:
         SimulationError: outside mapped memory; strict mode: nothing usable was left.
     """
-    state = context.state
-    geometry = _geometry(config)
+    state, shape = context.state, (config.height, config.width, config.kernel.channels)
     if config.data_reuse:
-        if state.features is not None and state.features.geometry == geometry:
-            return state.features.data
+        left = state.features
+        if left is not None and (left.data.shape, left.packed, left.banks) == (shape, config.packed, config.data_banks):
+            return left.data
         context.checks.distrust(
             "CNA", "CBUF_CON0", "DATA_REUSE is set, but no earlier task left features of this shape"
         )
-    data: Float32 = state.scratch.take("features", config.padded_shape, np.float32)
-    inner = data[config.pad_top :, config.pad_left :][: config.height, : config.width]
+    data: Int8 = state.scratch.take("features", shape, np.int8)
     if config.packed:
-        _fetch_packed(config, context.memory, inner)
+        _fetch_packed(config, context.memory, data)
     else:
-        _fetch_slots(config, context, inner)
-    _pad(config, data)
-    state.features = StoredFeatures(data, geometry)
+        target = slots(data)
+        for span, view in feature_rows(config, context.memory):
+            np.copyto(target[span], slots(view)[..., 0].transpose(1, 2, 0))
+    state.features = StoredFeatures(data, config.packed, config.data_banks)
     return data
 
 
-def _geometry(config: CnaConfig) -> tuple[int, ...]:
-    rows, columns, channels = config.padded_shape
-    return (
-        rows,
-        columns,
-        channels,
-        config.pad_top,
-        config.pad_left,
-        config.pad_value,
-        config.packed,
-        config.data_banks,
-    )
+def padded_features(config: CnaConfig, features: Int8, lanes: int, scratch: Scratch) -> Float32:
+    """Widen the first ``lanes`` channels to float32 and put the padding around them."""
+    rows, columns, _ = config.padded_shape
+    data: Float32 = scratch.take("padded", (rows, columns, lanes), np.float32)
+    inner = data[config.pad_top :, config.pad_left :][: config.height, : config.width]
+    np.copyto(inner, features[..., :lanes])
+    _pad(config, data)
+    return data
 
 
 def feature_rows(config: CnaConfig, memory: Memory) -> list[tuple[slice, Int8]]:
@@ -116,18 +112,7 @@ def feature_rows(config: CnaConfig, memory: Memory) -> list[tuple[slice, Int8]]:
     ]
 
 
-def _fetch_slots(config: CnaConfig, context: Context, out: Float32) -> None:
-    """Fetch 16-channel slots: gather whole slots into channels-last order, then widen them."""
-    rows, columns, channels = out.shape
-    views = feature_rows(config, context.memory)
-    gathered: Int8 = context.state.scratch.take("slots", (rows, columns, channels), np.int8)
-    target = slots(gathered)
-    for span, view in views:
-        np.copyto(target[span], slots(view)[..., 0].transpose(1, 2, 0))
-    np.copyto(out, gathered)
-
-
-def _fetch_packed(config: CnaConfig, memory: Memory, out: Float32) -> None:
+def _fetch_packed(config: CnaConfig, memory: Memory, out: Int8) -> None:
     """Fetch packed pixels: channels contiguous, LINE_STRIDE pixels a row (Mesa, captures; spec 3.4).
 
     Lanes without a packed channel are don't-care, because their net weights vanish; they read 0 here.
@@ -175,7 +160,7 @@ def _pad(config: CnaConfig, data: Float32) -> None:
     even, odd = pad_bytes(config.pad_value, config.depthwise)
     lanes: float | Array = float(even)
     if even != odd:
-        lanes = np.tile(np.array([even, odd], np.float32), data.shape[2] // 2)
+        lanes = np.resize(np.array([even, odd], np.float32), data.shape[2])
     bottom, right = config.pad_top + config.height, config.pad_left + config.width
     data[: config.pad_top] = lanes
     data[bottom:] = lanes

@@ -15,7 +15,7 @@ from rocketnpu.simulator.checks import Checks
 from rocketnpu.simulator.cna_config import CnaConfig
 from rocketnpu.simulator.registers import Registers
 from rocketnpu.simulator.rounding import factor, scale_in_place
-from rocketnpu.simulator.weights import NetWeights
+from rocketnpu.simulator.weights import EXACT_FLOAT32, NetWeights
 
 _COLUMN_FLOATS = 1 << 18
 """Floats of unfolded windows at a time: they should stay in a second-level cache."""
@@ -64,7 +64,7 @@ class MacArray:
         """Floats that one output pixel's window unfolds to; 0 where the features serve as they are."""
         kernel = self._cna.kernel
         taps = kernel.height * kernel.width
-        return 0 if self._cna.depthwise or (taps == 1 and self._pointwise) else taps * kernel.channels
+        return 0 if self._cna.depthwise or (taps == 1 and self._pointwise) else taps * self._net.lanes
 
     @property
     def rows_at_once(self) -> int:
@@ -91,9 +91,9 @@ class MacArray:
         return sums
 
     def _windows(self, start: int, stop: int) -> Float32:
-        """Unfold the windows of some output rows: [pixels, taps * channels]."""
+        """Unfold the windows of some output rows: [pixels, taps * lanes]."""
         cna, data = self._cna, self._features
-        channels = cna.kernel.channels
+        channels = self._net.lanes
         if not self.window:
             return data[start:stop].reshape(-1, channels)
         row, pixel = data.strides[:2]
@@ -119,20 +119,40 @@ class MacArray:
             total += np.matmul(windows[:, part], matrix[part], out=sums)
         return total
 
-    def _depthwise(self, start: int, stop: int) -> Float32:
+    def _depthwise(self, start: int, stop: int) -> Array:
         cna, kernel = self._cna, self._cna.kernel
-        shape = (stop - start, cna.out_width, self.lanes)
-        sums: Float32 = self._scratch.take("sums", shape, np.float32)
-        product: Float32 = self._scratch.take("products", shape, np.float32)
-        for tap, weights in enumerate(self._net.matrix):
+        width = cna.out_width * self.lanes
+        # Products are exact in float32; their sums only below its 24 bits.
+        exact = self._net.bound < EXACT_FLOAT32
+        sums: Array = self._scratch.take(
+            "sums" if exact else "totals", (stop - start, width), np.float32 if exact else np.float64
+        )
+        product: Float32 = self._scratch.take("products", (stop - start, width), np.float32)
+        weights = self._tap_weights()
+        for tap in range(kernel.height * kernel.width):
             down, across = divmod(tap, kernel.width)
-            top, left = start * cna.stride_y + down * cna.step_y, across * cna.step_x
-            view = self._features[
-                top : top + (stop - start - 1) * cna.stride_y + 1 : cna.stride_y,
-                left : left + (cna.out_width - 1) * cna.stride_x + 1 : cna.stride_x,
-                : self.lanes,
-            ]
-            np.multiply(view, weights, out=product if tap else sums)
+            view = self._tap(start * cna.stride_y + down * cna.step_y, across * cna.step_x, stop - start)
+            out = (product if tap else sums).reshape(view.shape)
+            np.multiply(view, weights[tap], out=out)
             if tap:
                 np.add(sums, product, out=sums)
         return sums.reshape(-1, self.lanes)
+
+    @property
+    def _whole_lines(self) -> bool:
+        """Whether one tap sees an unbroken run of every line, so that lines need not be walked pixel by pixel."""
+        return self._cna.stride_x == 1 and self.lanes == self._features.shape[2]
+
+    def _tap_weights(self) -> Float32:
+        if self._whole_lines:
+            return np.tile(self._net.matrix, (1, self._cna.out_width))
+        return self._net.matrix
+
+    def _tap(self, top: int, left: int, rows: int) -> Float32:
+        """View what one tap sees for some output rows: [rows, columns * lanes], or [rows, columns, lanes]."""
+        cna, data = self._cna, self._features
+        chosen = slice(top, top + (rows - 1) * cna.stride_y + 1, cna.stride_y)
+        if self._whole_lines:
+            lines = data.reshape(len(data), -1)[chosen]
+            return lines[:, left * self.lanes : (left + cna.out_width) * self.lanes]
+        return data[chosen][:, left : left + (cna.out_width - 1) * cna.stride_x + 1 : cna.stride_x, : self.lanes]

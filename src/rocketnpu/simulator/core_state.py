@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rocketnpu.registers.rk3588 import BLOCKS
-from rocketnpu.simulator.arrays import Float32, Scratch
+from rocketnpu.simulator.arrays import Int8, Scratch
 from rocketnpu.simulator.lut import LutMemory
 from rocketnpu.simulator.registers import RegisterFile
 from rocketnpu.simulator.weights import StoredWeights, WeightCache
@@ -13,10 +13,11 @@ from rocketnpu.simulator.weights import StoredWeights, WeightCache
 
 @dataclass(frozen=True, slots=True)
 class StoredFeatures:
-    """Input features as the last convolution fetched and padded them: [rows, width, channels]."""
+    """Input features as the last convolution fetched them: [rows, columns, channels]. Padding is no part of them."""
 
-    data: Float32
-    geometry: tuple[int, ...]
+    data: Int8
+    packed: int
+    banks: int
 
 
 class CoreState:

@@ -7,13 +7,18 @@ set, both toggle at each task, which recorded task descriptors show as alternati
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.registers.fields import Block
 from rocketnpu.registers.rk3588 import BY_NAME
+from rocketnpu.simulator.checks import Checks
+
+T = TypeVar("T")
 
 POINTER_OFFSET = 0x4
 """Offset of every unit's S_POINTER."""
@@ -22,12 +27,13 @@ POINTER_OFFSET = 0x4
 class Registers:
     """An immutable snapshot of one unit's registers. Fields are decoded once: tasks come back with the same values."""
 
-    __slots__ = ("_fields", "_values", "unit")
+    __slots__ = ("_fields", "_read", "_values", "unit")
 
     def __init__(self, unit: Block, raw: bytes) -> None:
         self.unit = unit
         self._values = np.frombuffer(raw, "<u4").tolist()
         self._fields: dict[str, int] = {}
+        self._read: dict[str, object] = {}
 
     def raw(self, name: str) -> int:
         """Return a register's 32 bits."""
@@ -40,6 +46,17 @@ class Registers:
             name, _, field = path.partition(".")
             value = self._fields[path] = self.unit[name].fields[field].extract(self.raw(name))
         return value
+
+    def read(self, kind: type[T], read: Callable[[Registers, Checks], T], checks: Checks) -> T:
+        """Return ``read(self, checks)``, or what it gave before if it found nothing to object to then."""
+        known = self._read.get(kind.__name__)
+        if isinstance(known, kind):
+            return known
+        findings = len(checks.defects) + len(checks.remarks)
+        config = read(self, checks)
+        if len(checks.defects) + len(checks.remarks) == findings:
+            self._read[kind.__name__] = config
+        return config
 
 
 class RegisterFile:

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from rocketnpu.simulator.cbuf import check_banks
-from rocketnpu.simulator.cna import feature_rows, fetch_features, fetch_weights
+from rocketnpu.simulator.cna import feature_rows, fetch_features, fetch_weights, padded_features
 from rocketnpu.simulator.cna_config import CnaConfig, read_cna
 from rocketnpu.simulator.context import Context
 from rocketnpu.simulator.core import MacArray, read_core
 from rocketnpu.simulator.dpu import Input, ow_operand, prepare_dpu, run_dpu
 from rocketnpu.simulator.dpu_config import DpuConfig, read_dpu
 from rocketnpu.simulator.ppu import read_ppu, run_ppu
-from rocketnpu.simulator.rdma import main_reader, read_rdma
+from rocketnpu.simulator.rdma import RdmaConfig, main_reader, read_rdma
 from rocketnpu.simulator.registers import Registers
 from rocketnpu.simulator.weights import MAX_INPUT
 
@@ -31,11 +31,11 @@ def run_convolution(units: Units, context: Context) -> int:
         SimulationError: the registers ask for something that is not defined.
     """
     checks = context.checks
-    cna = read_cna(units["CNA"], checks)
+    cna = units["CNA"].read(CnaConfig, read_cna, checks)
     check_banks(cna, context.soc, checks)
     core = read_core(units["CORE"], cna, checks)
-    dpu = read_dpu(units["DPU"], checks)
-    rdma = read_rdma(units["DPU_RDMA"], checks) if "DPU_RDMA" in units else None
+    dpu = units["DPU"].read(DpuConfig, read_dpu, checks)
+    rdma = units["DPU_RDMA"].read(RdmaConfig, read_rdma, checks) if "DPU_RDMA" in units else None
     _check_convolution(cna, dpu, units["CORE"]["DATAOUT_SIZE_1.DATAOUT_CHANNEL"] + 1, context)
     if rdma is not None and rdma.flying:
         checks.refuse("DPU_RDMA", "RDMA_FEATURE_MODE_CFG", "FLYING_MODE is set behind a convolution")
@@ -46,7 +46,8 @@ def run_convolution(units: Units, context: Context) -> int:
     outputs = min(dpu.real_channels, cna.outputs)
     operand = ow_operand(dpu, task.bs_operands) if core.sums_features else np.zeros(outputs, np.int64)
     net = weights.net(outputs, operand[:outputs])
-    mac = MacArray(cna, core, fetch_features(cna, context), net, context.state.scratch)
+    features = padded_features(cna, fetch_features(cna, context), net.lanes, context.state.scratch)
+    mac = MacArray(cna, core, features, net, context.state.scratch)
     run_dpu(task, Input(mac, mac.bound, mac.rows_at_once), context)
     return cna.out_width * cna.out_height * cna.kernel.total_bytes
 
@@ -72,8 +73,8 @@ def run_flying(units: Units, context: Context) -> int:
     Raises:
         SimulationError: the registers ask for something that is not defined.
     """
-    dpu = read_dpu(units["DPU"], context.checks)
-    rdma = read_rdma(units["DPU_RDMA"], context.checks)
+    dpu = units["DPU"].read(DpuConfig, read_dpu, context.checks)
+    rdma = units["DPU_RDMA"].read(RdmaConfig, read_rdma, context.checks)
     if not dpu.flying or not rdma.flying:
         message = "without a convolution in front DPU and DPU_RDMA need FLYING_MODE"
         context.checks.refuse("DPU", "FEATURE_MODE_CFG", message)

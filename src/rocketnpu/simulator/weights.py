@@ -55,7 +55,8 @@ class KernelShape:
 class NetWeights:
     """Weights with the OW operand added, ready for the MAC array.
 
-    ``matrix`` is [taps * channels, outputs] for regular and [taps, channels] for depthwise convolutions. ``parts``
+    ``matrix`` is [taps * lanes, outputs] for regular and [taps, channels] for depthwise convolutions. ``lanes`` counts
+    the leading input channels that carry any weight: what padding channels hold is multiplied by zero only. ``parts``
     cut its rows so that the sums over each part are exact in float32; ``bound`` limits the magnitude of the whole
     sum.
     """
@@ -63,6 +64,7 @@ class NetWeights:
     matrix: Float32
     parts: tuple[slice, ...]
     bound: int
+    lanes: int
 
 
 @dataclass(slots=True)
@@ -129,14 +131,17 @@ def decode_depthwise(raw: Int8, shape: KernelShape) -> Int8:
 
 
 def _net(decoded: Int8, operand: Int64, shape: KernelShape) -> NetWeights:
-    flat = decoded.reshape(-1, decoded.shape[-1])
-    matrix = flat.astype(np.float32)
-    matrix += operand.astype(np.float32)
+    outputs = decoded.shape[-1]
+    net = decoded.reshape(shape.height * shape.width, -1, outputs).astype(np.float32)
+    net += operand.astype(np.float32)
+    used = np.flatnonzero(net.any(axis=(0, 2)))
+    lanes = shape.channels if shape.depthwise else int(used[-1]) + 1 if used.size else 1
+    matrix: Float32 = np.ascontiguousarray(net[:, :lanes]).reshape(-1, outputs)
     magnitude = np.abs(matrix)
     bound = int(magnitude.sum(axis=0, dtype=np.float64).max(initial=0)) * MAX_INPUT
     if shape.depthwise or bound < EXACT_FLOAT32:
-        return NetWeights(matrix, (slice(0, len(matrix)),), bound)
-    return NetWeights(matrix, _exact_parts(magnitude), bound)
+        return NetWeights(matrix, (slice(0, len(matrix)),), bound, lanes)
+    return NetWeights(matrix, _exact_parts(magnitude), bound, lanes)
 
 
 def _exact_parts(magnitude: Float32) -> tuple[slice, ...]:

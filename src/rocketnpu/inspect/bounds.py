@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.partition.rules import RULES
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,25 @@ class Bound:
 ONE_ROUNDING = Bound(
     1, "the chip rounds once with a 15-bit multiplier, the reference twice with a 31-bit one (spec 5.9)"
 )
-KINDS: Mapping[str, Bound] = {}
+SAME_MEMORY = Bound(0, "nothing is computed")
+KINDS: Mapping[str, Bound] = {
+    "RESHAPE": SAME_MEMORY,
+    "SQUEEZE": SAME_MEMORY,
+    "EXPAND_DIMS": SAME_MEMORY,
+    "MAXIMUM": Bound(0, "the larger or smaller byte is one of the two"),
+    "MINIMUM": Bound(0, "the larger or smaller byte is one of the two"),
+    "MAX_POOL_2D": Bound(0, "the largest byte is one of the window's"),
+}
 """Kinds of operator with a bound other than 1."""
+
+
+def stated_bounds() -> dict[str, str]:
+    """Return in words how far each kind of operator may be from the reference, for every kind that the NPU takes."""
+    words = {}
+    for kind in RULES:
+        bound = KINDS.get(kind, ONE_ROUNDING)
+        words[kind] = f"at most {bound.steps}, for {bound.reason}" if bound.steps else f"none, for {bound.reason}"
+    return words
 
 
 def bound_of(graph: Graph, operators: Sequence[Operator]) -> Bound:

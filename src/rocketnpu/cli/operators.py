@@ -1,0 +1,32 @@
+"""``rocketnpu operators``: the rules by which the NPU takes an operator."""
+
+from __future__ import annotations
+
+import click
+
+from rocketnpu.cli.output import json_option, print_json
+
+
+@click.command()
+@click.argument("kind", required=False)
+@click.option("--markdown", is_flag=True, help="Print the page docs/supported-operators.md.")
+@json_option
+def operators(kind: str | None, markdown: bool, as_json: bool) -> None:
+    """Print the rules of one KIND of operator, such as CONV_2D, or of all."""
+    from rocketnpu.errors import InputError
+    from rocketnpu.inspect.bounds import stated_bounds
+    from rocketnpu.partition.published import page, published
+
+    if markdown:
+        click.echo(page(stated_bounds()), nl=False)
+        return
+    found = [operator for operator in published() if kind is None or operator.kind == kind.upper()]
+    if not found:
+        raise InputError(f"the NPU has no {kind}; it has {', '.join(operator.kind for operator in published())}")
+    if as_json:
+        print_json(found)
+        return
+    for operator in found:
+        click.echo(f"{operator.kind}: {operator.means.sentence}")
+        for rule in operator.rules:
+            click.echo(f"  * {rule}")

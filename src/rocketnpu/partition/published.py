@@ -1,0 +1,99 @@
+"""The rules as documentation: what ``docs/supported-operators.md`` says is made here from the code that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rocketnpu.evidence import Unproven
+from rocketnpu.partition.rules import RULES
+
+CLAMPING = (Unproven.CEILING, Unproven.LIFT)
+"""Unproven rules that a clamp inside the output's range needs."""
+WINDOW = (Unproven.DILATION, Unproven.SHORT_INPUT, *CLAMPING)
+
+
+@dataclass(frozen=True)
+class Means:
+    """How a kind of operator is done."""
+
+    sentence: str
+    unproven: tuple[str, ...] = ()
+    """Hardware rules without proof on this chip that some cases need; with proven rules only, those cases stay on the
+    CPU or are done another way.
+    """
+
+
+@dataclass(frozen=True)
+class PublishedOperator:
+    """All that is published of one kind of operator."""
+
+    kind: str
+    means: Means
+    rules: tuple[str, ...]
+
+
+_HOSTED = "The EW stage behind a convolution that brings in the other operand"
+_CONSTANT = "a constant for each channel becomes the bias or kernel of a depthwise convolution."
+
+MEANS: Mapping[str, Means] = {
+    "CONV_2D": Means("Convolution; groups as dense blocks of 32 channels; per-channel scales in the BS stage.", WINDOW),
+    "DEPTHWISE_CONV_2D": Means(
+        "Depthwise convolution; dense blocks for a depth multiplier, and for per-channel scales on proven rules only.",
+        (Unproven.CHANNEL_RECORDS_DEPTHWISE, *WINDOW),
+    ),
+    "FULLY_CONNECTED": Means("1x1 convolution over the rows.", CLAMPING),
+    "ADD": Means(
+        f"{_HOSTED}, the one that made it where possible; {_CONSTANT}", (Unproven.ELEMENTWISE_RELU, *CLAMPING)
+    ),
+    "SUB": Means(f"As ADD, with a negative factor; {_CONSTANT}", (Unproven.ELEMENTWISE_RELU, *CLAMPING)),
+    "MUL": Means(f"{_HOSTED}; {_CONSTANT}", (Unproven.ELEMENTWISE_MULTIPLY, Unproven.ELEMENTWISE_RELU, *CLAMPING)),
+    "MAXIMUM": Means(f"{_HOSTED}.", (Unproven.ELEMENTWISE_MAXIMUM,)),
+    "MINIMUM": Means(f"{_HOSTED}.", (Unproven.ELEMENTWISE_MAXIMUM,)),
+    "AVERAGE_POOL_2D": Means("Depthwise convolution with kernels of 255 whose output converter divides.", CLAMPING),
+    "MEAN": Means("As AVERAGE_POOL_2D over the whole map."),
+    "RELU": Means("Depthwise 1x1 convolution with kernels of 1, or fused into the convolution before it."),
+    "RELU6": Means("As RELU.", CLAMPING),
+    "RELU_N1_TO_1": Means("As RELU.", CLAMPING),
+    "QUANTIZE": Means("As RELU; nothing at all between UINT8 and INT8 of one scale."),
+    "RESHAPE": Means("Nothing: the same memory in another shape."),
+    "SQUEEZE": Means("Nothing: the same memory in another shape."),
+    "EXPAND_DIMS": Means("Nothing: the same memory in another shape."),
+}
+"""How each kind of operator is done; every kind that has rules has an entry."""
+
+
+def published() -> tuple[PublishedOperator, ...]:
+    """Return what is published of every kind of operator, in alphabetical order."""
+    return tuple(
+        PublishedOperator(kind, MEANS[kind], tuple(_text(rule.__doc__) for rule in RULES[kind]))
+        for kind in sorted(RULES)
+    )
+
+
+def _text(docstring: str | None) -> str:
+    return " ".join((docstring or "").split())
+
+
+def page(bounds: Mapping[str, str]) -> str:
+    """Return the page, in Markdown.
+
+    Args:
+        bounds: the stated distance from LiteRT's reference kernels, by kind of operator.
+    """
+    lines = [
+        "# Operators that the NPU takes",
+        "",
+        "Made by `rocketnpu operators --markdown` from the rules by which the partitioner decides. What fails a rule",
+        "runs on the CPU, and `rocketnpu inspect` says which rule and the value found. Distances are from LiteRT's",
+        "`BUILTIN_REF` kernels given the same inputs, in steps of the output. Names such as `integer-relux` are",
+        "hardware rules without proof on this chip; [hardware/evidence.md](hardware/evidence.md) has their stories.",
+    ]
+    for operator in published():
+        lines += ["", f"## {operator.kind}", "", operator.means.sentence]
+        lines += ["", f"Distance: {bounds[operator.kind]}.", ""]
+        lines += [f"* {rule}" for rule in operator.rules]
+        if operator.means.unproven:
+            names = ", ".join(f"`{name}`" for name in operator.means.unproven)
+            lines += ["", f"Some cases need unproven rules: {names}."]
+    return "\n".join(lines) + "\n"

@@ -23,7 +23,7 @@ from rocketnpu.errors import DeviceError, InputError
 from rocketnpu.graph import DType
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
-from rocketnpu.partition.policy import Policy
+from rocketnpu.policy import Policy
 
 EVERYTHING = {"minimum_macs": 0}
 

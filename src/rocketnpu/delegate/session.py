@@ -20,7 +20,7 @@ from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.graph.verify import verify
 from rocketnpu.partition.plan import plan
-from rocketnpu.partition.policy import Policy, Target
+from rocketnpu.policy import Policy, Target
 from rocketnpu.program.cache import ProgramCache
 from rocketnpu.program.program import Program
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -60,7 +61,7 @@ def answers_rightly(device: RocketDevice) -> None:
 
 def test_the_emulator_is_killed_in_the_middle_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     calls, before = SystemCalls(str(shim_library())), descriptors()
-    with python(SLOW_SERVER) as server:
+    with tempfile.TemporaryDirectory() as folder, python(SLOW_SERVER, env=dict(os.environ, TMPDIR=folder)) as server:
         monkeypatch.setenv("ROCKETNPU_NODE_SOCKET", server.stdout.readline().strip())
         case = CASES["chain"]
         device = RocketDevice(calls=calls)

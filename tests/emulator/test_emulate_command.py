@@ -45,6 +45,15 @@ def test_a_command_that_is_not_there() -> None:
     assert "cannot run /nowhere/program: No such file or directory" in done.stderr
 
 
+def test_a_folder_whose_path_is_too_long(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 40)
+    folder.mkdir()
+    done = emulate("--", "true", TMPDIR=str(folder))
+    assert done.returncode == 2
+    assert "set TMPDIR to a short path" in done.stderr
+    assert not list(folder.iterdir())
+
+
 def test_no_command_at_all() -> None:
     done = emulate()
     assert done.returncode == 2

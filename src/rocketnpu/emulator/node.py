@@ -20,6 +20,7 @@ from rocketnpu.emulator import wire
 from rocketnpu.emulator.core import SimulatedCore
 from rocketnpu.emulator.file import Limits, NodeFile
 from rocketnpu.emulator.jobs import Core, CorePool, QueuedJob
+from rocketnpu.errors import DeviceError
 from rocketnpu.soc import RK3588
 
 Observer = Callable[[NodeFile, QueuedJob], None]
@@ -31,7 +32,9 @@ _ARGUMENTS: dict[int, type[ctypes.Structure]] = {
     0x42: rocket_uapi.PrepBo,
     0x43: rocket_uapi.FiniBo,
 }
-_PRIME_HANDLE_TO_FD, _SUBMIT, _PREP_BO = 0x2D, 0x41, 0x42
+_PRIME_HANDLE_TO_FD, _PREP_BO = 0x2D, 0x42
+_BACKLOG = 64
+"""Programs that may be opening the node at one moment."""
 
 
 class EmulatedNode:
@@ -51,14 +54,16 @@ class EmulatedNode:
         report: Callable[[str], None] = lambda _line: None,
         observe: Observer = lambda _file, _job: None,
     ) -> None:
-        """Listen on a new socket in a private folder."""
+        """Listen on a new socket in a private folder.
+
+        Raises:
+            DeviceError: the system's folder for temporary files has too long a path for a socket.
+        """
         self._pool = CorePool(cores or _simulated_cores(report))
         self._limits, self._report, self._observer = limits or Limits(), report, observe
         self._folder = Path(tempfile.mkdtemp(prefix="rocketnpu-node-"))
         self.path = self._folder / "node"
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listener.bind(str(self.path))
-        self._listener.listen(64)
+        self._listener = _listen(self.path)
         self._connections: set[_Connection] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -132,6 +137,20 @@ class EmulatedNode:
     ) -> None:
         """Stop."""
         self.stop()
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listener.bind(str(path))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        shutil.rmtree(path.parent, ignore_errors=True)
+        raise DeviceError(
+            f"cannot make the emulated node's socket {path}: {error}; set TMPDIR to a short path"
+        ) from None
+    return listener
 
 
 def _simulated_cores(report: Callable[[str], None]) -> list[Core]:

@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 Tensors = Sequence[Tensor | None]
 Rule = Callable[[Operator, Tensors, Tensors], "list[Shape] | None"]
 _MAX_STEP = 1 << 15
-"""Strides and dilations beyond this are refused by LiteRT's convolutions (int16)."""
+"""Strides and dilations beyond this are refused by LiteRT's convolutions (int16); a larger kernel stalls its pools."""
 
 
 def output_shapes(operator: Operator, inputs: Tensors, outputs: Tensors) -> list[Shape] | None:
@@ -40,7 +40,7 @@ def window(size: int, kernel: int, stride: int, dilation: int, padding: Padding)
     Raises:
         ModelError: a number is not positive, or the window has no position at all.
     """
-    _need(kernel > 0, f"kernel {kernel} is not positive")
+    _need(0 < kernel < _MAX_STEP, f"kernel {kernel} is not positive, or too large")
     _need(0 < stride < _MAX_STEP and 0 < dilation < _MAX_STEP, f"stride {stride} or dilation {dilation} out of range")
     extent = (kernel - 1) * dilation + 1
     positions = -(-size // stride) if padding is Padding.SAME else (size - extent) // stride + 1

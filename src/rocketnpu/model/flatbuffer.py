@@ -1,8 +1,9 @@
 """Hold every offset, vector and string of a TFLite flatbuffer against the file before anything trusts it.
 
-LiteRT does not verify a model given as bytes, and reads outside it where an offset is damaged. This module checks what
-FlatBuffers' own C++ verifier checks: bounds, alignment, vtables, terminated strings, and depth. The layout is not
-written down here: the accessors of the generated schema are asked, once a table, by running them on a spy.
+The flatbuffer library follows any offset, even to before the file's start, so that a damaged file could be read as a
+sound one with other contents. This module checks what FlatBuffers' own C++ verifier checks (bounds, alignment, vtables,
+terminated strings, depth), and that each field lies in its table. The layout is not written down here: the accessors of
+the generated schema are asked, once a table, by running them on a spy.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ import pytest
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
 
+from rocketnpu.cli.selftest import Case
 from rocketnpu.device.base import Device
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.rknpu import RknpuDevice
 from rocketnpu.device.rocket import RocketDevice
-from rocketnpu.device.selftest import Case
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.emulator import EmulatedNode, Limits, shim_library
 

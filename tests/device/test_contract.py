@@ -15,9 +15,9 @@ from device_cases import CASES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rocketnpu.cli.selftest import Case, expected
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.executor import PlacedProgram, run
-from rocketnpu.device.selftest import Case, expected
 from rocketnpu.errors import DeviceError, InputError, RocketError
 from rocketnpu.program.program import Role
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from device_cases import CASES
 
+from rocketnpu.cli.selftest import expected
 from rocketnpu.device.calls import SystemCalls
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.rocket import RocketDevice
-from rocketnpu.device.selftest import expected
 from rocketnpu.emulator import EmulatedNode, Limits, shim_library
 from rocketnpu.emulator.core import SimulatedCore
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
@@ -193,7 +193,7 @@ FORK = """
     import numpy as np
     from rocketnpu.device.discover import open_device
     from rocketnpu.device.executor import PlacedProgram, run
-    from rocketnpu.device.selftest import cases, expected
+    from rocketnpu.cli.selftest import cases, expected
     from rocketnpu.errors import DeviceError
 
     case = cases()[-1]

@@ -7,11 +7,11 @@ import pytest
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
 
+from rocketnpu.cli.selftest import expected
 from rocketnpu.device import rknpu_uapi as kernel
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.failure import JobFailedError
 from rocketnpu.device.rknpu import RknpuDevice
-from rocketnpu.device.selftest import expected
 from rocketnpu.errors import DeviceError
 
 

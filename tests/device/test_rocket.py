@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from device_cases import CASES
 
+from rocketnpu.cli.selftest import expected
 from rocketnpu.device import rocket_uapi as kernel
 from rocketnpu.device.base import DeviceJob, DeviceTask
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.failure import JobFailedError
 from rocketnpu.device.rocket import RocketDevice
-from rocketnpu.device.selftest import expected
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
 from rocketnpu.inspect.recording import load
 from rocketnpu.registers.command import enable, write

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rocketnpu.cli import main
-from rocketnpu.device.selftest import cases
+from rocketnpu.cli.selftest import cases
 from rocketnpu.graph import DType, Graph
 from rocketnpu.graph import operators as ops
 from rocketnpu.inspect import compare as module

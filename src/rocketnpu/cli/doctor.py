@@ -7,8 +7,6 @@ import click
 from rocketnpu.cli.output import json_option, print_json, print_table
 from rocketnpu.device.doctor import examine, usable
 
-__all__ = ["doctor", "examine"]
-
 
 @click.command()
 @json_option

@@ -28,11 +28,11 @@ def check_banks(config: CnaConfig, soc: Soc, checks: Checks) -> None:
     Raises:
         SimulationError: they do not, or the banks are not there.
     """
-    data, weight = config.data_banks, config.weight_banks
+    data, weight = config.banks.data, config.banks.weight
     if not data or not weight or data + weight > soc.cbuf_banks:
         checks.refuse("CNA", "CBUF_CON0", f"{data} data and {weight} weight banks; there are {soc.cbuf_banks} in all")
-    if config.fc_banks:
-        checks.distrust("CNA", "CBUF_CON0", f"FC_DATA_BANK is {config.fc_banks}; only 0 leaves convolutions intact")
+    if config.banks.fc:
+        checks.distrust("CNA", "CBUF_CON0", f"FC_DATA_BANK is {config.banks.fc}; only 0 leaves convolutions intact")
     if config.kernel.kernel_bytes > weight * soc.cbuf_bank_bytes:
         checks.refuse(
             "CNA",
@@ -48,20 +48,20 @@ def check_banks(config: CnaConfig, soc: Soc, checks: Checks) -> None:
 
 def _check_rows(config: CnaConfig, soc: Soc, checks: Checks) -> None:
     expected = row_entries(config.width, config.kernel.channels)
-    if config.entries != expected:
+    if config.banks.entries != expected:
         checks.distrust(
             "CNA",
             "CBUF_CON1",
-            f"DATA_ENTRIES is {config.entries}, but a row of {config.width} pixels with {config.kernel.channels} "
+            f"DATA_ENTRIES is {config.banks.entries}, but a row of {config.width} pixels with {config.kernel.channels} "
             f"channels occupies {expected} entries",
         )
-    needed = -(-config.height * max(expected, config.entries) // soc.cbuf_bank_entries)
-    if needed > config.data_banks:
+    needed = -(-config.height * max(expected, config.banks.entries) // soc.cbuf_bank_entries)
+    if needed > config.banks.data:
         checks.refuse(
             "CNA",
             "CBUF_CON0",
-            f"{config.height} rows of {max(expected, config.entries)} entries need {needed} data banks, "
-            f"{config.data_banks} are given",
+            f"{config.height} rows of {max(expected, config.banks.entries)} entries need {needed} data banks, "
+            f"{config.banks.data} are given",
         )
 
 
@@ -72,9 +72,9 @@ def _check_packed(config: CnaConfig, soc: Soc, checks: Checks) -> None:
     Only what exceeds the whole buffer at one byte a channel is certain not to fit.
     """
     pixels = config.width * config.height
-    if config.entries != pixels:
+    if config.banks.entries != pixels:
         checks.distrust(
-            "CNA", "CBUF_CON1", f"DATA_ENTRIES is {config.entries}; packed input of {pixels} pixels needs that"
+            "CNA", "CBUF_CON1", f"DATA_ENTRIES is {config.banks.entries}; packed input of {pixels} pixels needs that"
         )
     if pixels * config.packed > soc.cbuf_banks * soc.cbuf_bank_bytes:
         checks.refuse("CNA", "DATA_SIZE0", f"{pixels} pixels of {config.packed} channels exceed the buffer")

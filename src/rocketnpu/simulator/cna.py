@@ -26,11 +26,11 @@ def fetch_weights(config: CnaConfig, context: Context) -> StoredWeights:
         SimulationError: outside mapped memory; strict mode: nothing usable was left.
     """
     state, checks = context.state, context.checks
-    if config.weight_reuse:
+    if config.banks.weight_reuse:
         left = state.weights
         if left is None or left.shape != config.kernel:
             checks.distrust("CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but no earlier task left kernels of this shape")
-        elif config.kernel.total_bytes > config.weight_banks * context.soc.cbuf_bank_bytes:
+        elif config.kernel.total_bytes > config.banks.weight * context.soc.cbuf_bank_bytes:
             checks.distrust(
                 "CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but the weights exceed their banks and were streamed"
             )
@@ -49,9 +49,9 @@ def fetch_features(config: CnaConfig, context: Context) -> Int8:
         SimulationError: outside mapped memory; strict mode: nothing usable was left.
     """
     state, shape = context.state, (config.height, config.width, config.kernel.channels)
-    if config.data_reuse:
+    if config.banks.data_reuse:
         left = state.features
-        if left is not None and (left.data.shape, left.packed, left.banks) == (shape, config.packed, config.data_banks):
+        if left is not None and (left.data.shape, left.packed, left.banks) == (shape, config.packed, config.banks.data):
             return left.data
         context.checks.distrust(
             "CNA", "CBUF_CON0", "DATA_REUSE is set, but no earlier task left features of this shape"
@@ -63,7 +63,7 @@ def fetch_features(config: CnaConfig, context: Context) -> Int8:
         target = slots(data)
         for span, view in feature_rows(config, context.memory):
             np.copyto(target[span], slots(view)[..., 0].transpose(1, 2, 0))
-    state.features = StoredFeatures(data, config.packed, config.data_banks)
+    state.features = StoredFeatures(data, config.packed, config.banks.data)
     return data
 
 

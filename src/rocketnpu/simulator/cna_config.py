@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rocketnpu.simulator.checks import Checks
-from rocketnpu.simulator.registers import Registers
+from rocketnpu.simulator.registers import Registers, check_modelled
 from rocketnpu.simulator.weights import KernelShape
 
 DIRECT, DEPTHWISE = 0, 3
@@ -33,6 +33,19 @@ class Converter:
     scales: tuple[int, int, int, int]
     offsets: tuple[int, int, int, int]
     shifts: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Banks:
+    """How the task uses the convolution buffer."""
+
+    data: int
+    weight: int
+    fc: int
+    data_reuse: bool
+    weight_reuse: bool
+    entries: int
+    """DATA_ENTRIES: what one row occupies, or the pixels of packed input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +77,7 @@ class CnaConfig:
     surface_stride: int
     feature_address: int
     weight_address: int
-    data_banks: int
-    weight_banks: int
-    fc_banks: int
-    data_reuse: bool
-    weight_reuse: bool
-    entries: int
+    banks: Banks
     converter: Converter
 
     @property
@@ -112,11 +120,7 @@ def read_cna(regs: Registers, checks: Checks) -> CnaConfig:
     Raises:
         SimulationError: a value without meaning, or a mode that is not modelled.
     """
-    for path, what in _UNMODELLED:
-        if regs[path]:
-            checks.refuse(
-                "CNA", path.partition(".")[0], f"{what} ({path.partition('.')[2]}={regs[path]}): not modelled"
-            )
+    check_modelled(regs, _UNMODELLED, checks)
     kernel = _kernel(regs, checks)
     width, height = regs["DATA_SIZE0.DATAIN_WIDTH"], regs["DATA_SIZE0.DATAIN_HEIGHT"]
     out_width, out_height = _output(regs, checks)
@@ -152,14 +156,20 @@ def read_cna(regs: Registers, checks: Checks) -> CnaConfig:
         surface_stride=regs["DMA_CON2.SURF_STRIDE"],
         feature_address=regs["FEATURE_DATA_ADDR.FEATURE_BASE_ADDR"],
         weight_address=regs["DCOMP_ADDR0.DECOMPRESS_ADDR0"] & ~0xF,
-        data_banks=regs["CBUF_CON0.DATA_BANK"],
-        weight_banks=regs["CBUF_CON0.WEIGHT_BANK"],
-        fc_banks=regs["CBUF_CON0.FC_DATA_BANK"],
+        banks=_banks(regs, packed),
+        converter=_converter(regs),
+    )
+
+
+def _banks(regs: Registers, packed: int) -> Banks:
+    return Banks(
+        data=regs["CBUF_CON0.DATA_BANK"],
+        weight=regs["CBUF_CON0.WEIGHT_BANK"],
+        fc=regs["CBUF_CON0.FC_DATA_BANK"],
         data_reuse=bool(regs["CBUF_CON0.DATA_REUSE"]),
         weight_reuse=bool(regs["CBUF_CON0.WEIGHT_REUSE"]),
         # Packed input counts beyond the field's 14 bits (addendum 6.9).
         entries=regs.raw("CBUF_CON1") & 0x1FFFF if packed else regs["CBUF_CON1.DATA_ENTRIES"],
-        converter=_converter(regs),
     )
 
 

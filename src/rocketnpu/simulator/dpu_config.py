@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rocketnpu.simulator.checks import Checks
 from rocketnpu.simulator.lut import LutConfig
-from rocketnpu.simulator.registers import Registers
+from rocketnpu.simulator.registers import Registers, check_modelled
 
 INT8, INT32 = 0, 4
 """Precision codes (TRM; spec 8.1)."""
@@ -126,26 +126,9 @@ def read_dpu(regs: Registers, checks: Checks) -> DpuConfig:
     Raises:
         SimulationError: a value without meaning, or a mode that is not modelled.
     """
-    for path, what in _UNMODELLED:
-        if regs[path]:
-            checks.refuse(
-                "DPU", path.partition(".")[0], f"{what} ({path.partition('.')[2]}={regs[path]}): not modelled"
-            )
+    check_modelled(regs, _UNMODELLED, checks)
     _check_output(regs, checks)
-    width, height = regs["DATA_CUBE_WIDTH.WIDTH"] + 1, regs["DATA_CUBE_HEIGHT.HEIGHT"] + 1
-    channels, real = regs["DATA_CUBE_CHANNEL.CHANNEL"] + 1, regs["DATA_CUBE_CHANNEL.ORIG_CHANNEL"] + 1
-    if real > channels:
-        checks.refuse("DPU", "DATA_CUBE_CHANNEL", f"{real} real channels of {channels}")
-    written = (
-        regs["WDMA_SIZE_1.WIDTH_WDMA"] + 1,
-        regs["WDMA_SIZE_1.HEIGHT_WDMA"] + 1,
-        regs["WDMA_SIZE_0.CHANNEL_WDMA"] + 1,
-    )
-    if written != (width, height, channels):
-        checks.distrust("DPU", "WDMA_SIZE_1", f"the writer's cube is {written}, the data's {(width, height, channels)}")
-    notch = regs["DATA_CUBE_NOTCH_ADDR.NOTCH_ADDR_0"]
-    if notch != regs["DATA_CUBE_NOTCH_ADDR.NOTCH_ADDR_1"]:
-        checks.distrust("DPU", "DATA_CUBE_NOTCH_ADDR", "the two notches differ; every known stream writes them alike")
+    width, height, channels, real = _cube(regs, checks)
     mode = regs["FEATURE_MODE_CFG.CONV_MODE"]
     if mode not in (0, 3):
         checks.refuse("DPU", "FEATURE_MODE_CFG", f"CONV_MODE {mode}; only 0 and 3 (depthwise) are known")
@@ -168,8 +151,26 @@ def read_dpu(regs: Registers, checks: Checks) -> DpuConfig:
         surface_stride=regs["DST_SURF_STRIDE.DST_SURF_STRIDE"] * 16,
         group_stride=regs["SURFACE_ADD.SURF_ADD"] * 16,
         group_surfaces=_group_surfaces(regs, checks),
-        line_notch=notch,
+        line_notch=regs["DATA_CUBE_NOTCH_ADDR.NOTCH_ADDR_0"],
     )
+
+
+def _cube(regs: Registers, checks: Checks) -> tuple[int, int, int, int]:
+    """Return width, height, padded and real channels."""
+    width, height = regs["DATA_CUBE_WIDTH.WIDTH"] + 1, regs["DATA_CUBE_HEIGHT.HEIGHT"] + 1
+    channels, real = regs["DATA_CUBE_CHANNEL.CHANNEL"] + 1, regs["DATA_CUBE_CHANNEL.ORIG_CHANNEL"] + 1
+    if real > channels:
+        checks.refuse("DPU", "DATA_CUBE_CHANNEL", f"{real} real channels of {channels}")
+    written = (
+        regs["WDMA_SIZE_1.WIDTH_WDMA"] + 1,
+        regs["WDMA_SIZE_1.HEIGHT_WDMA"] + 1,
+        regs["WDMA_SIZE_0.CHANNEL_WDMA"] + 1,
+    )
+    if written != (width, height, channels):
+        checks.distrust("DPU", "WDMA_SIZE_1", f"the writer's cube is {written}, the data's {(width, height, channels)}")
+    if regs["DATA_CUBE_NOTCH_ADDR.NOTCH_ADDR_0"] != regs["DATA_CUBE_NOTCH_ADDR.NOTCH_ADDR_1"]:
+        checks.distrust("DPU", "DATA_CUBE_NOTCH_ADDR", "the two notches differ; every known stream writes them alike")
+    return width, height, channels, real
 
 
 def _check_output(regs: Registers, checks: Checks) -> None:

@@ -85,7 +85,6 @@ class RdmaConfig:
     operand_stride: int
     """EW_SURF_STRIDE in bytes."""
     shared: bool
-    main_off: bool
     flying: bool
     line_notch: int
     surface_notch: int
@@ -102,22 +101,7 @@ def read_rdma(regs: Registers, checks: Checks) -> RdmaConfig:
     Raises:
         SimulationError: a mode that hangs, or that is not modelled.
     """
-    for name in ("IN_PRECISION", "PROC_PRECISION", "MRDMA_FP16TOFP32_EN"):
-        if regs[f"RDMA_FEATURE_MODE_CFG.{name}"]:
-            checks.refuse("DPU_RDMA", "RDMA_FEATURE_MODE_CFG", f"{name} is set: only int8 is modelled")
-    comb = regs["RDMA_FEATURE_MODE_CFG.COMB_USE"]
-    if comb not in (0, SHARED):
-        checks.refuse("DPU_RDMA", "RDMA_FEATURE_MODE_CFG", f"COMB_USE {comb}; only 0 and {SHARED} are known")
-    flying, main_off = (bool(regs[f"RDMA_FEATURE_MODE_CFG.{name}"]) for name in ("FLYING_MODE", "MRDMA_DISABLE"))
-    if not main_off and not flying and comb != SHARED:
-        # Time-out with untouched output on silicon (addendum 8.1).
-        checks.refuse(
-            "DPU_RDMA",
-            "RDMA_FEATURE_MODE_CFG",
-            "MRDMA is on, but neither a flying task nor a shared operand feeds it: the task never ends",
-        )
-    if flying and (main_off or comb):
-        checks.refuse("DPU_RDMA", "RDMA_FEATURE_MODE_CFG", "a flying task needs MRDMA on and COMB_USE 0 (addendum 3.2)")
+    _check_modes(regs, checks)
     operand_off = bool(regs["RDMA_ERDMA_CFG.ERDMA_DISABLE"])
     if not operand_off:
         _check_operand(regs, checks)
@@ -135,9 +119,8 @@ def read_rdma(regs: Registers, checks: Checks) -> RdmaConfig:
         operand_mode=regs["RDMA_ERDMA_CFG.ERDMA_DATA_MODE"],
         operand_address=regs.raw("RDMA_EW_BASE_ADDR"),
         operand_stride=regs["RDMA_EW_SURF_STRIDE.EW_SURF_STRIDE"] * SLOT_BYTES,
-        shared=comb == SHARED,
-        main_off=main_off,
-        flying=flying,
+        shared=regs["RDMA_FEATURE_MODE_CFG.COMB_USE"] == SHARED,
+        flying=bool(regs["RDMA_FEATURE_MODE_CFG.FLYING_MODE"]),
         line_notch=regs["RDMA_SRC_DMA_CFG.LINE_NOTCH_ADDR"],
         surface_notch=regs["RDMA_SURF_NOTCH.SURF_NOTCH_ADDR"],
         operand_line_notch=regs["RDMA_DATA_CUBE_HEIGHT.EW_LINE_NOTCH_ADDR"],
@@ -145,6 +128,25 @@ def read_rdma(regs: Registers, checks: Checks) -> RdmaConfig:
         enlarge_x=enlarge_x,
         enlarge_y=enlarge_y,
     )
+
+
+def _check_modes(regs: Registers, checks: Checks) -> None:
+    for name in ("IN_PRECISION", "PROC_PRECISION", "MRDMA_FP16TOFP32_EN"):
+        if regs[f"RDMA_FEATURE_MODE_CFG.{name}"]:
+            checks.refuse("DPU_RDMA", "RDMA_FEATURE_MODE_CFG", f"{name} is set: only int8 is modelled")
+    comb = regs["RDMA_FEATURE_MODE_CFG.COMB_USE"]
+    if comb not in (0, SHARED):
+        checks.refuse("DPU_RDMA", "RDMA_FEATURE_MODE_CFG", f"COMB_USE {comb}; only 0 and {SHARED} are known")
+    flying, main_off = (bool(regs[f"RDMA_FEATURE_MODE_CFG.{name}"]) for name in ("FLYING_MODE", "MRDMA_DISABLE"))
+    if not main_off and not flying and comb != SHARED:
+        # Time-out with untouched output on silicon (addendum 8.1).
+        checks.refuse(
+            "DPU_RDMA",
+            "RDMA_FEATURE_MODE_CFG",
+            "MRDMA is on, but neither a flying task nor a shared operand feeds it: the task never ends",
+        )
+    if flying and (main_off or comb):
+        checks.refuse("DPU_RDMA", "RDMA_FEATURE_MODE_CFG", "a flying task needs MRDMA on and COMB_USE 0 (addendum 3.2)")
 
 
 def _check_operand(regs: Registers, checks: Checks) -> None:

@@ -7,7 +7,7 @@ set, both toggle at each task, which recorded task descriptors show as alternati
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TypeVar
 
@@ -57,6 +57,18 @@ class Registers:
         if len(checks.defects) + len(checks.remarks) == findings:
             self._read[kind.__name__] = config
         return config
+
+
+def check_modelled(regs: Registers, unmodelled: Iterable[tuple[str, str]], checks: Checks) -> None:
+    """Refuse fields that are not 0; each is given with what it would switch on.
+
+    Raises:
+        SimulationError: one of them is set.
+    """
+    for path, what in unmodelled:
+        if regs[path]:
+            name, _, field = path.partition(".")
+            checks.refuse(regs.unit.name, name, f"{what} ({field}={regs[path]}): not modelled")
 
 
 class RegisterFile:

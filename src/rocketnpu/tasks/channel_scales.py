@@ -9,6 +9,7 @@ what is left is computed and reported.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,11 +46,11 @@ class FittedScales:
     """Largest difference from exact arithmetic, in output steps, before the last rounding."""
 
 
-def accumulator_range(weights: npt.NDArray[np.int8], source_zero: int, biases: Int64) -> ChannelRange:
+def accumulator_range(weights: npt.NDArray[np.signedinteger[Any]], source_zero: int, biases: Int64) -> ChannelRange:
     """Bound the accumulator of each channel over all inputs.
 
     Args:
-        weights: stored, zero point 0, the output channel first.
+        weights: without zero point, the output channel first.
         source_zero: the input's stored zero point.
         biases: as the model has them: without the input's zero point.
     """
@@ -61,7 +62,7 @@ def accumulator_range(weights: npt.NDArray[np.int8], source_zero: int, biases: I
     )
 
 
-def fit(factors: Float64, reach: ChannelRange, visible: tuple[int, int], biases: Int64, soc: Soc) -> FittedScales:
+def fit(factors: Float64, reach: ChannelRange, visible: tuple[float, float], biases: Int64, soc: Soc) -> FittedScales:
     """Choose multipliers, common factor and corrected biases.
 
     Args:
@@ -89,7 +90,7 @@ def fit(factors: Float64, reach: ChannelRange, visible: tuple[int, int], biases:
 
 
 def cut_channels(
-    factors: Float64, reach: ChannelRange, visible: tuple[int, int], biases: Int64, soc: Soc
+    factors: Float64, reach: ChannelRange, visible: tuple[float, float], biases: Int64, soc: Soc
 ) -> list[tuple[int, FittedScales]]:
     """Fit scales, cutting the channels into ranges that start at multiples of 16 where one range is not good enough.
 

@@ -42,6 +42,14 @@ Int8 = npt.NDArray[np.int8]
 Int64 = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """A clamp before an addition: ``min(max(U + lift, 0), ceiling)``. The addend takes the lift away again."""
+
+    lift: int
+    ceiling: int
+
+
 @dataclass(frozen=True, eq=False)
 class Requantise:
     """Accumulator to output: ``saturate(round(clamp(U + lift) * multiplier / 2**shift) + offset)``.
@@ -57,6 +65,8 @@ class Requantise:
     """Added so that a ReLU clamps at another output than the zero point; ``offset`` then is that output."""
     slope_shift: int | None = None
     """Where given, ``channel_multipliers / 2**slope_shift`` is applied to negative values only (PRELU)."""
+    bounds: Bounds | None = None
+    """Clamp before an addition; ``lift`` then is 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +105,11 @@ class ConvolutionLayer:
         requantise = self.requantise
         reach = (self.window[0] - 1) * self.dilation[0] + 1
         asked = {
-            Unproven.CEILING: requantise.ceiling is not None,
+            Unproven.CEILING: requantise.ceiling is not None or requantise.bounds is not None,
             Unproven.DILATION: self.dilation != (1, 1),
             Unproven.ELEMENTWISE_RELU: requantise.relu and self.addend is not None,
-            Unproven.LIFT: requantise.lift != 0,
+            Unproven.LIFT: requantise.lift != 0 or requantise.bounds is not None,
+            Unproven.LINE_GAP: self.target.line_gap != 0,
             Unproven.SHORT_INPUT: self.source.height < reach,
         }
         return (*self.rules, *(name for name, needed in asked.items() if needed))
@@ -286,6 +297,7 @@ def _output_stage(layer: ConvolutionLayer, operands: Location, part: Tile) -> Ou
             rows = Rows(rows.feature, part.output_first, part.output_count)
         # Behind an addition the clamp belongs behind the sum, so EW does it.
         addend = replace(addend, operand=rows, relu=requantise.relu, ceiling=requantise.ceiling)
-        bn = Stage(add=lift)
+        bounds = requantise.bounds
+        bn = Stage(bounds.lift, relu=True, ceiling=bounds.ceiling) if bounds else Stage(add=lift)
     bs = Stage(add=MEMORY, multiply=multiply, prelu=requantise.slope_shift is not None)
     return OutputStage(bs, bn, addend, requantise.conversion, operands, layer.lookup)

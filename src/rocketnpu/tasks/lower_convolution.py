@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,11 +33,11 @@ class Kernel:
     bias: npt.NDArray[np.int64]
 
 
-def kernel_of(context: Context, operator: Operator, outputs: int) -> Kernel:
-    """Read the constant weights and bias of an operator."""
+def kernel_of(context: Context, operator: Operator, outputs: int, bias_position: int = 2) -> Kernel:
+    """Read the constant weights (input 1) and bias of an operator."""
     weights = context.tensor(operator, 1)
     assert weights.quantisation is not None
-    number = operator.input(2)
+    number = operator.input(bias_position)
     bias = np.zeros(outputs, np.int64)
     if number is not None:
         data = context.graph.tensors[number].data
@@ -61,6 +62,8 @@ def window_padding(
     attributes: Conv2D | DepthwiseConv2D, size: tuple[int, int], kernel: tuple[int, int]
 ) -> tuple[int, int]:
     """Return padding above and to the left."""
+    if attributes.pads is not None:
+        return attributes.pads[0][0], attributes.pads[1][0]
     if attributes.padding is Padding.VALID:
         return 0, 0
     above = same_padding(size[0], kernel[0], attributes.stride[0], attributes.dilation[0])[1]
@@ -167,24 +170,53 @@ def fully_connected_layers(context: Context, operator: Operator) -> list[Convolu
     return window_layers(context, operator, kernel, Conv2D((1, 1), Padding.VALID, activation=attributes.activation))
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What is made of accumulators."""
+
+    visible: tuple[float, float]
+    """Smallest and largest result that is not clamped, in output steps relative to the zero point."""
+    finish: Callable[[ConvolutionLayer, Scale, npt.NDArray[np.int64] | None], ConvolutionLayer]
+    """Completes a layer, given the common factor and multipliers of its channels."""
+
+
+def clamping(target: Tensor, activation: Activation) -> Outcome:
+    """Convert to the output tensor, with a fused activation."""
+    zero = quantised.zero_point(target)
+    low, high = quantised.activation_range(activation, target)
+
+    def finish(layer: ConvolutionLayer, common: Scale, multipliers: npt.NDArray[np.int64] | None) -> ConvolutionLayer:
+        return replace(layer, requantise=clamped(common, target, activation, multipliers))
+
+    return Outcome((low - zero, high - zero), finish)
+
+
 def window_layers(
     context: Context, operator: Operator, kernel: Kernel, attributes: Conv2D | DepthwiseConv2D
 ) -> list[ConvolutionLayer]:
     """Describe a convolution with its scales: one layer, or several where per-channel scales spread too far."""
+    layer, kernel = window_layer(context, operator, kernel, attributes)
     source, target = context.tensor(operator, 0), context.output(operator)
+    factors = output_factors(source, kernel, target)
+    return scaled_layers(context, layer, kernel, factors, clamping(target, attributes.activation))
+
+
+def window_layer(
+    context: Context, operator: Operator, kernel: Kernel, attributes: Conv2D | DepthwiseConv2D
+) -> tuple[ConvolutionLayer, Kernel]:
+    """Describe a convolution up to the accumulator, and return the kernel that it really uses."""
+    source = context.tensor(operator, 0)
     feature = context.feature(source)
     dilation = attributes.dilation
     padding = window_padding(attributes, (feature.height, feature.width), kernel.weights.shape[-3:-1])
     if not context.policy.allow_unproven and dilation != (1, 1):
         kernel, dilation = spread(kernel, dilation, context.soc), (1, 1)
     height, width = kernel.weights.shape[-3:-1]
-    factors = output_factors(source, kernel, target)
-    scale = encode_scale(float(factors.max()), context.soc)
     layer = ConvolutionLayer(
         operator.index,
         f"{operator.kind} {height}x{width}",
         feature,
-        context.feature(target),
+        context.feature(context.output(operator)),
         kernel.weights,
         kernel.zero_point,
         corrected_bias(kernel, quantised.zero_point(source)),
@@ -192,11 +224,9 @@ def window_layers(
         dilation,
         padding,
         quantised.zero_point(source),
-        clamped(scale, target, attributes.activation),
+        Requantise(Conversion(1, 0, 0)),
     )
-    if len(factors) == 1:
-        return [layer]
-    return channel_layers(context, layer, kernel, factors, target, attributes.activation)
+    return layer, kernel
 
 
 def spread(kernel: Kernel, dilation: tuple[int, int], soc: Soc) -> Kernel:
@@ -214,32 +244,33 @@ def spread(kernel: Kernel, dilation: tuple[int, int], soc: Soc) -> Kernel:
     return replace(kernel, weights=weights)
 
 
-def channel_layers(
-    context: Context,
-    layer: ConvolutionLayer,
-    kernel: Kernel,
-    factors: npt.NDArray[np.float64],
-    target: Tensor,
-    activation: Activation,
+def scaled_layers(
+    context: Context, layer: ConvolutionLayer, kernel: Kernel, factors: npt.NDArray[np.float64], outcome: Outcome
 ) -> list[ConvolutionLayer]:
-    """Give a layer its per-channel scales, cut into ranges of channels where one common factor is not accurate enough.
+    """Give a layer its scales, cut into ranges of channels where one common factor is not accurate enough.
+
+    Args:
+        context: the compilation.
+        layer: complete up to the accumulator.
+        kernel: what its weights, scales and bias are.
+        factors: accumulator to output steps: one, or one for each channel.
+        outcome: what is made of the accumulators.
 
     Raises:
         UnsupportedError: even 16 channels are off by more than would keep the result within 1.
     """
+    if len(factors) == 1:
+        return [outcome.finish(layer, encode_scale(float(factors[0]), context.soc), None)]
     kernels = np.moveaxis(kernel.weights, -1, 0) if layer.depthwise else kernel.weights
-    zero = quantised.zero_point(target)
-    low, high = quantised.activation_range(activation, target)
     reach = accumulator_range(kernels, layer.pad_value, kernel.bias)
     # The stored biases contain the input's zero point, the accumulator's reach is that of the model's own numbers.
-    cuts = cut_channels(factors, reach, (low - zero, high - zero), layer.biases, context.soc)
+    cuts = cut_channels(factors, reach, outcome.visible, layer.biases, context.soc)
     if len(cuts) > 1:
         context.notes.append(
             f"operator {layer.operator}: per-channel scales spread over {len(cuts)} ranges of channels"
         )
     layers = []
     for first, fitted in cuts:
-        part = layer.kernel_slice(first, len(fitted.biases))
-        requantise = clamped(fitted.common, target, activation, fitted.multipliers)
-        layers.append(replace(part, biases=fitted.biases, requantise=requantise))
+        part = replace(layer.kernel_slice(first, len(fitted.biases)), biases=fitted.biases)
+        layers.append(outcome.finish(part, fitted.common, fitted.multipliers))
     return layers

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rocketnpu.errors import RegisterFieldError, UnsupportedError
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.operators import CONV_ADD
 from rocketnpu.policy import Policy
 from rocketnpu.soc import Soc
 from rocketnpu.tasks import quantised
@@ -17,6 +18,7 @@ from rocketnpu.tasks.convolution import ConvolutionLayer, check_layer, convoluti
 from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.lower_convolution import conv_layers, depthwise_layers, fully_connected_layers
 from rocketnpu.tasks.lower_elementwise import elementwise_layers
+from rocketnpu.tasks.lower_fused import conv_add_layers
 from rocketnpu.tasks.lower_lookup import lookup_layers, prelu_layers
 from rocketnpu.tasks.lower_pooling import max_pool_layers
 from rocketnpu.tasks.lower_unary import average_layers, requantise_layers
@@ -28,6 +30,7 @@ LAYERS: Mapping[str, Callable[[Context, Operator], Sequence[Layer]]] = {
     "CONV_2D": conv_layers,
     "DEPTHWISE_CONV_2D": depthwise_layers,
     "FULLY_CONNECTED": fully_connected_layers,
+    CONV_ADD: conv_add_layers,
     "ADD": elementwise_layers,
     "SUB": elementwise_layers,
     "MUL": elementwise_layers,

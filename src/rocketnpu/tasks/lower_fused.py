@@ -1,0 +1,104 @@
+"""CONV_2D+ADD: a convolution with the EW stage behind it, as Mesa programs it (spec 5.6), and a clamp between.
+
+LiteRT gives the convolution's output a tensor of its own, with a scale and a range. The scale is left out here; the
+range counts where the convolution can leave it, so BN clamps the accumulator to it before the addition.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rocketnpu.graph import Operator, Tensor
+from rocketnpu.graph.operators import ConvAdd
+from rocketnpu.tasks import quantised
+from rocketnpu.tasks.blocks import grouped_blocks
+from rocketnpu.tasks.channel_scales import accumulator_range
+from rocketnpu.tasks.context import Context
+from rocketnpu.tasks.convolution import Bounds, ConvolutionLayer
+from rocketnpu.tasks.lower_convolution import (
+    Kernel,
+    Outcome,
+    clamped,
+    kernel_of,
+    output_factors,
+    scaled_layers,
+    window_layer,
+)
+from rocketnpu.tasks.lower_elementwise import operand
+from rocketnpu.tasks.requantise import Scale, round_half_even
+from rocketnpu.tasks.task import Combine, Elementwise, Rows
+
+ADDEND, BIAS = 2, 3
+"""Positions of the operator's inputs."""
+
+
+def conv_add_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe a convolution with an addition behind it.
+
+    Raises:
+        UnsupportedError: the addend's scale cannot be expressed in units of the accumulator, or as for CONV_2D.
+    """
+    attributes = operator.attributes
+    assert isinstance(attributes, ConvAdd)
+    source, addend, target = context.tensor(operator, 0), context.tensor(operator, ADDEND), context.output(operator)
+    kernel = kernel_of(context, operator, context.feature(target).channels, BIAS)
+    layer, kernel = window_layer(context, operator, kernel, attributes.convolution)
+    feature = context.feature(addend)
+    layer = replace(layer, addend=Elementwise(Combine.ADD, Rows(feature, 0, feature.height), 0, 1, 0))
+    factors = output_factors(source, kernel, target)
+    limits = middle_limits(attributes, target)
+    # A range that the accumulator cannot leave needs no clamp: then the task is Mesa's.
+    clamps = leaves(kernel, layer.pad_value, factors, limits)
+
+    def finish(part: ConvolutionLayer, common: Scale, multipliers: npt.NDArray[np.int64] | None) -> ConvolutionLayer:
+        requantise = clamped(common, target, attributes.activation, multipliers)
+        assert part.addend is not None
+        ratio = quantised.scale(addend) / quantised.scale(target) / common.value
+        stage = operand(part.addend.operand.feature, -quantised.zero_point(addend), ratio, Combine.ADD, context.soc)
+        if clamps:
+            bounds, shift = bounded(limits, common, stage, requantise.lift)
+            requantise = replace(requantise, bounds=bounds, lift=0)
+            stage = replace(stage, offset=stage.offset - shift)
+        return replace(part, requantise=requantise, addend=stage)
+
+    layers = scaled_layers(context, layer, kernel, factors, Outcome(limits, finish))
+    if kernel.weights.shape[-1] == context.feature(source).channels:
+        return layers
+    return [block for part in layers for block in grouped_blocks(part, context.feature(source).channels)]
+
+
+def middle_limits(attributes: ConvAdd, target: Tensor) -> tuple[float, float]:
+    """Return the range of the tensor between convolution and addition, in steps of the sum."""
+    zero = attributes.middle_zero_point - quantised.SHIFT[target.dtype]
+    step = attributes.middle_scale / quantised.scale(target)
+    return (quantised.INT8_MIN - zero) * step, (quantised.INT8_MAX - zero) * step
+
+
+def leaves(kernel: Kernel, source_zero: int, factors: npt.NDArray[np.float64], limits: tuple[float, float]) -> bool:
+    """Say whether some input makes the convolution leave the range of its tensor."""
+    net = kernel.weights.astype(np.int64) - kernel.zero_point
+    reach = accumulator_range(net, source_zero, kernel.bias)
+    return bool((reach.low * factors).min() < limits[0] or (reach.high * factors).max() > limits[1])
+
+
+def bounded(limits: tuple[float, float], common: Scale, addend: Elementwise, lift: int) -> tuple[Bounds, int]:
+    """Choose a clamp, and the steps of the addend that take its lift away again.
+
+    The lift must be a whole number of the addend's steps (beside ``lift``, which a later ReLU wants and which stays),
+    so the lower limit is met to half a step of the addend.
+
+    Args:
+        limits: range of the convolution's output, in steps of the sum.
+        common: accumulator to steps of the sum.
+        addend: with the factor that brings its steps to units of the accumulator.
+        lift: what is left over after the addition.
+    """
+    low, high = (limit / common.value for limit in limits)
+    step = math.ldexp(addend.scale, -addend.shift)
+    steps = round((-low - lift) / step)
+    found = lift + round_half_even(steps * addend.scale, addend.shift)
+    return Bounds(found, max(round(high) + found, 0)), steps

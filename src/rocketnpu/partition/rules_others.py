@@ -37,19 +37,19 @@ def byte_operands(graph: Graph, operator: Operator) -> str | None:
 
 
 def matching_operands(graph: Graph, operator: Operator) -> str | None:
-    """Both operands have the output's shape, or one is a constant with a value for each channel or one for all."""
+    """Operands that are computed have the output's shape, or one of them has one value for each channel; one may be a
+    constant of any shape.
+    """
     output = graph.tensors[operator.outputs[0]]
     operands = [graph.tensors[number] for number in operator.inputs if number is not None]
-    constants = [tensor for tensor in operands if tensor.is_constant]
-    if len(constants) > 1:
-        return "both are constant"
-    for tensor in operands:
-        if tensor.is_constant:
-            if tensor.elements not in (1, output.shape[-1] if tensor.shape[-1:] == output.shape[-1:] else 1):
-                return f"a constant of shape {tensor.shape} for an output of {output.shape}"
-        elif tensor.shape != output.shape:
+    variable = [tensor for tensor in operands if not tensor.is_constant]
+    whole = map_shape(output)
+    vector = (1, 1, output.shape[-1] if output.shape else 1)
+    shapes = [map_shape(tensor) for tensor in variable]
+    for tensor, shape in zip(variable, shapes, strict=True):
+        if shape not in (whole, vector) or whole not in shapes:
             return f"an operand of shape {tensor.shape} for an output of {output.shape}"
-    return None
+    return None if variable else "both are constant"
 
 
 def operand_map(graph: Graph, operator: Operator) -> str | None:
@@ -58,12 +58,6 @@ def operand_map(graph: Graph, operator: Operator) -> str | None:
     if shape is None or max(shape[:2]) > RK3588.max_size or shape[2] > RK3588.max_cube:
         return f"shape {graph.tensors[operator.outputs[0]].shape}"
     return None
-
-
-def no_constant_operand(graph: Graph, operator: Operator) -> str | None:
-    """Neither operand is constant."""
-    constants = [number for number in operator.inputs if number is not None and graph.tensors[number].is_constant]
-    return f"tensor {constants[0]} is" if constants else None
 
 
 def equal_scales(graph: Graph, operator: Operator) -> str | None:
@@ -122,7 +116,7 @@ def same_pixels(graph: Graph, operator: Operator) -> str | None:
 _PAIR: tuple[Rule, ...] = (static_shapes, byte_operands, operand_map, matching_operands)
 ARITHMETIC: tuple[Rule, ...] = (*_PAIR, clamping_activation)
 """ADD, SUB and MUL."""
-EXTREMES: tuple[Rule, ...] = (*_PAIR, no_constant_operand, equal_scales)
+EXTREMES: tuple[Rule, ...] = (*_PAIR, equal_scales)
 """MAXIMUM and MINIMUM."""
 AVERAGE: tuple[Rule, ...] = (*COMMON, small_window, unpadded, clamping_activation)
 """AVERAGE_POOL_2D."""

@@ -82,6 +82,8 @@ def _regions(lowered: Lowered) -> list[Region]:
 
     def touch(feature: FeatureMap, end: int, number: int) -> None:
         name = feature.at.region
+        if name == CONSTANTS_REGION:
+            return
         sizes[name] = max(sizes.get(name, 0), end)
         first, last = lives.get(name, (number, number))
         lives[name] = (min(first, number), max(last, number))

@@ -18,18 +18,18 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.evidence import Unproven
 from rocketnpu.graph import Operator, Tensor
 from rocketnpu.graph.operators import Activation, Arithmetic
-from rocketnpu.soc import Soc
+from rocketnpu.soc import ATOM, Soc
 from rocketnpu.tasks import quantised
 from rocketnpu.tasks.blocks import dense_blocks
-from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.convolution import ConvolutionLayer
+from rocketnpu.tasks.context import Context, map_shape
+from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.tasks.feature import FeatureMap
+from rocketnpu.tasks.identity import FINE, clamp_layer, identity_layer, separate_clamp
 from rocketnpu.tasks.lower_convolution import clamped
 from rocketnpu.tasks.requantise import encode_scale
-from rocketnpu.tasks.task import Combine, Elementwise, Rows
+from rocketnpu.tasks.task import Combine, Conversion, Elementwise, Rows
+from rocketnpu.tasks.weights import aligned
 
-FINE = 255
-"""Kernel value that gives the accumulator eight fraction bits: stored 127 with zero point -128 (spec 5.2)."""
 BLOCK = 128
 """Channels of a block: 16 KiB of weights, so that they stay in the buffer."""
 COMBINE: Mapping[str, Combine] = {
@@ -58,43 +58,10 @@ class Pair:
     guest_sign: int
 
 
-def identity_layer(
-    context: Context, operator: Operator, source: FeatureMap, target: FeatureMap, value: int, zero: int
-) -> ConvolutionLayer:
-    """Describe a depthwise 1x1 convolution that multiplies every channel by ``value``.
-
-    Args:
-        context: the compilation.
-        operator: whom it works for.
-        source: what is read.
-        target: what is written, of the same size.
-        value: 1, 255 or -255.
-        zero: stored zero point of the source, subtracted.
-
-    The output factor is 1 until the caller sets it.
-    """
-    stored, kernel_zero = {1: (1, 0), FINE: (127, -128), -FINE: (-128, 127)}[value]
-    unit = encode_scale(1.0, context.soc)
-    output = context.output(operator)
-    return ConvolutionLayer(
-        operator.index,
-        operator.kind,
-        source,
-        target,
-        np.full((1, 1, source.channels), stored, np.int8),
-        kernel_zero,
-        np.full(source.channels, -zero * value, np.int64),
-        (1, 1),
-        (1, 1),
-        (0, 0),
-        zero,
-        clamped(unit, output, Activation.NONE),
-    )
-
-
 def elementwise_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
     """Describe an element-wise operator of two feature maps as dense layers with an EW operand."""
-    if any(context.tensor(operator, position).is_constant for position in (0, 1)):
+    constant = next((t for position in (0, 1) if (t := context.tensor(operator, position)).is_constant), None)
+    if constant is not None and by_channel(constant, context.feature(context.output(operator)).channels):
         return constant_layers(context, operator)
     combine = COMBINE[operator.kind]
     pair = _pair(context, operator)
@@ -115,27 +82,72 @@ def elementwise_layers(context: Context, operator: Operator) -> list[Convolution
         value,
         quantised.zero_point(pair.host),
     )
+    feature = guest_feature(context, pair.guest, context.feature(output))
     guest = operand(
-        context.feature(pair.guest),
+        feature,
         -quantised.zero_point(pair.guest),
         pair.guest_sign * FINE * guest_scale / host_scale if fine else 1.0,
         combine,
         context.soc,
     )
+    bounds = separate_clamp(activation, output) if combine is Combine.MULTIPLY else None
+    clamp: list[ConvolutionLayer] = []
+    if bounds is not None:
+        middle = context.fresh(layer.target.height, layer.target.width, layer.target.channels)
+        clamp = [clamp_layer(context, operator, middle, layer.target, bounds)]
+        layer, activation = replace(layer, target=middle), Activation.NONE
     requantise = clamped(encode_scale(factor, context.soc), output, activation)
-    if requantise.lift and combine is not Combine.ADD:
-        raise UnsupportedError(f"{activation.value} behind {operator.kind} clamps elsewhere than at the zero point")
-    layer = replace(layer, requantise=requantise, addend=guest, rules=RULES[combine])
-    return dense_blocks(layer, BLOCK)
+    rules = RULES[combine]
+    if is_vector(feature, context.feature(output)):
+        guest, rules = replace(guest, per_channel=True), (*rules, Unproven.OPERAND_PER_CHANNEL)
+    layer = replace(layer, requantise=requantise, addend=guest, rules=rules)
+    return [*dense_blocks(layer, BLOCK), *clamp]
+
+
+def by_channel(constant: Tensor, channels: int) -> bool:
+    """Say whether a constant is one value for all, or one for each channel."""
+    return constant.elements == 1 or map_shape(constant) == (1, 1, channels)
+
+
+def guest_feature(context: Context, guest: Tensor, output: FeatureMap) -> FeatureMap:
+    """Return where an operand lies; a constant is stored, spread over the output's size."""
+    if not guest.is_constant:
+        return context.feature(guest)
+    shape = (output.height, output.width, output.channels)
+    return constant_map(context, np.broadcast_to(quantised.stored(guest), (1, *shape)).reshape(shape))
+
+
+def constant_map(context: Context, values: npt.NDArray[np.int8]) -> FeatureMap:
+    """Store values of shape ``(height, width, channels)`` as a feature map among the constants.
+
+    Channels are filled up to whole kernel groups, which is what the chip fetches.
+    """
+    height, width, channels = values.shape
+    full = aligned(channels, context.soc.kernel_group)
+    filled = np.zeros((height, width, full), np.int8)
+    filled[..., :channels] = values
+    surfaces = filled.reshape(height, width, full // ATOM, ATOM).transpose(2, 0, 1, 3)
+    return FeatureMap(context.constants.add(surfaces.tobytes()), height, width, channels, height * width * ATOM)
+
+
+def is_vector(feature: FeatureMap, output: FeatureMap) -> bool:
+    """Say whether an operand is a single pixel that serves every pixel of the output."""
+    return (feature.height, feature.width) == (1, 1) != (output.height, output.width)
 
 
 def _pair(context: Context, operator: Operator) -> Pair:
-    """Choose the host: the operand with the larger scale, so that the other is rounded to fine units."""
+    """Choose the host: a whole map, and the operand with the larger scale, so that the other is rounded finely."""
     first, second = context.tensor(operator, 0), context.tensor(operator, 1)
+    output = context.feature(context.output(operator))
     sign = -1 if operator.kind == "SUB" else 1
-    if operator.kind in ("ADD", "SUB") and quantised.scale(second) > quantised.scale(first):
+    larger = operator.kind in ("ADD", "SUB") and quantised.scale(second) > quantised.scale(first)
+    if not _may_host(context, first, output) or (larger and _may_host(context, second, output)):
         return Pair(second, first, sign, 1)
     return Pair(first, second, 1, sign)
+
+
+def _may_host(context: Context, tensor: Tensor, output: FeatureMap) -> bool:
+    return not tensor.is_constant and not is_vector(context.feature(tensor), output)
 
 
 def operand(feature: FeatureMap, offset: int, factor: float, combine: Combine, soc: Soc) -> Elementwise:
@@ -158,20 +170,18 @@ def constant_layers(context: Context, operator: Operator) -> list[ConvolutionLay
     A constant summand becomes the bias, a constant factor the kernel: both proven, and finer than the EW stage.
 
     Raises:
-        UnsupportedError: the constant varies over the map, or the operator has no such form.
+        UnsupportedError: the constant is too large, or a clamp cannot be expressed.
     """
     first, second = context.tensor(operator, 0), context.tensor(operator, 1)
     swapped = first.is_constant
     variable, constant = (second, first) if swapped else (first, second)
     feature, output = context.feature(variable), context.output(operator)
     values = quantised.stored(constant).astype(np.int64) - quantised.zero_point(constant)
-    if values.size not in (1, feature.channels) or (values.size > 1 and constant.shape[-1] != feature.channels):
-        raise UnsupportedError(f"the constant of shape {constant.shape} varies over the map")
     values = np.broadcast_to(values.reshape(-1), (feature.channels,))
     if operator.kind in ("ADD", "SUB"):
         return [_constant_sum(context, operator, feature, values * quantised.scale(constant), swapped)]
-    if operator.kind != "MUL":
-        raise UnsupportedError(f"{operator.kind} with a constant")
+    if operator.kind in ("MAXIMUM", "MINIMUM"):
+        return _constant_extremes(context, operator, feature, values + quantised.zero_point(constant))
     attributes = operator.attributes
     assert isinstance(attributes, Arithmetic)
     zero = quantised.zero_point(variable)
@@ -215,3 +225,24 @@ def _constant_sum(
         biases=layer.biases + extra.astype(np.int64),
         requantise=clamped(encode_scale(factor, context.soc), output, attributes.activation),
     )
+
+
+def _constant_extremes(
+    context: Context, operator: Operator, feature: FeatureMap, limits: npt.NDArray[np.int64]
+) -> list[ConvolutionLayer]:
+    """Describe ``max(x, c) = c + relu(x - c)`` or ``min(x, c) = c - relu(c - x)`` as two 1x1 convolutions.
+
+    Exact, with nothing but additions of a bias and a ReLU, both proven. What lies between is at most 255 and is stored
+    less 128. All values are stored ones: scales and zero points are equal.
+    """
+    sign = 1 if operator.kind == "MAXIMUM" else -1
+    target = context.feature(context.output(operator))
+    middle = context.fresh(feature.height, feature.width, feature.channels)
+    unit = encode_scale(1.0, context.soc)
+    layer = identity_layer(context, operator, feature, middle, 1, 0)
+    weights = layer.weights * np.int8(sign)
+    low, offset = Conversion(unit.multiplier, unit.shift, quantised.INT8_MIN), -quantised.INT8_MIN
+    first = replace(layer, weights=weights, biases=-sign * limits, requantise=Requantise(low, relu=True))
+    plain = Requantise(Conversion(unit.multiplier, unit.shift, 0))
+    biases = limits + sign * offset
+    return [first, replace(first, source=middle, target=target, biases=biases, requantise=plain)]

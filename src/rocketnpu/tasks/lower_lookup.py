@@ -20,8 +20,9 @@ from rocketnpu.tasks.blocks import dense_blocks
 from rocketnpu.tasks.byte_functions import BYTE_FUNCTIONS, limits
 from rocketnpu.tasks.context import Context
 from rocketnpu.tasks.convolution import ConvolutionLayer
+from rocketnpu.tasks.identity import identity_layer
 from rocketnpu.tasks.lower_convolution import clamped
-from rocketnpu.tasks.lower_elementwise import BLOCK, identity_layer
+from rocketnpu.tasks.lower_elementwise import BLOCK
 from rocketnpu.tasks.requantise import CHANNEL_SHIFT, encode_scale
 from rocketnpu.tasks.task import LOOKUP_ENTRIES, LOOKUP_STEP, Lookup
 

@@ -10,26 +10,29 @@ from rocketnpu.graph import Activation, Operator, Padding
 from rocketnpu.graph.operators import Pool2D
 from rocketnpu.tasks import quantised
 from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise
+from rocketnpu.tasks.convolution import ConvolutionLayer
 from rocketnpu.tasks.feature import FeatureMap
+from rocketnpu.tasks.identity import FINE, clamp_layer, identity_layer, separate_clamp
 from rocketnpu.tasks.lower_convolution import clamped, same_padding
-from rocketnpu.tasks.lower_elementwise import FINE, identity_layer
 from rocketnpu.tasks.requantise import encode_scale
-from rocketnpu.tasks.task import Conversion
 
 ACTIVATIONS = {name: Activation(name) for name in ("RELU", "RELU6", "RELU_N1_TO_1")}
 """Operators that are nothing but a clamp."""
 
 
 def requantise_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
-    """Describe QUANTIZE between bytes, RELU and RELU6: a 1x1 convolution with kernels of 1."""
+    """Describe QUANTIZE between bytes, RELU and its relatives: a 1x1 convolution with kernels of 1."""
     source, target = context.tensor(operator, 0), context.output(operator)
-    layer = identity_layer(
-        context, operator, context.feature(source), context.feature(target), 1, quantised.zero_point(source)
-    )
-    factor = encode_scale(quantised.scale(source) / quantised.scale(target), context.soc)
+    feature, result = context.feature(source), context.feature(target)
     activation = ACTIVATIONS.get(operator.kind, Activation.NONE)
-    return [replace(layer, requantise=clamped(factor, target, activation))]
+    bounds = separate_clamp(activation, target)
+    factor = encode_scale(quantised.scale(source) / quantised.scale(target), context.soc)
+    middle = result if bounds is None else context.fresh(result.height, result.width, result.channels)
+    layer = identity_layer(context, operator, feature, middle, 1, quantised.zero_point(source))
+    if bounds is None:
+        return [replace(layer, requantise=clamped(factor, target, activation))]
+    plain = replace(layer, requantise=clamped(factor, target, Activation.NONE))
+    return [plain, clamp_layer(context, operator, middle, result, bounds)]
 
 
 def average_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
@@ -59,22 +62,6 @@ def average_layers(context: Context, operator: Operator) -> list[ConvolutionLaye
             requantise=clamped(encode_scale(factor, context.soc), target, activation),
         )
     ]
-
-
-def clamp_layer(
-    context: Context, operator: Operator, source: FeatureMap, target: FeatureMap, bounds: tuple[int, int]
-) -> ConvolutionLayer:
-    """Describe a clamp of stored values, exact: both maps have the same scale and zero point."""
-    low, high = bounds
-    unit = encode_scale(1.0, context.soc)
-    layer = identity_layer(context, operator, source, target, 1, low)
-    ceiling = high - low if high < quantised.INT8_MAX else None
-    return replace(
-        layer,
-        requantise=Requantise(
-            Conversion(unit.multiplier, unit.shift, low), relu=low > quantised.INT8_MIN, ceiling=ceiling
-        ),
-    )
 
 
 def used_stride(attributes: Pool2D, target: FeatureMap) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import threading
 import venv
 from collections.abc import Callable
@@ -151,6 +152,26 @@ def test_a_cpp_runtime_without_python_gives_the_same_bytes(
     assert done.returncode == 0
     [expected] = run(model, [Delegate()])
     assert np.abs(np.frombuffer(done.stdout, np.uint8).astype(int) - expected.ravel()).max() <= 1
+
+
+def test_a_python_host_of_another_environment(library: Path, tmp_path: Path) -> None:
+    (tmp_path / "rocketnpu").mkdir()  # as beside a checkout of this project
+    code = """
+import ctypes, sys
+sys.path.insert(0, ".")
+before = set(sys.path)
+library = ctypes.PyDLL(sys.argv[1])
+library.tflite_plugin_create_delegate.restype = ctypes.c_void_p
+library.tflite_plugin_destroy_delegate.argtypes = [ctypes.c_void_p]
+delegate = library.tflite_plugin_create_delegate(None, None, 0, None)
+library.tflite_plugin_destroy_delegate(delegate)
+print(bool(delegate), before <= set(sys.path[:len(before)]), "importlib" in globals())
+"""
+    base = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    done = subprocess.run(
+        [base, "-I", "-S", "-c", code, library], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert (done.stdout, done.stderr) == ("True True False\n", "")
 
 
 def moved(library: Path, tmp_path: Path, old: str, new: str) -> Path:

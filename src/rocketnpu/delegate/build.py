@@ -17,6 +17,23 @@ NAME = "librocketnpu_delegate.so"
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-shared", "-fPIC", "-O2", "-fvisibility=hidden", "-Wall", "-Werror")
 _LIBRARIES = ("-ldl", "-lpthread")
+_FIND = """
+import importlib.util, sys
+spec = importlib.util.find_spec("rocketnpu")
+if spec is None or spec.origin is None:
+    added = [folder for folder in FOLDERS if folder not in sys.path]
+    sys.path[:0] = added
+    sys.modules.pop("rocketnpu", None)
+    try:
+        import rocketnpu.delegate.library
+    except Exception:
+        pass
+    finally:
+        sys.path[:] = [folder for folder in sys.path if folder not in added] + added
+"""
+"""Makes the package importable in a process of another environment. This environment's folders come first while it is
+imported, so that packages that belong together come from one place, and last afterwards. What the host has imported
+already stays. A mere folder named rocketnpu (no origin) is not the package."""
 
 
 def build(output: Path) -> Path:
@@ -64,23 +81,27 @@ def _compiler() -> list[str]:
 def _definitions() -> str:
     """Write down this environment as C macros."""
     package = Path(str(files("rocketnpu")))
-    paths = list(dict.fromkeys([str(package.parent), *(str(Path(p).absolute()) for p in sys.path if p)]))
-    find = (
-        "if __import__('importlib.util').util.find_spec('rocketnpu') is None:"
-        f" __import__('sys').path.extend([p for p in {paths!r} if p not in __import__('sys').path])"
-    )
+    find = _FIND.replace("FOLDERS", repr(_folders(package)))
     values = {
         "PYTHON": sys.executable,
         "LIBPYTHON": str(_shared_python() or ""),
         "STDLIB": str(Path(os.__file__)),
         "PACKAGE": str(package / "__init__.py"),
-        "FIND": find,
+        "FIND": f"exec({find!r}, {{}})",
     }
     lines = [f"#define ROCKETNPU_{name} {_c_string(value)}" for name, value in values.items()]
     lines += [
         f"#define ROCKETNPU_{name} {number}" for name, number in zip(("MAJOR", "MINOR"), sys.version_info, strict=False)
     ]
     return "\n".join(lines) + "\n"
+
+
+def _folders(package: Path) -> list[str]:
+    """List this environment's search path without Python's own library, which each Python has of its own."""
+    own = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    own |= {folder / "lib-dynload" for folder in own}
+    found = [package.parent, *(Path(entry).absolute() for entry in sys.path if entry)]
+    return [str(folder) for folder in dict.fromkeys(found) if folder.suffix != ".zip" and folder not in own]
 
 
 def _shared_python() -> Path | None:

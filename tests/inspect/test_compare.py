@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from inspect_models import chain
 
 from rocketnpu.cli import main
-from rocketnpu.cli.selftest import cases
 from rocketnpu.graph import DType, Graph
 from rocketnpu.graph import operators as ops
 from rocketnpu.inspect import compare as module
@@ -20,10 +20,10 @@ from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
 from rocketnpu.partition.plan import Plan, plan
 
-CHAIN = next(case for case in cases() if case.name == "chain")
+CHAIN = chain()
 
 
-def prepared(model: bytes = CHAIN.model) -> tuple[Plan, dict]:
+def prepared(model: bytes = CHAIN) -> tuple[Plan, dict]:
     graph = parse(model)
     random = np.random.default_rng(5)
     inputs = [random.integers(0, 256, graph.tensors[number].shape, np.uint8) for number in graph.inputs]
@@ -132,7 +132,7 @@ def test_a_view_that_changes_bytes_is_noticed() -> None:
 
 
 def test_a_fused_pair_may_be_off_by_what_the_reference_rounds_between() -> None:
-    graph = parse(CHAIN.model)
+    graph = parse(CHAIN)
     first, second = graph.operators[:2]
     assert bound_of(graph, [first]).steps == 1
     tensors = dict(graph.tensors)
@@ -146,7 +146,7 @@ def test_a_fused_pair_may_be_off_by_what_the_reference_rounds_between() -> None:
 
 def test_the_verb_prints_a_table_and_json(tmp_path, capsys) -> None:
     path = tmp_path / "chain.tflite"
-    path.write_bytes(CHAIN.model)
+    path.write_bytes(CHAIN)
     assert main.run(["compare", "-m", str(path)]) == 0
     out = capsys.readouterr().out
     assert "DEPTHWISE_CONV_2D" in out
@@ -159,7 +159,7 @@ def test_the_verb_prints_a_table_and_json(tmp_path, capsys) -> None:
 
 def test_the_verb_fails_when_a_bound_is_exceeded(tmp_path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "chain.tflite"
-    path.write_bytes(CHAIN.model)
+    path.write_bytes(CHAIN)
     true = module.run
     monkeypatch.setattr(module, "run", lambda *given: [values ^ np.uint8(0x10) for values in true(*given)])
     assert main.run(["compare", "-m", str(path)]) == 1

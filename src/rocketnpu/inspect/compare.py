@@ -104,13 +104,13 @@ class ModelComparison:
         return all(row.is_sound for row in self.operators)
 
 
-def difference(found: Array, wanted: Array, tensor: Tensor) -> Difference:
-    """Compare two values of one tensor."""
+def difference(found: Array, wanted: Array, tensor: Tensor | None) -> Difference:
+    """Compare two values of one tensor; without it the zero point is taken as 0, which matters to the cosine only."""
     if found.dtype.kind == "f":
         one, other = found.astype(np.float64).ravel(), wanted.astype(np.float64).ravel()
         apart = np.abs(one - other)
         return Difference(int(np.ceil(apart.max(initial=0))), int((apart > 0).sum()), one.size, _cosine(one, other))
-    zero = 0 if tensor.quantisation is None else tensor.quantisation.zero_points.reshape(-1)[0]
+    zero = 0 if tensor is None or tensor.quantisation is None else tensor.quantisation.zero_points.reshape(-1)[0]
     one, other = found.astype(np.int64).ravel() - zero, wanted.astype(np.int64).ravel() - zero
     steps = np.abs(one - other)
     return Difference(int(steps.max(initial=0)), int(np.count_nonzero(steps)), steps.size, _cosine(one, other))

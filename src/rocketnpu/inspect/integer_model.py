@@ -8,6 +8,7 @@ packing, tiling, register values and the simulator's addressing and arithmetic a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,10 @@ from rocketnpu.tasks.task import Combine
 
 Int8 = npt.NDArray[np.int8]
 Int64 = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 _INT32 = (-(1 << 31), (1 << 31) - 1)
+_TABLE_REACH = 16384
+"""Largest argument of the look-up tables on either side of 0 (addendum 5.2)."""
 _EXACT_FLOAT32 = 1 << 24
 """Sums of integers that stay below this are exact in float32, whatever their order."""
 
@@ -59,6 +62,12 @@ class LayerModel:
     relu: bool = False
     ceiling: int | None = None
     operand: Operand | None = None
+    slope_shift: int | None = None
+    """Where given, ``channel_multipliers / 2**slope_shift`` is applied to negative values only."""
+    bounds: tuple[int, int] | None = None
+    """Summand and ceiling of a clamp before the operand."""
+    table: Int64 | None = None
+    """What each multiple of 32 from -16384 to 16384 becomes before conversion (addendum 5.2)."""
 
     @property
     def depthwise(self) -> bool:
@@ -86,6 +95,9 @@ class LayerModel:
             relu=requantise.relu,
             ceiling=requantise.ceiling,
             operand=Operand(addend.combine, addend.offset, addend.scale, addend.shift) if addend else None,
+            slope_shift=requantise.slope_shift,
+            bounds=(requantise.bounds.lift, requantise.bounds.ceiling) if requantise.bounds else None,
+            table=np.array(layer.lookup.below + layer.lookup.above[1:], np.int64) if layer.lookup else None,
         )
 
 
@@ -109,19 +121,38 @@ def layer_output(layer: ConvolutionLayer | LayerModel, source: Int8, addend: Int
     """
     model = layer if isinstance(layer, LayerModel) else LayerModel.of(layer)
     total = _saturated(round_shift(_accumulate(model, source), model.truncate))
-    total = _saturated(total + model.biases)
-    if model.channel_multipliers is not None:
-        total = _saturated(round_shift(total * model.channel_multipliers, CHANNEL_SHIFT))
+    total = _channel_stage(model, _saturated(total + model.biases))
+    if model.bounds is not None:
+        total = np.clip(_saturated(total + model.bounds[0]), 0, model.bounds[1])
     total = _saturated(total + model.lift)
     if model.operand is not None:
         assert addend is not None, "the layer has an EW operand, none was given"
         total = _combined(model.operand, total, addend)
+    if model.table is not None:
+        total = _looked_up(model.table, total)
     if model.relu or model.ceiling is not None:
         total = np.maximum(total, 0)
     if model.ceiling is not None:
         total = np.minimum(total, model.ceiling)
     result = round_shift(total * model.multiplier, model.shift) + model.offset
     return np.clip(result, -128, 127).astype(np.int8)
+
+
+def _channel_stage(model: LayerModel, total: Int64) -> Int64:
+    """Multiply by each channel's multiplier, as a PReLU negative values only."""
+    if model.channel_multipliers is None:
+        return total
+    shift = CHANNEL_SHIFT if model.slope_shift is None else model.slope_shift
+    multiplied = _saturated(round_shift(total * model.channel_multipliers, shift))
+    return multiplied if model.slope_shift is None else np.where(total < 0, multiplied, total)
+
+
+def _looked_up(table: Int64, total: Int64) -> Int64:
+    """Look values up that fall on entries; what the chip does between them is in dispute (addendum 5.3)."""
+    step = 2 * _TABLE_REACH // (len(table) - 1)
+    assert not (total % step).any(), "an argument lies between two entries of the table"
+    found: Int64 = table[np.clip(total + _TABLE_REACH, 0, 2 * _TABLE_REACH) // step]
+    return found
 
 
 def _saturated(values: Int64) -> Int64:
@@ -145,7 +176,7 @@ def _accumulate(model: LayerModel, source: Int8) -> Int64:
     weights = model.weights
     axes = (0, 1) if model.depthwise else (1, 2, 3)
     bound = int(np.abs(weights).sum(axes).max(initial=0)) * 128
-    kind = np.float32 if bound < _EXACT_FLOAT32 else np.float64
+    kind: type[np.floating[Any]] = np.float32 if bound < _EXACT_FLOAT32 else np.float64
     padded: Floats = _padded(model, source).astype(kind)
     floats: Floats = weights.astype(kind)
     rows, columns = model.outputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,15 @@ from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.inspect.integer_model import Int8, layer_output
 from rocketnpu.policy import Policy
 from rocketnpu.soc import ATOM, RK3588
+from rocketnpu.tasks.constants import REGION as CONSTANTS
 from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.convolution import ConvolutionLayer
 from rocketnpu.tasks.feature import FeatureMap
-from rocketnpu.tasks.lowering import LAYERS, is_view, place
+from rocketnpu.tasks.lowering import LAYERS, Layer, is_view, place
+from rocketnpu.tasks.pooling import PoolingLayer
 
 Array = npt.NDArray[Any]
 Regions = dict[str, Int8]
-"""Stored values of each region: pixels by channels."""
+"""Stored values of each region, as far as something was written."""
 
 
 def to_stored(values: Array, dtype: DType) -> Int8:
@@ -46,7 +47,7 @@ def graph_model(graph: Graph, inputs: Mapping[int, Array], policy: Policy | None
         Elements of every tensor that an operator makes.
 
     Raises:
-        UnsupportedError: an operator is no convolution on the NPU, so this model does not describe it.
+        UnsupportedError: the NPU does not take an operator.
     """
     context = Context(graph, RK3588, place(graph), policy or Policy())
     regions: Regions = {}
@@ -54,49 +55,70 @@ def graph_model(graph: Graph, inputs: Mapping[int, Array], policy: Policy | None
         _write(regions, context.features[number], to_stored(inputs[number], graph.tensors[number].dtype))
     found: dict[int, Array] = {}
     for operator in graph.operators:
-        for layer in operator_layers(context, operator):
+        layers = operator_layers(context, operator)
+        regions[CONSTANTS] = np.frombuffer(context.constants.content(), np.int8)
+        for layer in layers:
             _run(layer, regions)
         for number in operator.outputs:
             found[number] = from_stored(_read(regions, context.features[number]), graph.tensors[number])
     return found
 
 
-def operator_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+def operator_layers(context: Context, operator: Operator) -> Sequence[Layer]:
     """Return the layers that an operator becomes; a view has none.
 
     Raises:
-        UnsupportedError: it does not become convolutions.
+        UnsupportedError: the NPU has no such operator.
     """
     if is_view(context.graph, operator):
         return []
     if operator.kind not in LAYERS:
-        raise UnsupportedError(f"{operator.kind} does not become convolutions")
+        raise UnsupportedError(f"{operator.kind} is not an operator of the NPU")
     return LAYERS[operator.kind](context, operator)
 
 
-def _run(layer: ConvolutionLayer, regions: Regions) -> None:
+def _run(layer: Layer, regions: Regions) -> None:
+    source = _read(regions, layer.source)
+    if isinstance(layer, PoolingLayer):
+        _write(regions, layer.target, _maximum(layer, source))
+        return
     addend = layer.addend
     second = None if addend is None else _read(regions, addend.operand.feature)
-    _write(regions, layer.target, layer_output(layer, _read(regions, layer.source), second))
+    _write(regions, layer.target, layer_output(layer, source, second))
 
 
-def _channels(feature: FeatureMap) -> slice:
-    """Find which channels of its region a map is: it starts at a surface."""
-    first = feature.at.offset // feature.surface_pitch * ATOM
-    return slice(first, first + feature.channels)
+def _maximum(layer: PoolingLayer, source: Int8) -> Int8:
+    """Take the maximum of each window; padding counts as the smallest value, so it never wins."""
+    rows, columns = layer.target.height, layer.target.width
+    (height, width), (down, across), (top, left) = layer.kernel, layer.stride, layer.padding
+    shape = ((rows - 1) * down + height, (columns - 1) * across + width, source.shape[2])
+    padded = np.full((max(shape[0], top + source.shape[0]), max(shape[1], left + source.shape[1]), shape[2]), -128)
+    padded[top : top + source.shape[0], left : left + source.shape[1]] = source
+    found = np.full((rows, columns, shape[2]), -128)
+    for y in range(height):
+        for x in range(width):
+            view = padded[y : y + (rows - 1) * down + 1 : down, x : x + (columns - 1) * across + 1 : across]
+            found = np.maximum(found, view)
+    return found.astype(np.int8)
+
+
+def _addresses(feature: FeatureMap) -> npt.NDArray[np.int64]:
+    """Return where in its region each value of a map lies, ``(rows, columns, channels)``."""
+    channels = np.arange(feature.channels)
+    lanes = channels // ATOM * feature.surface_pitch + channels % ATOM
+    rows = np.arange(feature.height) * feature.line_bytes
+    at: npt.NDArray[np.int64] = feature.at.offset + rows[:, None, None] + lanes
+    return at + (np.arange(feature.width) * ATOM)[None, :, None]
 
 
 def _read(regions: Regions, feature: FeatureMap) -> Int8:
-    values = regions[feature.at.region][:, _channels(feature)]
-    return values.reshape(feature.height, feature.width, feature.channels)
+    return regions[feature.at.region][_addresses(feature)]
 
 
 def _write(regions: Regions, feature: FeatureMap, values: Int8) -> None:
-    pixels, chosen = feature.height * feature.width, _channels(feature)
-    old = regions.get(feature.at.region)
-    if old is None or old.shape[1] < chosen.stop:
-        grown = np.zeros((pixels, chosen.stop), np.int8)
-        if old is not None:
-            grown[:, : old.shape[1]] = old
-        old = regions[feature.at.region] = grown
-    old[:, chosen] = values.reshape(pixels, feature.channels)
+    addresses = _addresses(feature)
+    name, end = feature.at.region, int(addresses.max()) + 1
+    old = regions.get(name, np.zeros(0, np.int8))
+    if old.size < end:
+        regions[name] = np.concatenate([old, np.zeros(end - old.size, np.int8)])
+    regions[name][addresses] = values.reshape(addresses.shape)

@@ -3,7 +3,8 @@
 A recording is a zip file or a directory with ``recording.json`` (producer, model, submissions; a submission holds
 buffers and jobs), the buffers' contents when they were submitted (``submitN/boHHHH.bin``; a buffer without a file is
 all zero), ``inputK.bin`` (the model's input, raw) and, where known, ``reference.npz`` (array ``tI`` is tensor I of
-the model as the reference kernels compute it).
+the model as the reference kernels compute it). A failure bundle of this package's runtime is a recording with
+``failure.json`` and ``failing_task.json`` beside.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class Recording:
     input_data: tuple[bytes, ...] = field(repr=False)
     reference: Mapping[int, npt.NDArray[Any]] = field(repr=False)
     """Tensors by index; empty if the recording has none."""
+    failure: Mapping[str, Any] = field(default_factory=dict)
+    """Of a failure bundle: what the device that failed was, and which job, task and operator."""
 
 
 def load(path: Path | str) -> Recording:
@@ -170,7 +173,21 @@ class _Reader:
             outputs=tuple(self._tensor(item) for item in self._list(root, "outputs", optional=True)),
             input_data=tuple(self._required(f"input{index}.bin") for index in range(len(inputs))),
             reference=self._reference(),
+            failure=self._failure(),
         )
+
+    def _failure(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name in ("failure.json", "failing_task.json"):
+            raw = self._read(name)
+            try:
+                part = json.loads(raw) if raw is not None else {}
+            except (ValueError, RecursionError) as error:
+                self.fail(f"{name}: {error}")
+            if not isinstance(part, dict):
+                self.fail(f"{name}: it holds no facts by name")
+            found.update(part)
+        return found
 
     def _submission(self, item: Any) -> Submission:
         buffers = tuple(self._buffer(entry) for entry in self._list(item, "buffers"))

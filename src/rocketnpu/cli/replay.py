@@ -1,0 +1,120 @@
+"""``rocketnpu replay``: recordings and failure bundles on the simulator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rocketnpu.cli.output import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from rocketnpu.inspect.recording import Recording
+    from rocketnpu.inspect.replay import TaskOutcome
+    from rocketnpu.inspect.replay_reference import OperationOutcome
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What replaying one recording gave."""
+
+    path: Path
+    recording: Recording
+    tasks: list[TaskOutcome]
+    operations: list[OperationOutcome]
+
+    @property
+    def is_good(self) -> bool:
+        good = all(task.verdict.value in ("equal", "not described") for task in self.tasks)
+        return good and not any(operation.first or operation.about for operation in self.operations)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance", type=click.IntRange(min=0), default=1, show_default=True, help="Steps an operation may be off."
+)
+@json_option
+def replay(paths: tuple[Path, ...], tolerance: int, as_json: bool) -> int:
+    """Run recorded submissions (zip files or folders) on the simulator and check every output.
+
+    Each task is held against the integer model of the chip, each operation against the reference where the recording
+    has it. Exit status 1 if a task is refused, defective or different, or an operation is off by more than the
+    tolerance.
+    """
+    found = []
+    for path in paths:
+        found.append(_replay(path, tolerance))
+        if not as_json:
+            _print(found[-1], tolerance)
+    if as_json:
+        print_json([_document(item) for item in found])
+    return 0 if all(item.is_good for item in found) else 1
+
+
+def _replay(path: Path, tolerance: int) -> _Found:
+    from rocketnpu.inspect.recorded_model import recorded_model
+    from rocketnpu.inspect.recording import load
+    from rocketnpu.inspect.replay import replay_tasks
+    from rocketnpu.inspect.replay_reference import replay_operations
+
+    recording = load(path)
+    tasks = replay_tasks(recording)
+    operations = list(replay_operations(recording, recorded_model(path, recording), tolerance))
+    return _Found(path, recording, tasks, operations)
+
+
+def _print(found: _Found, tolerance: int) -> None:
+    recording = found.recording
+    click.echo(f"{found.path}: {recording.model}, by {recording.producer}")
+    if recording.failure:
+        known = ("device", "core", "job", "task", "operator", "label")
+        facts = [f"{name} {recording.failure[name]}" for name in known if recording.failure.get(name) is not None]
+        click.echo(f"recorded failure: {', '.join(facts)}")
+    counts = Counter(task.verdict.value for task in found.tasks)
+    macs = sum(task.macs for task in found.tasks)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    click.echo(f"{len(found.tasks)} tasks, {macs:,} MACs: {verdicts}")
+    rows = [
+        (task.submission, task.job, task.task, task.verdict.value, task.about) for task in found.tasks if task.about
+    ]
+    if rows:
+        print_table(("submission", "job", "task", "verdict", "why"), rows)
+    if found.operations:
+        _print_operations(found.operations, tolerance)
+
+
+def _print_operations(operations: list[OperationOutcome], tolerance: int) -> None:
+    within = sum(not operation.first and not operation.about for operation in operations)
+    worst = max((item.difference.maximum for item in operations if item.difference), default=0)
+    click.echo(
+        f"{within} of {len(operations)} operations within {tolerance} of the reference, the worst off by {worst}"
+    )
+    rows = [
+        (
+            f"{item.submission}.{item.operation}",
+            item.tensor,
+            item.difference.maximum if item.difference else "",
+            f"{item.difference.share:.3%}" if item.difference else "",
+            item.about or str(item.first),
+        )
+        for item in operations
+        if item.first or item.about
+    ]
+    if rows:
+        print_table(("operation", "tensor", "max", "differ", "first beyond the tolerance"), rows)
+
+
+def _document(found: _Found) -> dict[str, Any]:
+    return {
+        "path": found.path,
+        "producer": found.recording.producer,
+        "model": found.recording.model,
+        "failure": dict(found.recording.failure),
+        "good": found.is_good,
+        "tasks": [asdict(task) for task in found.tasks],
+        "operations": [asdict(operation) for operation in found.operations],
+    }

@@ -46,7 +46,6 @@ class Unproven:
     OPERAND_PER_CHANNEL = "elementwise-operand-per-channel"
     PARAMETRIC_RELU = "parametric-relu"
     POOLING_UNIT = "byte-pooling-unit"
-    SHORT_INPUT = "input-shorter-than-kernel"
     CEILING = "integer-relux"
     DILATION = "dilation"
     ELEMENTWISE_RELU = "elementwise-relu"

@@ -10,7 +10,7 @@ from rocketnpu.partition.rules import RULES
 
 CLAMPING = (Unproven.CEILING, Unproven.LIFT)
 """Unproven rules that a clamp inside the output's range needs."""
-WINDOW = (Unproven.DILATION, Unproven.SHORT_INPUT, *CLAMPING)
+WINDOW = (Unproven.DILATION, *CLAMPING)
 
 
 @dataclass(frozen=True)

@@ -103,14 +103,12 @@ class ConvolutionLayer:
     def unproven(self) -> tuple[str, ...]:
         """Names of the unproven hardware rules that it needs: its own, and those its numbers ask for."""
         requantise = self.requantise
-        reach = (self.window[0] - 1) * self.dilation[0] + 1
         asked = {
             Unproven.CEILING: requantise.ceiling is not None or requantise.bounds is not None,
             Unproven.DILATION: self.dilation != (1, 1),
             Unproven.ELEMENTWISE_RELU: requantise.relu and self.addend is not None,
             Unproven.LIFT: requantise.lift != 0 or requantise.bounds is not None,
             Unproven.LINE_GAP: self.target.line_gap != 0,
-            Unproven.SHORT_INPUT: self.source.height < reach,
         }
         return (*self.rules, *(name for name, needed in asked.items() if needed))
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.passes import flatten
 from rocketnpu.partition.rules import RULES
 from rocketnpu.policy import Policy
 from rocketnpu.soc import RK3588
 from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.lowering import check_operator, is_view, place
+from rocketnpu.tasks.lowering import check_operator
+from rocketnpu.tasks.placement import computes_nothing, place
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
     """Decide for each operator, then group those that the NPU takes."""
     policy = policy or Policy()
     context = Context(graph, RK3588, place(graph), policy)
-    decisions = [_decide(context, operator) for operator in graph.operators]
+    decisions = _folded(graph, policy, [_decide(context, operator) for operator in graph.operators])
     chosen = {decision.operator for decision in decisions if decision.supported}
     parts: list[Graph] = []
     refused: dict[int, str] = {}
@@ -71,9 +73,26 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
     return Plan(graph, tuple(decisions), tuple(parts), policy)
 
 
+def _folded(graph: Graph, policy: Policy, decisions: list[Decision]) -> list[Decision]:
+    """Take those operators too that only run because a pass joins them with others: maps that become rows of fully
+    connected layers. They end up in one part, for nothing else lies between them.
+    """
+
+    def accepts(candidate: Graph, operator: Operator) -> bool:
+        return _decide(Context(candidate, RK3588, place(candidate), policy), operator).supported
+
+    flat = flatten(graph, accepts)
+    kinds = {operator.index: operator.kind for operator in flat.operators}
+    joined = {operator.index for operator in graph.operators if kinds.get(operator.index) != operator.kind}
+    return [
+        replace(decision, supported=True, reason="") if decision.operator in joined else decision
+        for decision in decisions
+    ]
+
+
 def _not_worth(graph: Graph, operators: list[Operator], policy: Policy) -> str | None:
     """Say why a part is not worth handing over, or return None."""
-    if all(is_view(graph, operator) for operator in operators):
+    if all(computes_nothing(graph, operator) for operator in operators):
         return "alone it computes nothing, so there is nothing to hand over"
     work = sum(operator_macs(graph, operator) for operator in operators)
     if work < policy.minimum_macs:

@@ -56,7 +56,21 @@ MEANS: Mapping[str, Means] = {
     "RELU6": Means("As RELU.", CLAMPING),
     "RELU_N1_TO_1": Means("As RELU.", CLAMPING),
     "QUANTIZE": Means("As RELU; nothing at all between UINT8 and INT8 of one scale."),
-    "RESHAPE": Means("Nothing: the same memory in another shape."),
+    **dict.fromkeys(
+        ("PAD", "PADV2"),
+        Means("Explicit padding of the convolution behind it; else a depthwise kernel that holds a single 1."),
+    ),
+    "CONCATENATION": Means(
+        "Inputs are made where they belong; others are copied by 1x1 convolutions that select channels.",
+        (Unproven.LINE_GAP,),
+    ),
+    **dict.fromkeys(
+        ("SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE"),
+        Means("Nothing, where slices begin at rows or groups of 16 channels; else a 1x1 convolution selects channels."),
+    ),
+    "RESHAPE": Means(
+        "Nothing: the same memory in another shape. A fully connected layer behind a map is a kernel of the map's size."
+    ),
     "SQUEEZE": Means("Nothing: the same memory in another shape."),
     "EXPAND_DIMS": Means("Nothing: the same memory in another shape."),
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rocketnpu.partition import rules_activation as activation
 from rocketnpu.partition import rules_convolution as convolution
+from rocketnpu.partition import rules_moving as moving
 from rocketnpu.partition import rules_others as others
 from rocketnpu.partition import rules_pooling as pooling
 from rocketnpu.partition.rules_common import Rule
@@ -37,6 +38,13 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "GELU": activation.LOOKUP,
     "LEAKY_RELU": activation.LOOKUP,
     "PRELU": activation.PARAMETRIC,
+    "PAD": moving.PADDED,
+    "PADV2": moving.PADDED,
+    "CONCATENATION": moving.JOINED,
+    "SPLIT": moving.SLICED,
+    "SPLIT_V": moving.SLICED,
+    "SLICE": moving.SLICED,
+    "STRIDED_SLICE": moving.SLICED,
     "RESHAPE": others.VIEW,
     "SQUEEZE": others.VIEW,
     "EXPAND_DIMS": others.VIEW,

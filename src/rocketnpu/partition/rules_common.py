@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rocketnpu.graph import Activation, DType, Graph, Operator, Tensor
 from rocketnpu.soc import RK3588
@@ -21,9 +21,13 @@ def input_tensor(graph: Graph, operator: Operator, position: int) -> Tensor | No
     return None if number is None else graph.tensors[number]
 
 
+FEATURES: Mapping[str, int] = {"SPLIT": 1, "TRANSPOSE_CONV": 2}
+"""Position of the input that is a feature map, where it is not the first."""
+
+
 def features(graph: Graph, operator: Operator) -> list[Tensor]:
-    """Return the operator's first input and its outputs."""
-    first = input_tensor(graph, operator, 0)
+    """Return the operator's input that is a feature map, and its outputs."""
+    first = input_tensor(graph, operator, FEATURES.get(operator.kind, 0))
     return ([first] if first else []) + [graph.tensors[number] for number in operator.outputs]
 
 
@@ -47,8 +51,8 @@ def static_shapes(graph: Graph, operator: Operator) -> str | None:
 
 
 def variable_input(graph: Graph, operator: Operator) -> str | None:
-    """The first input is computed or given, not constant."""
-    first = input_tensor(graph, operator, 0)
+    """The input is computed or given, not constant."""
+    first = input_tensor(graph, operator, FEATURES.get(operator.kind, 0))
     return "it is constant" if first is None or first.is_constant else None
 
 

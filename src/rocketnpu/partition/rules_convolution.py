@@ -102,7 +102,7 @@ def channels_match(graph: Graph, operator: Operator) -> str | None:
 
 
 def plain_weights(graph: Graph, operator: Operator) -> str | None:
-    """Weights are a plain matrix, and the input is rows as long as its second dimension."""
+    """Weights are a plain matrix, and the input is rows as long as its second dimension, or a map of so many values."""
     attributes = operator.attributes
     assert isinstance(attributes, FullyConnected)
     weights, source = input_tensor(graph, operator, 1), input_tensor(graph, operator, 0)

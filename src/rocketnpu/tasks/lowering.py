@@ -8,22 +8,28 @@ from dataclasses import dataclass
 from rocketnpu.errors import RegisterFieldError, UnsupportedError
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.operators import CONV_ADD
+from rocketnpu.graph.passes import run_passes
 from rocketnpu.policy import Policy
 from rocketnpu.soc import Soc
-from rocketnpu.tasks import quantised
 from rocketnpu.tasks.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.tasks.constants import ConstantPool
-from rocketnpu.tasks.context import Context, map_shape
+from rocketnpu.tasks.context import Context
 from rocketnpu.tasks.convolution import ConvolutionLayer, check_layer, convolution_tasks
 from rocketnpu.tasks.feature import FeatureMap
+from rocketnpu.tasks.lower_average import average_layers
 from rocketnpu.tasks.lower_convolution import conv_layers, depthwise_layers, fully_connected_layers
 from rocketnpu.tasks.lower_elementwise import elementwise_layers
 from rocketnpu.tasks.lower_fused import conv_add_layers
 from rocketnpu.tasks.lower_lookup import lookup_layers, prelu_layers
+from rocketnpu.tasks.lower_moving import concatenation_layers, pad_layers, slice_layers
 from rocketnpu.tasks.lower_pooling import max_pool_layers
-from rocketnpu.tasks.lower_unary import average_layers, requantise_layers
+from rocketnpu.tasks.lower_unary import requantise_layers
+from rocketnpu.tasks.placement import VIEWS, computes_nothing, is_view, place
 from rocketnpu.tasks.pooling import PoolingLayer, check_pooling, pooling_tasks
+from rocketnpu.tasks.slices import SLICES
 from rocketnpu.tasks.task import Task
+
+__all__ = ["LAYERS", "VIEWS", "Layer", "Lowered", "check_operator", "is_view", "lower", "place", "prepare"]
 
 Layer = ConvolutionLayer | PoolingLayer
 LAYERS: Mapping[str, Callable[[Context, Operator], Sequence[Layer]]] = {
@@ -45,21 +51,12 @@ LAYERS: Mapping[str, Callable[[Context, Operator], Sequence[Layer]]] = {
     "QUANTIZE": requantise_layers,
     **dict.fromkeys(BYTE_FUNCTIONS, lookup_layers),
     "PRELU": prelu_layers,
+    "PAD": pad_layers,
+    "PADV2": pad_layers,
+    "CONCATENATION": concatenation_layers,
+    **dict.fromkeys(SLICES, slice_layers),
 }
 """Operators that become convolutions, or windows of the pooling unit, and how they are described as layers."""
-VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
-"""Operators that only see the same bytes in another shape."""
-
-
-def is_view(graph: Graph, operator: Operator) -> bool:
-    """Say whether an operator's output is its input's memory: reshapes, and QUANTIZE from UINT8 to INT8 and back."""
-    if operator.kind in VIEWS:
-        return True
-    source, target = graph.tensors[operator.inputs[0] or 0], graph.tensors[operator.outputs[0]]
-    if operator.kind != "QUANTIZE" or source.dtype not in quantised.SHIFT or target.dtype not in quantised.SHIFT:
-        return False
-    same_zero = quantised.zero_point(source) == quantised.zero_point(target)
-    return same_zero and quantised.scale(source) == quantised.scale(target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,31 +70,22 @@ class Lowered:
     notes: tuple[str, ...] = ()
 
 
-def place(graph: Graph) -> dict[int, FeatureMap]:
-    """Give each tensor that is a feature map a region of its own."""
-    features = {}
-    for number, tensor in graph.tensors.items():
-        shape = map_shape(tensor)
-        if shape is not None and not tensor.is_constant:
-            features[number] = FeatureMap.packed(f"t{number}", *shape)
-    for operator in graph.operators:
-        source, target = operator.input(0), operator.outputs[0] if operator.outputs else None
-        if source in features and target in features and is_view(graph, operator):
-            wanted = features[target]
-            if (wanted.height * wanted.width, wanted.channels) == (
-                features[source].height * features[source].width,
-                features[source].channels,
-            ):
-                features[target] = features[source].reshaped(wanted.height, wanted.width)
-    return features
+def prepare(graph: Graph, soc: Soc, policy: Policy) -> Graph:
+    """Return the graph that is really run: all passes, where the NPU takes what comes out of them."""
+
+    def accepts(candidate: Graph, operator: Operator) -> bool:
+        return check_operator(Context(candidate, soc, place(candidate), policy), operator) is None
+
+    return run_passes(graph, accepts)
 
 
 def lower(graph: Graph, soc: Soc, policy: Policy) -> Lowered:
-    """Turn every operator of a graph into tasks.
+    """Turn every operator of a graph into tasks, after all passes.
 
     Raises:
         UnsupportedError: an operator cannot be run; the message names it and says why.
     """
+    graph = prepare(graph, soc, policy)
     context = Context(graph, soc, place(graph), policy)
     tasks: list[Task] = []
     for operator in graph.operators:
@@ -111,7 +99,7 @@ def lower_operator(context: Context, operator: Operator) -> list[Task]:
     Raises:
         UnsupportedError: it cannot be run.
     """
-    if is_view(context.graph, operator):
+    if computes_nothing(context.graph, operator):
         return []
     if operator.kind not in LAYERS:
         raise UnsupportedError(f"operator {operator.index}: {operator.kind} is not an operator of the NPU")
@@ -151,7 +139,7 @@ def check_operator(context: Context, operator: Operator) -> str | None:
 
     The operator satisfies the rules of its kind already. Nothing is packed.
     """
-    if is_view(context.graph, operator):
+    if computes_nothing(context.graph, operator):
         return None
     try:
         for layer in allowed_layers(context, operator):

@@ -6,13 +6,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from chip import plain, simulate, stored
+from chip import simulate
 from hypothesis import given, settings
 
 from rocketnpu.compiler import compile_graph
 from rocketnpu.evidence import Unproven
 from rocketnpu.graph import DType, Padding
 from rocketnpu.graph import operators as ops
+from rocketnpu.inspect.operator_model import graph_model
 from rocketnpu.inspect.reference import reference
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
@@ -31,14 +32,12 @@ def check(found: Case, policy: Policy, patterns: tuple[str, ...] = tuple(PATTERN
         assert all(decision.reason for decision in divided.decisions)
         return "cpu"
     (part,) = divided.parts
-    (operator,) = part.operators
     for pattern in patterns:
         expected = reference(found.model, found.inputs(pattern))
         (output,) = simulate(part, [expected[number] for number in part.inputs], policy)
         values = {number: expected[number] for number in part.inputs}
-        tensor = part.tensors[part.outputs[0]]
-        model = plain(part, values, operator, policy)
-        assert np.array_equal(stored(tensor, output), model), f"{found.name}, {pattern}: not the chip's integer model"
+        model = graph_model(part, values, policy)[part.outputs[0]]
+        assert np.array_equal(output, model), f"{found.name}, {pattern}: not the chip's integer model"
         difference = np.abs(output.astype(int) - expected[part.outputs[0]].astype(int))
         assert difference.max() <= 1, f"{found.name}, {pattern}: {difference.max()} from LiteRT"
     return "npu"

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rocketnpu.device import rocket_uapi as uapi
 from rocketnpu.device import uapi as drm
@@ -40,9 +40,9 @@ class GateCore:
 class Rig:
     """An emulated node with such cores, and what it reported."""
 
-    node: EmulatedNode
-    cores: list[GateCore]
-    lines: list[str]
+    node: EmulatedNode = field(repr=False)
+    cores: list[GateCore] = field(repr=False)
+    lines: list[str] = field(repr=False)
 
     def release(self) -> None:
         """Let all jobs run."""

@@ -116,7 +116,7 @@ def _decide(context: Context, operator: Operator) -> Decision:
 
 
 def _text(rule: Callable[..., object]) -> str:
-    return (rule.__doc__ or rule.__name__).strip()
+    return " ".join((rule.__doc__ or rule.__name__).split())
 
 
 def operator_macs(graph: Graph, operator: Operator) -> int:

@@ -21,7 +21,6 @@ from rocketnpu.partition.rules_common import (
 )
 from rocketnpu.soc import RK3588
 from rocketnpu.tasks.context import map_shape
-from rocketnpu.tasks.lower_unary import pads_nothing
 
 
 def byte_operands(graph: Graph, operator: Operator) -> str | None:
@@ -71,41 +70,36 @@ def equal_scales(graph: Graph, operator: Operator) -> str | None:
 
 
 def small_window(graph: Graph, operator: Operator) -> str | None:
-    """The window has at most 31 rows and columns, strides are 1 to 7 along axes with more than one output."""
+    """The window has at most 31 rows and columns, or is the whole map, of at most 217 rows and columns and 704 squares
+    of 7x7; strides are 1 to 7 along axes with more than one output.
+    """
+    source, target = (map_shape(tensor) for tensor in features(graph, operator))
+    assert source is not None
+    assert target is not None
+    kernel, stride = source[:2], (1, 1)
     if isinstance(operator.attributes, Pool2D):
-        output = map_shape(graph.tensors[operator.outputs[0]])
-        assert output is not None
-        kernel = operator.attributes.kernel
-        stride = tuple(step if size > 1 else 1 for step, size in zip(operator.attributes.stride, output, strict=False))
-    else:
-        shape = map_shape(features(graph, operator)[0])
-        assert shape is not None
-        kernel, stride = shape[:2], (1, 1)
-    if not 1 <= min(kernel) <= max(kernel) <= RK3588.max_kernel:
+        kernel, steps = operator.attributes.kernel, operator.attributes.stride
+        stride = (steps[0] if target[0] > 1 else 1, steps[1] if target[1] > 1 else 1)
+    largest = RK3588.max_kernel * (RK3588.max_stride if kernel == source[:2] else 1)
+    if not 1 <= min(kernel) <= max(kernel) <= largest:
         return f"window {kernel[0]}x{kernel[1]}"
     return f"stride {stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= RK3588.max_stride else None
 
 
-def unpadded(graph: Graph, operator: Operator) -> str | None:
-    """No window reaches over the border: TFLite leaves padding out of its means, the chip cannot."""
-    shape = map_shape(features(graph, operator)[0])
-    assert shape is not None
-    assert isinstance(operator.attributes, Pool2D)
-    return None if pads_nothing(operator.attributes, shape[:2]) else f"SAME padding of a {shape[0]}x{shape[1]} map"
-
-
 def over_the_map(graph: Graph, operator: Operator) -> str | None:
-    """The mean is over rows and columns, of a tensor of four dimensions."""
+    """The mean is over rows, columns or both, of a tensor of four dimensions."""
     axes = input_tensor(graph, operator, 1)
     source = features(graph, operator)[0]
     if axes is None or axes.data is None or len(source.shape) != 4:
         return f"input of shape {source.shape}"
-    found = sorted(int(axis) % 4 for axis in np.ravel(axes.data).astype(np.int64))
-    return None if found == [1, 2] else f"axes {found}"
+    found = sorted({int(axis) % 4 for axis in np.ravel(axes.data).astype(np.int64)})
+    return None if found in ([1], [2], [1, 2]) else f"axes {found}"
 
 
 def same_pixels(graph: Graph, operator: Operator) -> str | None:
-    """Input and output have the same number of channels: then their memory is the same."""
+    """Input and output have the same number of channels: then their memory is the same. A map may also become a row
+    that only fully connected layers read.
+    """
     source, target = (map_shape(tensor) for tensor in features(graph, operator))
     assert source is not None
     assert target is not None
@@ -113,12 +107,18 @@ def same_pixels(graph: Graph, operator: Operator) -> str | None:
     return None if same else f"{source[2]} and {target[2]} channels"
 
 
+def known_shape(graph: Graph, operator: Operator) -> str | None:
+    """The new shape is constant."""
+    shape = input_tensor(graph, operator, 1)
+    return None if shape is None or shape.is_constant else f"tensor {shape.index} is computed"
+
+
 _PAIR: tuple[Rule, ...] = (static_shapes, byte_operands, operand_map, matching_operands)
 ARITHMETIC: tuple[Rule, ...] = (*_PAIR, clamping_activation)
 """ADD, SUB and MUL."""
 EXTREMES: tuple[Rule, ...] = (*_PAIR, equal_scales)
 """MAXIMUM and MINIMUM."""
-AVERAGE: tuple[Rule, ...] = (*COMMON, small_window, unpadded, clamping_activation)
+AVERAGE: tuple[Rule, ...] = (*COMMON, small_window, clamping_activation)
 """AVERAGE_POOL_2D."""
 MEAN: tuple[Rule, ...] = (*COMMON, over_the_map, small_window)
 """MEAN."""
@@ -126,5 +126,5 @@ CLAMP: tuple[Rule, ...] = COMMON
 """RELU and RELU6."""
 REQUANTISE: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps)
 """QUANTIZE."""
-VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps, same_pixels)
+VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps, known_shape, same_pixels)
 """RESHAPE, SQUEEZE and EXPAND_DIMS."""

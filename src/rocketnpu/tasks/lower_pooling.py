@@ -22,9 +22,9 @@ from rocketnpu.tasks.context import Context
 from rocketnpu.tasks.convolution import ConvolutionLayer
 from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.identity import clamp_layer
+from rocketnpu.tasks.lower_average import used_stride
 from rocketnpu.tasks.lower_convolution import same_padding
 from rocketnpu.tasks.lower_elementwise import BLOCK, operand
-from rocketnpu.tasks.lower_unary import used_stride
 from rocketnpu.tasks.pooling import PoolingLayer, fits_unit, window_span
 from rocketnpu.tasks.task import Combine
 

@@ -40,6 +40,7 @@ VERBS: dict[str, Verb] = {
     "compile": Verb("rocketnpu.cli.compile:compile_command", "Compile a model to program files."),
     "inspect": Verb("rocketnpu.cli.inspect:inspect", "Show where each operator runs, why, and what it costs."),
     "compare": Verb("rocketnpu.cli.compare:compare", "Compare with LiteRT's reference kernels, layer by layer."),
+    "disassemble": Verb("rocketnpu.cli.disassemble:disassemble", "Print command lists, word by word."),
     "replay": Verb("rocketnpu.cli.replay:replay", "Run a recording or a failure bundle on the simulator."),
     "operators": Verb("rocketnpu.cli.operators:operators", "Print the rules by which the NPU takes an operator."),
     "models": Verb("rocketnpu.cli.models:models", "Get models by name, and say where they are."),

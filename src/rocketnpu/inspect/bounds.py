@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.partition.rules import RULES
+from rocketnpu.tasks.byte_functions import BYTE_FUNCTIONS
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,10 @@ ONE_ROUNDING = Bound(
     1, "the chip rounds once with a 15-bit multiplier, the reference twice with a 31-bit one (spec 5.9)"
 )
 SAME_MEMORY = Bound(0, "nothing is computed")
+BYTE_TABLE = Bound(0, "the table holds the reference's own output for each of the 256 bytes")
 KINDS: Mapping[str, Bound] = {
+    **dict.fromkeys(BYTE_FUNCTIONS, BYTE_TABLE),
+    "RSQRT": Bound(1, "the reference's fixed-point root may round the other way"),
     "RESHAPE": SAME_MEMORY,
     "SQUEEZE": SAME_MEMORY,
     "EXPAND_DIMS": SAME_MEMORY,

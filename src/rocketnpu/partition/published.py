@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rocketnpu.evidence import Unproven
 from rocketnpu.partition.rules import RULES
+from rocketnpu.tasks.byte_functions import BYTE_FUNCTIONS
 
 CLAMPING = (Unproven.CEILING, Unproven.LIFT)
 """Unproven rules that a clamp inside the output's range needs."""
@@ -34,7 +35,9 @@ class PublishedOperator:
 
 
 _HOSTED = "The EW stage behind a convolution that brings in the other operand"
-_CONSTANT = "a constant for each channel becomes the bias or kernel of a depthwise convolution."
+_CONSTANT = "a constant for each channel becomes the bias or kernel of a depthwise convolution"
+_VECTOR = "an operand for each channel that is computed is read once for all pixels"
+_TABLE = Means("Look-up table behind a 1x1 convolution: every byte falls on an entry.", (Unproven.LOOKUP,))
 
 MEANS: Mapping[str, Means] = {
     "CONV_2D": Means("Convolution; groups as dense blocks of 32 channels; per-channel scales in the BS stage.", WINDOW),
@@ -44,14 +47,45 @@ MEANS: Mapping[str, Means] = {
     ),
     "FULLY_CONNECTED": Means("1x1 convolution over the rows.", CLAMPING),
     "ADD": Means(
-        f"{_HOSTED}, the one that made it where possible; {_CONSTANT}", (Unproven.ELEMENTWISE_RELU, *CLAMPING)
+        f"{_HOSTED}, the one that made it where possible; {_CONSTANT}; {_VECTOR}.",
+        (Unproven.ELEMENTWISE_RELU, Unproven.OPERAND_PER_CHANNEL, *CLAMPING),
     ),
-    "SUB": Means(f"As ADD, with a negative factor; {_CONSTANT}", (Unproven.ELEMENTWISE_RELU, *CLAMPING)),
-    "MUL": Means(f"{_HOSTED}; {_CONSTANT}", (Unproven.ELEMENTWISE_MULTIPLY, Unproven.ELEMENTWISE_RELU, *CLAMPING)),
-    "MAXIMUM": Means(f"{_HOSTED}.", (Unproven.ELEMENTWISE_MAXIMUM,)),
-    "MINIMUM": Means(f"{_HOSTED}.", (Unproven.ELEMENTWISE_MAXIMUM,)),
-    "AVERAGE_POOL_2D": Means("Depthwise convolution with kernels of 255 whose output converter divides.", CLAMPING),
-    "MEAN": Means("As AVERAGE_POOL_2D over the whole map."),
+    "SUB": Means(
+        f"As ADD, with a negative factor; {_CONSTANT}; {_VECTOR}.",
+        (Unproven.ELEMENTWISE_RELU, Unproven.OPERAND_PER_CHANNEL, *CLAMPING),
+    ),
+    "MUL": Means(
+        f"{_HOSTED}; {_CONSTANT}; {_VECTOR}.",
+        (
+            Unproven.ELEMENTWISE_MULTIPLY,
+            Unproven.ELEMENTWISE_RELU,
+            Unproven.OPERAND_PER_CHANNEL,
+            *CLAMPING,
+        ),
+    ),
+    **dict.fromkeys(
+        ("MAXIMUM", "MINIMUM"),
+        Means(
+            f"{_HOSTED}; {_VECTOR}; constants for each channel by a bias and a ReLU.",
+            (Unproven.ELEMENTWISE_MAXIMUM, Unproven.OPERAND_PER_CHANNEL),
+        ),
+    ),
+    "AVERAGE_POOL_2D": Means(
+        "Depthwise convolution with kernels of 255 whose output converter divides; where windows reach over the border, "
+        "a factor for each pixel in the EW stage; in two steps where the map is larger than a kernel may be.",
+        (Unproven.ELEMENTWISE_MULTIPLY, Unproven.ELEMENTWISE_RELU, *CLAMPING),
+    ),
+    "MEAN": Means("As AVERAGE_POOL_2D over whole rows, columns, or the whole map."),
+    "MAX_POOL_2D": Means(
+        "The pooling unit; for the mainline kernel, and for large windows, convolutions whose EW stage keeps the "
+        "largest value.",
+        (Unproven.POOLING_UNIT, Unproven.ELEMENTWISE_MAXIMUM, Unproven.ELEMENTWISE_RELU, Unproven.CEILING),
+    ),
+    **dict.fromkeys(BYTE_FUNCTIONS, _TABLE),
+    "PRELU": Means(
+        "The BS stage of a 1x1 convolution multiplies negative values by the channel's slope.",
+        (Unproven.PARAMETRIC_RELU,),
+    ),
     "RELU": Means("Depthwise 1x1 convolution with kernels of 1, or fused into the convolution before it."),
     "RELU6": Means("As RELU.", CLAMPING),
     "RELU_N1_TO_1": Means("As RELU.", CLAMPING),

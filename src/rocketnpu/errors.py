@@ -13,6 +13,7 @@ Each says what happened, where, why, and what to try. The tree::
     +-- SimulationError         a command stream does what the hardware does not define
     +-- DeviceError             a device or its driver refused or failed
         +-- DeviceTimeoutError  a job did not finish in time
+            +-- JobFailedError  with the task, its registers and a bundle (device/failure.py)
 """
 
 from __future__ import annotations

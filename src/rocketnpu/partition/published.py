@@ -71,8 +71,8 @@ MEANS: Mapping[str, Means] = {
         ),
     ),
     "AVERAGE_POOL_2D": Means(
-        "Depthwise convolution with kernels of 255 whose output converter divides; where windows reach over the border, "
-        "a factor for each pixel in the EW stage; in two steps where the map is larger than a kernel may be.",
+        "Depthwise convolution with kernels of 255 whose output converter divides; where windows reach over the "
+        "border, a factor for each pixel in the EW stage; in two steps where the map is larger than a kernel may be.",
         (Unproven.ELEMENTWISE_MULTIPLY, Unproven.ELEMENTWISE_RELU, *CLAMPING),
     ),
     "MEAN": Means("As AVERAGE_POOL_2D over whole rows, columns, or the whole map."),

@@ -64,8 +64,8 @@ class LayerModel:
     operand: Operand | None = None
     slope_shift: int | None = None
     """Where given, ``channel_multipliers / 2**slope_shift`` is applied to negative values only."""
-    bounds: tuple[int, int] | None = None
-    """Summand and ceiling of a clamp before the operand."""
+    room: int | None = None
+    """Where given, values are clamped to ``0..room`` before anything is added."""
     table: Int64 | None = None
     """What each multiple of 32 from -16384 to 16384 becomes before conversion (addendum 5.2)."""
 
@@ -96,7 +96,7 @@ class LayerModel:
             ceiling=requantise.ceiling,
             operand=Operand(addend.combine, addend.offset, addend.scale, addend.shift) if addend else None,
             slope_shift=requantise.slope_shift,
-            bounds=(requantise.bounds.lift, requantise.bounds.ceiling) if requantise.bounds else None,
+            room=requantise.room,
             table=np.array(layer.lookup.below + layer.lookup.above[1:], np.int64) if layer.lookup else None,
         )
 
@@ -122,8 +122,8 @@ def layer_output(layer: ConvolutionLayer | LayerModel, source: Int8, addend: Int
     model = layer if isinstance(layer, LayerModel) else LayerModel.of(layer)
     total = _saturated(round_shift(_accumulate(model, source), model.truncate))
     total = _channel_stage(model, _saturated(total + model.biases))
-    if model.bounds is not None:
-        total = np.clip(_saturated(total + model.bounds[0]), 0, model.bounds[1])
+    if model.room is not None:
+        total = np.clip(total, 0, model.room)
     total = _saturated(total + model.lift)
     if model.operand is not None:
         assert addend is not None, "the layer has an EW operand, none was given"

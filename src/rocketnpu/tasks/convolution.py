@@ -42,14 +42,6 @@ Int8 = npt.NDArray[np.int8]
 Int64 = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """A clamp before an addition: ``min(max(U + lift, 0), ceiling)``. The addend takes the lift away again."""
-
-    lift: int
-    ceiling: int
-
-
 @dataclass(frozen=True, eq=False)
 class Requantise:
     """Accumulator to output: ``saturate(round(clamp(U + lift) * multiplier / 2**shift) + offset)``.
@@ -65,8 +57,8 @@ class Requantise:
     """Added so that a ReLU clamps at another output than the zero point; ``offset`` then is that output."""
     slope_shift: int | None = None
     """Where given, ``channel_multipliers / 2**slope_shift`` is applied to negative values only (PRELU)."""
-    bounds: Bounds | None = None
-    """Clamp before an addition; ``lift`` then is 0."""
+    room: int | None = None
+    """Where given, ``U`` is clamped to ``0..room`` in BS, before anything is added."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +96,10 @@ class ConvolutionLayer:
         """Names of the unproven hardware rules that it needs: its own, and those its numbers ask for."""
         requantise = self.requantise
         asked = {
-            Unproven.CEILING: requantise.ceiling is not None or requantise.bounds is not None,
+            Unproven.CEILING: requantise.ceiling is not None or requantise.room is not None,
             Unproven.DILATION: self.dilation != (1, 1),
             Unproven.ELEMENTWISE_RELU: requantise.relu and self.addend is not None,
-            Unproven.LIFT: requantise.lift != 0 or requantise.bounds is not None,
+            Unproven.LIFT: requantise.lift != 0,
             Unproven.LINE_GAP: self.target.line_gap != 0,
         }
         return (*self.rules, *(name for name, needed in asked.items() if needed))
@@ -295,7 +287,7 @@ def _output_stage(layer: ConvolutionLayer, operands: Location, part: Tile) -> Ou
             rows = Rows(rows.feature, part.output_first, part.output_count)
         # Behind an addition the clamp belongs behind the sum, so EW does it.
         addend = replace(addend, operand=rows, relu=requantise.relu, ceiling=requantise.ceiling)
-        bounds = requantise.bounds
-        bn = Stage(bounds.lift, relu=True, ceiling=bounds.ceiling) if bounds else Stage(add=lift)
-    bs = Stage(add=MEMORY, multiply=multiply, prelu=requantise.slope_shift is not None)
+        bn = Stage(add=lift)
+    room = requantise.room
+    bs = Stage(MEMORY, multiply, relu=room is not None, ceiling=room, prelu=requantise.slope_shift is not None)
     return OutputStage(bs, bn, addend, requantise.conversion, operands, layer.lookup)

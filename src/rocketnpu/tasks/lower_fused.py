@@ -1,24 +1,24 @@
 """CONV_2D+ADD: a convolution with the EW stage behind it, as Mesa programs it (spec 5.6), and a clamp between.
 
 LiteRT gives the convolution's output a tensor of its own, with a scale and a range. The scale is left out here; the
-range counts where the convolution can leave it, so BN clamps the accumulator to it before the addition.
+range counts where the convolution can leave it, so BS clamps the accumulator to it before the addition.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Operator, Tensor
 from rocketnpu.graph.operators import ConvAdd
 from rocketnpu.tasks import quantised
 from rocketnpu.tasks.blocks import grouped_blocks
 from rocketnpu.tasks.channel_scales import accumulator_range
 from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.convolution import Bounds, ConvolutionLayer
+from rocketnpu.tasks.convolution import ConvolutionLayer
 from rocketnpu.tasks.lower_convolution import (
     Kernel,
     Outcome,
@@ -29,7 +29,7 @@ from rocketnpu.tasks.lower_convolution import (
     window_layer,
 )
 from rocketnpu.tasks.lower_elementwise import operand
-from rocketnpu.tasks.requantise import Scale, round_half_even
+from rocketnpu.tasks.requantise import CHANNEL_ONE, Scale
 from rocketnpu.tasks.task import Combine, Elementwise, Rows
 
 ADDEND, BIAS = 2, 3
@@ -59,11 +59,8 @@ def conv_add_layers(context: Context, operator: Operator) -> list[ConvolutionLay
         assert part.addend is not None
         ratio = quantised.scale(addend) / quantised.scale(target) / common.value
         stage = operand(part.addend.operand.feature, -quantised.zero_point(addend), ratio, Combine.ADD, context.soc)
-        if clamps:
-            bounds, shift = bounded(limits, common, stage, requantise.lift)
-            requantise = replace(requantise, bounds=bounds, lift=0)
-            stage = replace(stage, offset=stage.offset - shift)
-        return replace(part, requantise=requantise, addend=stage)
+        part = replace(part, requantise=requantise, addend=stage)
+        return limited(part, (limits[0] / common.value, limits[1] / common.value)) if clamps else part
 
     layers = scaled_layers(context, layer, kernel, factors, Outcome(limits, finish))
     if kernel.weights.shape[-1] == context.feature(source).channels:
@@ -85,20 +82,22 @@ def leaves(kernel: Kernel, source_zero: int, factors: npt.NDArray[np.float64], l
     return bool((reach.low * factors).min() < limits[0] or (reach.high * factors).max() > limits[1])
 
 
-def bounded(limits: tuple[float, float], common: Scale, addend: Elementwise, lift: int) -> tuple[Bounds, int]:
-    """Choose a clamp, and the steps of the addend that take its lift away again.
-
-    The lift must be a whole number of the addend's steps (beside ``lift``, which a later ReLU wants and which stays),
-    so the lower limit is met to half a step of the addend.
+def limited(layer: ConvolutionLayer, limits: tuple[float, float]) -> ConvolutionLayer:
+    """Clamp the accumulator before the addition: BS lifts it so that its ReLU cuts at the lower limit, BN lowers it.
 
     Args:
-        limits: range of the convolution's output, in steps of the sum.
-        common: accumulator to steps of the sum.
-        addend: with the factor that brings its steps to units of the accumulator.
-        lift: what is left over after the addition.
+        layer: with multipliers and a later lift, if any.
+        limits: smallest and largest accumulator, behind its channel's multiplier.
+
+    Raises:
+        UnsupportedError: a lifted bias does not fit 32 bits.
     """
-    low, high = (limit / common.value for limit in limits)
-    step = math.ldexp(addend.scale, -addend.shift)
-    steps = round((-low - lift) / step)
-    found = lift + round_half_even(steps * addend.scale, addend.shift)
-    return Bounds(found, max(round(high) + found, 0)), steps
+    lift, requantise = round(-limits[0]), layer.requantise
+    raised = np.full(len(layer.biases), lift, np.int64)
+    if requantise.channel_multipliers is not None:
+        raised = np.rint(lift * CHANNEL_ONE / requantise.channel_multipliers).astype(np.int64)
+    biases = layer.biases + raised
+    if np.abs(biases).max() >= 1 << 31:
+        raise UnsupportedError(f"a lifted bias of {int(np.abs(biases).max())} does not fit 32 bits")
+    room = max(round(limits[1]) + lift, 0)
+    return replace(layer, biases=biases, requantise=replace(requantise, room=room, lift=requantise.lift - lift))

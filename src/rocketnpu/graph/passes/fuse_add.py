@@ -9,15 +9,15 @@ from rocketnpu.graph.operators import CONV_ADD, Activation, Arithmetic, Conv2D, 
 from rocketnpu.graph.passes.rewrite import Accepts, anything, only_reader, rewrite
 
 MAX_RATIO = 2.0
-"""Steps of an operand over steps of the sum. LiteRT rounds the convolution's output to a step, which we do not: half a
-step is at most one step of the sum, and results differ by at most 2."""
+"""A step of the convolution's output over a step of the sum. LiteRT rounds to the first, which we do not: half of it is
+at most one step of the sum, and results differ by at most 2."""
 
 
 def fuse_add(graph: Graph, accepts: Accepts = anything) -> Graph:
     """Let a convolution add the other operand of the ADD behind it before its output is converted.
 
     The convolution is dense, has no activation, and nobody else reads its output; both operands have the sum's shape.
-    No operand's step is more than twice the sum's: then the result is at most 2 from LiteRT's, which rounds in
+    A step of its output is at most twice the sum's: then the result is at most 2 from LiteRT's, which rounds in
     between. Of two convolutions the later one is taken. The fused operator stands where the ADD stood, so the other
     operand is there in time.
     """
@@ -54,8 +54,9 @@ def _hosts(graph: Graph, addition: Operator, host: Operator, other: int) -> bool
         return False
     if middle.shape != total.shape or addend.shape != total.shape:
         return False
-    scales = [tensor.quantisation.scale for tensor in (middle, addend, total) if tensor.quantisation is not None]
-    return len(scales) == 3 and max(scales[:2]) <= MAX_RATIO * scales[2]
+    if middle.quantisation is None or total.quantisation is None:
+        return False
+    return middle.quantisation.scale <= MAX_RATIO * total.quantisation.scale
 
 
 def _fused(graph: Graph, addition: Operator, host: Operator, other: int) -> Operator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from rocketnpu.graph import operators as ops
 from rocketnpu.inspect import compare as module
 from rocketnpu.inspect.bounds import bound_of
 from rocketnpu.inspect.compare import compare_model, difference, steps
+from rocketnpu.inspect.groups import operator_groups
 from rocketnpu.inspect.reference import reference
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
@@ -131,17 +133,34 @@ def test_a_view_that_changes_bytes_is_noticed() -> None:
     assert found.operators[1].exceeds
 
 
-def test_a_fused_pair_may_be_off_by_what_the_reference_rounds_between() -> None:
-    graph = parse(CHAIN)
-    first, second = graph.operators[:2]
-    assert bound_of(graph, [first]).steps == 1
+def residual() -> Graph:
+    """Two convolutions and their sum."""
+    path = Path(__file__).resolve().parents[1] / "data" / "golden" / "conv_conv_add_u8.tflite"
+    return parse(path.read_bytes())
+
+
+def test_what_the_npu_runs_as_one_is_compared_as_one() -> None:
+    graph = residual()
+    divided = plan(graph)
+    assert [[operator.index for operator in group] for group in operator_groups(divided)] == [[0], [1, 2]]
+    picture = np.random.default_rng(3).integers(0, 256, (1, 16, 16, 32), np.uint8)
+    path = Path(__file__).resolve().parents[1] / "data" / "golden" / "conv_conv_add_u8.tflite"
+    found = compare_model(divided, reference(path, [picture]))
+    assert [row.kind for row in found.operators] == ["CONV_2D", "CONV_2D + ADD"]
+    assert found.is_sound
+    assert found.operators[1].equals_model is True
+
+
+@pytest.mark.parametrize(("ratio", "steps"), [(0.1, 1), (1.0, 1), (1.3, 2), (2.0, 2), (8.0, 7)])
+def test_a_fused_sum_may_be_off_by_what_the_reference_rounds_between(ratio: float, steps: int) -> None:
+    graph = residual()
+    assert bound_of(graph, graph.operators[:1]).steps == 1
+    addition = graph.operators[2]
     tensors = dict(graph.tensors)
-    number = first.outputs[0]
-    coarse = replace(
-        tensors[number].quantisation, scales=8 * tensors[second.outputs[0]].quantisation.scales.astype(np.float32)
-    )
-    tensors[number] = replace(tensors[number], quantisation=coarse)
-    assert bound_of(replace(graph, tensors=tensors), [first, second]).steps == 1 + 4
+    number = graph.operators[1].outputs[0]
+    scales = tensors[addition.outputs[0]].quantisation.scales * np.float32(ratio)
+    tensors[number] = replace(tensors[number], quantisation=replace(tensors[number].quantisation, scales=scales))
+    assert bound_of(replace(graph, tensors=tensors), graph.operators[1:]).steps == steps
 
 
 def test_the_verb_prints_a_table_and_json(tmp_path, capsys) -> None:

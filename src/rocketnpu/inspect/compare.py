@@ -17,12 +17,12 @@ from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator, Tensor
-from rocketnpu.inspect.bounds import Bound, bound_of
+from rocketnpu.inspect.bounds import VIEW, Bound, bound_of
 from rocketnpu.inspect.groups import operator_groups
 from rocketnpu.inspect.operator_model import Array, graph_model, to_stored
 from rocketnpu.inspect.reference import operator_reference
 from rocketnpu.partition.plan import Plan
-from rocketnpu.tasks.lowering import is_view
+from rocketnpu.tasks.placement import computes_nothing, is_view
 
 Tensors = Mapping[int, Array]
 Tell = Callable[[str], None]
@@ -58,9 +58,9 @@ class OperatorComparison:
     """The tensor that is compared: the last operator's output."""
     shape: tuple[int, ...]
     where: str
-    """``npu``, ``view`` (the same bytes in another shape: nothing is computed) or ``cpu``."""
+    """``npu``, ``view`` (the same bytes, seen in another way: nothing is computed) or ``cpu``."""
     difference: Difference | None
-    """None on the CPU: there the reference kernels run."""
+    """None on the CPU, where the reference kernels run, and where a part of a tensor is all there is to see."""
     bound: Bound | None
     equals_model: bool | None
     """Whether the bytes are those of the integer model; None where that does not apply."""
@@ -158,19 +158,16 @@ def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensor
     chosen = {decision.operator for decision in plan.decisions if decision.supported}
     if not chosen.issuperset(numbers):
         return OperatorComparison(numbers, label, output.index, output.shape, "cpu", None, None, None)
-    if all(is_view(graph, operator) for operator in operators):
-        return OperatorComparison(
-            numbers, label, output.index, output.shape, "view", _viewed(graph, last, tensors), Bound(0, "a view"), None
-        )
+    start = (numbers, label, output.index, output.shape)
+    if all(computes_nothing(graph, operator) for operator in operators):
+        seen = _viewed(graph, last, tensors) if is_view(graph, last) else None
+        return OperatorComparison(*start, "view", seen, VIEW, None)
     part = graph.subgraph(operators, label)
     with SimulatorDevice() as device:
         results = run(device, compile_graph(part, plan.policy), [tensors[number] for number in part.inputs])
     found = results[part.outputs.index(output.index)]
     return OperatorComparison(
-        numbers,
-        label,
-        output.index,
-        output.shape,
+        *start,
         "npu",
         difference(found, tensors[output.index], output),
         bound_of(graph, operators),

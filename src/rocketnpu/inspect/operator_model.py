@@ -16,7 +16,8 @@ from rocketnpu.soc import ATOM, RK3588
 from rocketnpu.tasks.constants import REGION as CONSTANTS
 from rocketnpu.tasks.context import Context
 from rocketnpu.tasks.feature import FeatureMap
-from rocketnpu.tasks.lowering import LAYERS, Layer, is_view, place
+from rocketnpu.tasks.lowering import LAYERS, Layer, place, prepare
+from rocketnpu.tasks.placement import computes_nothing
 from rocketnpu.tasks.pooling import PoolingLayer
 
 Array = npt.NDArray[Any]
@@ -44,11 +45,12 @@ def graph_model(graph: Graph, inputs: Mapping[int, Array], policy: Policy | None
         policy: that of the compilation.
 
     Returns:
-        Elements of every tensor that an operator makes.
+        Elements of every tensor that an operator makes, after all graph passes.
 
     Raises:
         UnsupportedError: the NPU does not take an operator.
     """
+    graph = prepare(graph, RK3588, policy or Policy())
     context = Context(graph, RK3588, place(graph), policy or Policy())
     regions: Regions = {}
     for number in graph.inputs:
@@ -65,12 +67,12 @@ def graph_model(graph: Graph, inputs: Mapping[int, Array], policy: Policy | None
 
 
 def operator_layers(context: Context, operator: Operator) -> Sequence[Layer]:
-    """Return the layers that an operator becomes; a view has none.
+    """Return the layers that an operator becomes; one that computes nothing has none.
 
     Raises:
         UnsupportedError: the NPU has no such operator.
     """
-    if is_view(context.graph, operator):
+    if computes_nothing(context.graph, operator):
         return []
     if operator.kind not in LAYERS:
         raise UnsupportedError(f"{operator.kind} is not an operator of the NPU")

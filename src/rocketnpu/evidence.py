@@ -51,3 +51,4 @@ class Unproven:
     ELEMENTWISE_RELU = "elementwise-relu"
     LIFT = "constant-summand-in-bn"
     LINE_GAP = "byte-output-line-gap"
+    SOURCE_GAP = "feature-line-gap"

@@ -100,7 +100,21 @@ MEANS: Mapping[str, Means] = {
     ),
     **dict.fromkeys(
         ("SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE"),
-        Means("Nothing, where slices begin at rows or groups of 16 channels; else a 1x1 convolution selects channels."),
+        Means(
+            "Nothing, where slices begin at rows or groups of 16 channels; else a 1x1 convolution copies them.",
+            (Unproven.SOURCE_GAP,),
+        ),
+    ),
+    "TRANSPOSE_CONV": Means(
+        "A convolution for each place in a block of stride x stride outputs, written with gaps.",
+        (Unproven.LINE_GAP, *CLAMPING),
+    ),
+    "RESIZE_NEAREST_NEIGHBOR": Means(
+        "A copy for each row and column of a block, written with gaps.", (Unproven.LINE_GAP,)
+    ),
+    "RESIZE_BILINEAR": Means(
+        "A 3x3 depthwise convolution for each place in a block, over the map with its border repeated.",
+        (Unproven.LINE_GAP,),
     ),
     "RESHAPE": Means(
         "Nothing: the same memory in another shape. A fully connected layer behind a map is a kernel of the map's size."

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rocketnpu.partition import rules_activation as activation
 from rocketnpu.partition import rules_convolution as convolution
+from rocketnpu.partition import rules_enlarging as enlarging
 from rocketnpu.partition import rules_moving as moving
 from rocketnpu.partition import rules_others as others
 from rocketnpu.partition import rules_pooling as pooling
@@ -38,6 +39,9 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "GELU": activation.LOOKUP,
     "LEAKY_RELU": activation.LOOKUP,
     "PRELU": activation.PARAMETRIC,
+    "TRANSPOSE_CONV": enlarging.TRANSPOSED,
+    "RESIZE_NEAREST_NEIGHBOR": enlarging.NEAREST,
+    "RESIZE_BILINEAR": enlarging.BILINEAR,
     "PAD": moving.PADDED,
     "PADV2": moving.PADDED,
     "CONCATENATION": moving.JOINED,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from rocketnpu.graph import DType, Graph, Operator
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
-from rocketnpu.partition.rules_common import COMMON, Rule, clamping_activation, input_tensor
+from rocketnpu.partition.rules_common import COMMON, Rule, clamping_activation, features, input_tensor
 from rocketnpu.soc import RK3588
 
 
 def constant_weights(graph: Graph, operator: Operator) -> str | None:
     """Weights are constant and of the input's type; INT8 weights have zero point 0 where they have several scales."""
-    weights, source = input_tensor(graph, operator, 1), input_tensor(graph, operator, 0)
+    weights, source = input_tensor(graph, operator, 1), features(graph, operator)[0]
     if weights is None or not weights.is_constant:
         return "they are computed at run time"
-    if source is None or weights.dtype is not source.dtype:
+    if weights.dtype is not source.dtype:
         return f"weights are {weights.dtype.value}"
     quantisation = weights.quantisation
     if quantisation is None or not (quantisation.scales > 0).all():
@@ -36,7 +36,7 @@ def scales_by_output(graph: Graph, operator: Operator) -> str | None:
 
 def constant_bias(graph: Graph, operator: Operator) -> str | None:
     """A bias is constant, INT32, and one for each output channel."""
-    bias = input_tensor(graph, operator, 2)
+    bias = input_tensor(graph, operator, 3 if operator.kind == "TRANSPOSE_CONV" else 2)
     if bias is None:
         return None
     if not bias.is_constant or bias.dtype is not DType.INT32:

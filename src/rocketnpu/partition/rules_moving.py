@@ -58,15 +58,13 @@ def joins_a_map(graph: Graph, operator: Operator) -> str | None:
 
 
 def known_slices(graph: Graph, operator: Operator) -> str | None:
-    """Slices are constant ranges of step 1: any of rows and channels; of columns only where the map has one row."""
+    """Slices are constant ranges of step 1 of rows, columns and channels."""
     ranges, source = map_ranges(graph, operator), map_shape(features(graph, operator)[0])
     if ranges is None or source is None:
         return "they are no such ranges"
     for part in ranges:
         if 0 in (part.rows[1], part.columns[1], part.channels[1]):
             return "an empty slice"
-        if part.columns != (0, source[1]) and source[0] > 1:
-            return f"columns {part.columns[0]}..{sum(part.columns) - 1} of {source[1]}"
     return None
 
 

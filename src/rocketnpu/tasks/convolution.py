@@ -101,6 +101,8 @@ class ConvolutionLayer:
             Unproven.ELEMENTWISE_RELU: requantise.relu and self.addend is not None,
             Unproven.LIFT: requantise.lift != 0,
             Unproven.LINE_GAP: self.target.line_gap != 0,
+            # A single column is the row-major matrix product, exact on silicon (addendum 6.1).
+            Unproven.SOURCE_GAP: self.source.line_gap != 0 and self.source.width > 1,
         }
         return (*self.rules, *(name for name, needed in asked.items() if needed))
 

@@ -22,10 +22,10 @@ def write_cna(writer: Writer, task: ConvolutionTask) -> None:
     mode = DEPTHWISE_MODE if task.weights.depthwise else 0
     _buffer_share(writer, task)
     writer.zero("CNA.DCOMP_REGNUM", "CNA.DCOMP_CTRL")
-    writer.put("CNA.CONV_CON1", CONV_MODE=mode)
+    writer.put("CNA.CONV_CON1", CONV_MODE=mode, GROUP_LINE_OFF=int(task.source.feature.line_gap > 0))
     writer.put("DPU.S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
     writer.put("DPU_RDMA.RDMA_S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
-    writer.put("CNA.CONV_CON1", CONV_MODE=mode)
+    writer.put("CNA.CONV_CON1", CONV_MODE=mode, GROUP_LINE_OFF=int(task.source.feature.line_gap > 0))
     _geometry(writer, task)
     _buffer_share(writer, task)
     writer.put("CNA.CBUF_CON1", DATA_ENTRIES=task.banks.entries)
@@ -84,11 +84,12 @@ def _geometry(writer: Writer, task: ConvolutionTask) -> None:
 
 def _feature_fetch(writer: Writer, task: ConvolutionTask) -> None:
     feature = task.source.feature
-    line = LINE_GROUP * feature.width
+    # Rows with gaps between them are fetched one by one.
+    line = feature.width if feature.line_gap else LINE_GROUP * feature.width
     writer.address("CNA.FEATURE_DATA_ADDR", task.source.at)
     writer.zero("CNA.FC_CON2")
     writer.put("CNA.DMA_CON0", WEIGHT_BURST_LEN=BURST, DATA_BURST_LEN=BURST)
-    writer.put("CNA.DMA_CON1", LINE_STRIDE=line)
+    writer.put("CNA.DMA_CON1", LINE_STRIDE=line + feature.line_gap)
     # From the end of a group of lines to the same group of the next surface; negative below four rows (spec 3.3).
     writer.put("CNA.DMA_CON2", SURF_STRIDE=feature.surface_pitch // ATOM - line)
     writer.put("CNA.FC_DATA_SIZE0", DMA_WIDTH=feature.width, DMA_HEIGHT=task.source.count)

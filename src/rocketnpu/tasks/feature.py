@@ -35,7 +35,7 @@ class FeatureMap:
     surface_pitch: int
     """Bytes from one surface to the next."""
     line_gap: int = 0
-    """Pixel slots left out after each row. Only a task's output may have some: the writer skips them."""
+    """Pixel slots left out after each row. Only what convolutions read and write may have some."""
 
     @classmethod
     def packed(cls, region: str, height: int, width: int, channels: int) -> FeatureMap:
@@ -71,20 +71,23 @@ class FeatureMap:
         """Cut out rows."""
         return replace(self, at=self.row(first), height=count)
 
-    def every(self, step: tuple[int, int], first: tuple[int, int]) -> FeatureMap:
-        """See every ``step``-th row or column from the ``first`` on as a map to be written.
+    def column_slice(self, first: int, count: int) -> FeatureMap:
+        """Cut out columns: the rest of each row becomes a gap."""
+        gap = self.width - count if self.height > 1 else 0
+        return replace(self, at=self.at + first * ATOM, width=count, line_gap=gap)
 
-        Columns can be left out only where all rows together are a multiple of the step wide, for the map is then seen
-        as a single column of pixels (one pixel a row).
+    def every_row(self, step: int, first: int) -> FeatureMap:
+        """See every ``step``-th row from the ``first`` on; those between are gaps."""
+        count = -(-(self.height - first) // step)
+        return replace(self, at=self.row(first), height=count, line_gap=(step - 1) * self.width if count > 1 else 0)
+
+    def every_pixel(self, step: int, first: int) -> FeatureMap:
+        """See every ``step``-th pixel from the ``first`` on as a single column; those between are gaps.
+
+        All rows are one run of pixels, so that is the same column of each ``step`` where their width is a multiple.
         """
-        if self.line_gap or (step[1] > 1 and (step[0] > 1 or self.width % step[1])):
-            raise ValueError(f"{self} cannot be left out of by {step}")
-        if step[1] > 1:
-            count = self.height * self.width // step[1]
-            at = self.at + first[1] * ATOM
-            return replace(self, at=at, height=count, width=1, line_gap=step[1] - 1)
-        count = -(-(self.height - first[0]) // step[0])
-        return replace(self, at=self.row(first[0]), height=count, line_gap=(step[0] - 1) * self.width)
+        count = -(-(self.height * self.width - first) // step)
+        return replace(self, at=self.at + first * ATOM, height=count, width=1, line_gap=step - 1 if count > 1 else 0)
 
     def reshaped(self, height: int, width: int) -> FeatureMap:
         """See the same pixels in other rows: a surface is one run of pixels."""

@@ -265,10 +265,9 @@ def scaled_layers(
     reach = accumulator_range(kernels, layer.pad_value, kernel.bias)
     # The stored biases contain the input's zero point, the accumulator's reach is that of the model's own numbers.
     cuts = cut_channels(factors, reach, outcome.visible, layer.biases, context.soc)
-    if len(cuts) > 1:
-        context.notes.append(
-            f"operator {layer.operator}: per-channel scales spread over {len(cuts)} ranges of channels"
-        )
+    note = f"operator {layer.operator}: per-channel scales spread over {len(cuts)} ranges of channels"
+    if len(cuts) > 1 and note not in context.notes:
+        context.notes.append(note)
     layers = []
     for first, fitted in cuts:
         part = replace(layer.kernel_slice(first, len(fitted.biases)), biases=fitted.biases)

@@ -255,18 +255,12 @@ def _filled(
 
 
 def slice_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
-    """Describe slices that begin inside a group of channels; all others are views.
-
-    Raises:
-        UnsupportedError: pixels inside rows are left out.
-    """
+    """Describe slices that leave out columns or begin inside a group of channels; all others are views."""
     source = context.feature(context.tensor(operator, sliced_tensor(operator)))
     zero = quantised.zero_point(context.output(operator))
     layers: list[ConvolutionLayer] = []
     for number, part in zip(operator.outputs, map_ranges(context.graph, operator) or (), strict=True):
-        pixels = part.pixels(source)
-        if pixels is None:
-            raise UnsupportedError(f"columns {part.columns[0]}..{sum(part.columns) - 1} of rows of {source.width}")
+        pixels = part.pixels(source) or source.row_slice(*part.rows).column_slice(*part.columns)
         if part.of(source) is None:
             selection = Selection(pixels, range(part.channels[0], sum(part.channels)), (zero, zero))
             layers += selection_layers(context, operator, selection, context.features[number])

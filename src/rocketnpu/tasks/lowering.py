@@ -19,6 +19,7 @@ from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.lower_average import average_layers
 from rocketnpu.tasks.lower_convolution import conv_layers, depthwise_layers, fully_connected_layers
 from rocketnpu.tasks.lower_elementwise import elementwise_layers
+from rocketnpu.tasks.lower_enlarging import bilinear_layers, nearest_layers, transpose_conv_layers
 from rocketnpu.tasks.lower_fused import conv_add_layers
 from rocketnpu.tasks.lower_lookup import lookup_layers, prelu_layers
 from rocketnpu.tasks.lower_moving import concatenation_layers, pad_layers, slice_layers
@@ -51,6 +52,9 @@ LAYERS: Mapping[str, Callable[[Context, Operator], Sequence[Layer]]] = {
     "QUANTIZE": requantise_layers,
     **dict.fromkeys(BYTE_FUNCTIONS, lookup_layers),
     "PRELU": prelu_layers,
+    "TRANSPOSE_CONV": transpose_conv_layers,
+    "RESIZE_NEAREST_NEIGHBOR": nearest_layers,
+    "RESIZE_BILINEAR": bilinear_layers,
     "PAD": pad_layers,
     "PADV2": pad_layers,
     "CONCATENATION": concatenation_layers,

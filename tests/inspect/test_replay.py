@@ -12,6 +12,7 @@ import pytest
 from inspect_models import chain_picture, chain_program
 
 from rocketnpu.cli import main
+from rocketnpu.compiler import compile_graph
 from rocketnpu.device.bundle import write_bundle
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.simulator import SimulatorDevice
@@ -21,6 +22,8 @@ from rocketnpu.inspect.recorded_model import recorded_model
 from rocketnpu.inspect.recording import load
 from rocketnpu.inspect.replay import Verdict, replay_tasks
 from rocketnpu.inspect.replay_reference import replay_operations
+from rocketnpu.partition.plan import plan
+from strategies import case
 
 PACKAGED = Path(__file__).resolve().parents[1] / "data" / "golden"
 SHORT_ROWS = {"conv1x1_u8_oc33", "edge_conv1x1_u8_ic33", "edge_conv3x3_u8_ic33", "split_conv5x5_u8_96x96x48_40"}
@@ -213,3 +216,20 @@ def test_operations_get_the_references_inputs() -> None:
     other = list(replay_operations(module_replaced(recording, moved), graph))
     assert clean[0].difference.maximum <= 1 < other[0].difference.maximum
     assert clean[1].difference != other[1].difference
+
+
+@pytest.mark.parametrize("family", ["conv", "depthwise", "fully_connected", "elementwise", "activation", "mean"])
+def test_our_own_lists_equal_the_integer_model_of_their_registers(family: str, tmp_path: Path) -> None:
+    """Compiled operators of every kind: what their words say is what the simulator does."""
+    verdicts: Counter[Verdict] = Counter()
+    for seed in range(12):
+        one = case(family, seed)
+        if not all(decision.supported for decision in plan(one.graph).decisions):
+            continue
+        with SimulatorDevice() as device, PlacedProgram(device, compile_graph(one.graph)) as placed:
+            placed.run(one.inputs("random"))
+            write_bundle(placed, tmp_path / f"{seed}.zip", {})
+        outcomes = replay_tasks(load(tmp_path / f"{seed}.zip"))
+        verdicts.update(outcome.verdict for outcome in outcomes)
+    assert verdicts[Verdict.EQUAL]
+    assert set(verdicts) <= {Verdict.EQUAL, Verdict.UNDESCRIBED}

@@ -25,6 +25,7 @@ ONE_ROUNDING = Bound(
 )
 SAME_MEMORY = Bound(0, "nothing is computed")
 BYTE_TABLE = Bound(0, "the table holds the reference's own output for each of the 256 bytes")
+COPY = Bound(0, "bytes are copied")
 VIEW = Bound(0, "nothing is computed")
 KINDS: Mapping[str, Bound] = {
     **dict.fromkeys(BYTE_FUNCTIONS, BYTE_TABLE),
@@ -35,6 +36,7 @@ KINDS: Mapping[str, Bound] = {
     "MAXIMUM": Bound(0, "the larger or smaller byte is one of the two"),
     "MINIMUM": Bound(0, "the larger or smaller byte is one of the two"),
     "MAX_POOL_2D": Bound(0, "the largest byte is one of the window's"),
+    **dict.fromkeys(("PAD", "PADV2", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE", "RESIZE_NEAREST_NEIGHBOR"), COPY),
 }
 """Kinds of operator with a bound other than 1."""
 

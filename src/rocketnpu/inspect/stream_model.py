@@ -36,7 +36,6 @@ _MUST_BE_ZERO: Mapping[str, str] = {
     "CORE.CLIP_TRUNCATE.ROUND_TYPE": "another rounding",
     "DPU.FEATURE_MODE_CFG.TP_EN": "a transposed output",
     "DPU.DATA_FORMAT.OUT_PRECISION": "an output that is not int8",
-    "DPU.BS_CFG.BS_MUL_PRELU": "a PReLU in BS",
     "DPU.BN_CFG.BN_ALU_SRC": "an operand of BN from memory",
     "DPU.OUT_CVT_SHIFT.CVT_TYPE": "an output offset before the scale",
     "DPU.OUT_CVT_SHIFT.CVT_ROUND": "another rounding",
@@ -100,6 +99,7 @@ def _layer(registers: TaskRegisters, memory: Buffers) -> LayerModel:
     kernels = _kernels(registers, memory, found, channels)
     bn = _bn(registers)
     operand = _operand(registers)
+    multipliers, slope_shift = _multipliers(registers, found)
     relu, ceiling = bn.clamp
     if operand is not None:
         if relu:
@@ -116,12 +116,14 @@ def _layer(registers: TaskRegisters, memory: Buffers) -> LayerModel:
         registers["DPU.OUT_CVT_SCALE.OUT_CVT_SCALE"],
         registers["DPU.OUT_CVT_SHIFT.OUT_CVT_SHIFT"],
         registers["DPU.OUT_CVT_OFFSET.OUT_CVT_OFFSET"],
-        _multipliers(registers, found),
+        multipliers,
         registers["CORE.CLIP_TRUNCATE.CLIP_TRUNCATE"],
         bn.addend,
         relu,
         ceiling,
         operand,
+        slope_shift,
+        _room(registers),
     )
 
 
@@ -144,21 +146,37 @@ def _kernels(registers: TaskRegisters, memory: Buffers, found: ChannelRecords, c
 def _biases(registers: TaskRegisters, found: ChannelRecords, channels: int) -> Int64:
     if registers["DPU.BS_CFG.BS_BYPASS"] or registers["DPU.BS_CFG.BS_ALU_BYPASS"]:
         return np.zeros(channels, np.int64)
-    if not registers["DPU.BS_CFG.BS_RELU_BYPASS"]:
-        raise UndescribedError("it has a ReLU in BS")
     values = found.addends if registers["DPU.BS_CFG.BS_ALU_SRC"] else None
     if values is None:
         values = np.full(channels, registers["DPU.BS_ALU_CFG.BS_ALU_OPERAND"], np.int64)
     return values if registers["DPU.BS_CFG.BS_ALU_ALGO"] == 2 else -values
 
 
-def _multipliers(registers: TaskRegisters, found: ChannelRecords) -> Int64 | None:
+def _multipliers(registers: TaskRegisters, found: ChannelRecords) -> tuple[Int64 | None, int | None]:
+    """Return the multipliers of BS, and their shift where they apply to negative values only."""
     if registers["DPU.BS_CFG.BS_BYPASS"] or registers["DPU.BS_CFG.BS_MUL_BYPASS"]:
+        return None, None
+    positive, negative = (
+        registers["DPU.BS_MUL_CFG.BS_MUL_SHIFT_VALUE"],
+        registers["DPU.DATA_FORMAT.BS_MUL_SHIFT_VALUE_NEG"],
+    )
+    if not registers["DPU.BS_MUL_CFG.BS_MUL_SRC"]:
+        raise UndescribedError("its BS multiplies by a constant")
+    if registers["DPU.BS_CFG.BS_MUL_PRELU"]:
+        return found.multipliers, negative
+    if (positive, negative) != (CHANNEL_SHIFT, CHANNEL_SHIFT):
+        raise UndescribedError(f"its BS shifts by {positive}, negative values by {negative}")
+    return found.multipliers, None
+
+
+def _room(registers: TaskRegisters) -> int | None:
+    """Return the ceiling of a clamp in BS; a ReLU without one ends at the largest 32-bit value."""
+    if registers["DPU.BS_CFG.BS_BYPASS"]:
         return None
-    shifts = {registers["DPU.BS_MUL_CFG.BS_MUL_SHIFT_VALUE"], registers["DPU.DATA_FORMAT.BS_MUL_SHIFT_VALUE_NEG"]}
-    if shifts != {CHANNEL_SHIFT} or not registers["DPU.BS_MUL_CFG.BS_MUL_SRC"]:
-        raise UndescribedError(f"its BS multiplies by a constant, or shifts by {sorted(shifts)}")
-    return found.multipliers
+    relu, ceiling = _clamp(registers, "BS")
+    if not relu:
+        return None
+    return (1 << 31) - 1 if ceiling is None else ceiling
 
 
 class _Bn:

@@ -62,7 +62,7 @@ def single(
     dtype: DType = DType.INT8,
     constants: dict[int, npt.ArrayLike] | None = None,
 ) -> Case:
-    """Make a model of one operator of byte tensors, given by shape, scale and zero point; the last one is the output."""
+    """Make a model of one operator. Byte tensors are given by shape, scale, zero point; the last one is the output."""
     builder, values = ModelBuilder(), constants or {}
     numbers = [
         builder.tensor(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.operators import Conv2D, FullyConnected, Operator, Padding
-from rocketnpu.graph.passes.rewrite import Accepts, anything, fresh_index, fresh_tensor, rewrite
-from rocketnpu.graph.tensors import Tensor
+from rocketnpu.graph.passes.rewrite import Accepts, anything, fresh_index, fresh_tensor, only_reader, rewrite
+from rocketnpu.graph.quantisation import Quantisation
+from rocketnpu.graph.tensors import DType, Tensor
 from rocketnpu.soc import RK3588
 
 
@@ -47,20 +50,39 @@ def _flatten(graph: Graph, connected: Operator, accepts: Accepts) -> Graph:
     source, reshape = found
     if weights.data is None or len(weights.shape) != 2 or weights.shape[1] != source.elements:
         return graph
+    if source.quantisation is None or weights.quantisation is None:
+        return graph
+    dense, tensors = _convolution(graph, connected, source, weights)
+    view = Operator(fresh_index(graph), "RESHAPE", dense.outputs, connected.outputs)
+    changes: dict[int, tuple[Operator, ...]] = {connected.index: (dense, view)}
+    if reshape is not None and only_reader(graph, reshape.outputs[0]) is not None:
+        changes[reshape.index] = ()
+    candidate = rewrite(graph, changes, tensors)
+    return candidate if accepts(candidate, dense) else graph
+
+
+def _convolution(
+    graph: Graph, connected: Operator, source: Tensor, weights: Tensor
+) -> tuple[Operator, tuple[Tensor, ...]]:
+    """Make the convolution, and the tensors that are new with it."""
     first, output = fresh_tensor(graph), graph.tensors[connected.outputs[0]]
     shape = (weights.shape[0], *source.shape[1:])
+    assert weights.data is not None
     kernels = replace(weights, index=first, shape=shape, data=weights.data.reshape(shape))
-    pixel = replace(output, index=first + 1, name=f"{output.name} as a map", shape=(1, 1, 1, weights.shape[0]))
-    dense = Operator(
-        connected.index,
-        "CONV_2D",
-        (source.index, kernels.index, *connected.inputs[2:]),
-        (pixel.index,),
-        Conv2D((1, 1), Padding.VALID, activation=attributes.activation),
-    )
-    view = Operator(fresh_index(graph), "RESHAPE", (pixel.index,), (output.index,))
-    changes: dict[int, tuple[Operator, ...]] = {connected.index: (dense, view)}
-    if reshape is not None and len(graph.consumers[reshape.outputs[0]]) == 1:
-        changes |= {} if reshape.outputs[0] in graph.outputs else {reshape.index: ()}
-    candidate = rewrite(graph, changes, (kernels, pixel))
-    return candidate if accepts(candidate, dense) else graph
+    pixel = replace(output, index=first + 1, name=f"{output.name} as a map", shape=(1, 1, 1, shape[0]))
+    # CONV_2D cannot do without a bias.
+    bias = connected.input(2)
+    zeros = _no_bias(first + 2, source, weights)
+    assert isinstance(connected.attributes, FullyConnected)
+    attributes = Conv2D((1, 1), Padding.VALID, activation=connected.attributes.activation)
+    inputs = (source.index, kernels.index, zeros.index if bias is None else bias)
+    return Operator(connected.index, "CONV_2D", inputs, (pixel.index,), attributes), (kernels, pixel, zeros)
+
+
+def _no_bias(number: int, source: Tensor, weights: Tensor) -> Tensor:
+    assert source.quantisation is not None
+    assert weights.quantisation is not None
+    scales = np.float32(source.quantisation.scale) * weights.quantisation.scales
+    quantisation = Quantisation(scales, np.zeros(len(scales), np.int64))
+    outputs = weights.shape[:1]
+    return Tensor(number, "no bias", outputs, DType.INT32, quantisation, np.zeros(outputs, np.int32))

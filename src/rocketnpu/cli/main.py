@@ -43,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "disassemble": Verb("rocketnpu.cli.disassemble:disassemble", "Print command lists, word by word."),
     "replay": Verb("rocketnpu.cli.replay:replay", "Run a recording or a failure bundle on the simulator."),
     "operators": Verb("rocketnpu.cli.operators:operators", "Print the rules by which the NPU takes an operator."),
+    "evidence": Verb("rocketnpu.cli.evidence:evidence", "Say what speaks for each hardware rule."),
     "models": Verb("rocketnpu.cli.models:models", "Get models by name, and say where they are."),
     "emulate": Verb("rocketnpu.cli.emulate:emulate", "Run a program on an emulated accel node."),
     "doctor": Verb("rocketnpu.cli.doctor:doctor", "Say whether an NPU can be used, and if not, why."),

@@ -90,7 +90,7 @@ class _Network:
             (outputs,), DType.INT32, scale=scale * _SCALE, data=self.random.integers(-999, 999, outputs)
         )
         attributes = (
-            ops.DepthwiseConv2D(stride=(stride, stride), padding=Padding.SAME, activation=Activation.RELU6)
+            ops.DepthwiseConv2D(stride=(stride, stride), padding=Padding.SAME, activation=Activation.RELU)
             if depthwise
             else ops.Conv2D(stride=(stride, stride), padding=Padding.SAME)
         )

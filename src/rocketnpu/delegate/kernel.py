@@ -30,6 +30,8 @@ class Workshop:
     log: Log
     lock: threading.RLock
     """Held while the device works or its memory changes hands: a program runs one inference at a time."""
+    allow_unproven: bool = False
+    """Whether an NPU may run programs that rely on unproven hardware rules."""
 
 
 class Kernel:
@@ -95,7 +97,7 @@ class Kernel:
     def _place(self, program: Program) -> None:
         with self._workshop.lock:
             self.close()
-            self._placed = PlacedProgram(self._workshop.device, program)
+            self._placed = PlacedProgram(self._workshop.device, program, allow_unproven=self._workshop.allow_unproven)
 
     def _resized(self, context: Any) -> Graph:
         """Take over the shapes of the host, which has sent the new ones through the replaced operators."""

@@ -9,6 +9,7 @@ option                  values                      meaning (default first in th
 ``require_full``        no, yes                     fail if anything stays on the CPU
 ``verbose``             no, yes                     print what ``TEFLON_DEBUG=verbose`` prints
 ``minimum_macs``        a whole number              parts with fewer multiply-accumulates stay on the CPU
+``allow_unproven``      no, yes                     let an NPU do what nobody has seen it do (the simulator always may)
 ======================  ==========================  ====================================================================
 
 Yes may also be written true, on or 1, no as false, off or 0.
@@ -51,6 +52,7 @@ class Options:
     require_full: bool = False
     verbose: bool = False
     minimum_macs: int = MINIMUM_MACS
+    allow_unproven: bool = False
 
 
 def parse(pairs: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Options:
@@ -109,5 +111,6 @@ _READERS = {
     "require_full": _truth,
     "verbose": _truth,
     "minimum_macs": _count,
+    "allow_unproven": _truth,
 }
 assert set(_READERS) == {field.name for field in fields(Options)}

@@ -55,10 +55,14 @@ class Session:
         self.options = options
         self.log = Log(options.verbose)
         self._device = device
-        self._policy = Policy(target=_TARGETS.get(device.name, "simulator"), minimum_macs=options.minimum_macs)
+        target = _TARGETS.get(device.name, "simulator")
+        allowed = options.allow_unproven or target == "simulator"
+        self._policy = Policy(target, allowed, options.minimum_macs)
         self._cache = ProgramCache(cache)
         cores = device.members if isinstance(device, DeviceGroup) else (device,)
-        self._workshops = [Workshop(core, self._compile_resized, self.log, threading.RLock()) for core in cores]
+        self._workshops = [
+            Workshop(core, self._compile_resized, self.log, threading.RLock(), allowed) for core in cores
+        ]
         self._kernels: dict[Kernel, tuple[int, Workshop]] = {}
         self._ready: dict[tuple[int, tuple[int, ...]], tuple[Graph, Program]] = {}
 

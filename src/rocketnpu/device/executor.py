@@ -14,9 +14,12 @@ import numpy.typing as npt
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.failure import describe_failure
 from rocketnpu.errors import DeviceTimeoutError, InputError
+from rocketnpu.evidence import refuse_unproven
 from rocketnpu.program.program import Binding, Program, ProgramJob, Role
 
 Array = npt.NDArray[np.generic]
+SIMULATOR = "simulator"
+"""Name of the device that runs anything: nothing can break there."""
 TIMEOUT = 30.0
 """Seconds to wait for a program. The kernel's own limit of 500 ms a job strikes far earlier on an NPU."""
 
@@ -27,17 +30,23 @@ class PlacedProgram:
     Closing it frees its buffers; the device stays the caller's.
     """
 
-    def __init__(self, device: Device, program: Program, *, bundle_folder: Path | None = None) -> None:
+    def __init__(
+        self, device: Device, program: Program, *, allow_unproven: bool = False, bundle_folder: Path | None = None
+    ) -> None:
         """Allocate, fill and relocate.
 
         Args:
             device: where to run; it stays the caller's.
             program: what to run.
+            allow_unproven: whether an NPU may run a program that relies on unproven hardware rules; the simulator
+                always may.
             bundle_folder: where failure bundles are written; the system's folder for temporary files by default.
 
         Raises:
-            DeviceError: the device has no room.
+            DeviceError: the device has no room, or the program relies on unproven rules.
         """
+        if not allow_unproven and device.name != SIMULATOR:
+            refuse_unproven(program.rules, device.name)
         self.device, self.program, self.bundle_folder = device, program, bundle_folder
         self._buffers: list[Buffer] = []
         try:
@@ -158,9 +167,9 @@ class PlacedProgram:
         self.close()
 
 
-def run(device: Device, program: Program, inputs: Sequence[Array]) -> list[Array]:
+def run(device: Device, program: Program, inputs: Sequence[Array], *, allow_unproven: bool = False) -> list[Array]:
     """Place a program, run it once, and free it again."""
-    with PlacedProgram(device, program) as placed:
+    with PlacedProgram(device, program, allow_unproven=allow_unproven) as placed:
         return placed.run(inputs)
 
 

@@ -1,0 +1,32 @@
+"""``rocketnpu evidence``: which hardware rules there are, and what speaks for each."""
+
+from __future__ import annotations
+
+import click
+
+from rocketnpu.cli.output import json_option, print_json, print_table
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--markdown", is_flag=True, help="Print the page docs/hardware/evidence.md.")
+@json_option
+def evidence(names: tuple[str, ...], markdown: bool, as_json: bool) -> None:
+    """Print the hardware rules that compiler and simulator rely on, or those NAMES."""
+    from rocketnpu.errors import InputError
+    from rocketnpu.evidence import RULES
+
+    if markdown:
+        from rocketnpu.inspect.evidence_page import evidence_page
+
+        click.echo(evidence_page(), nl=False)
+        return
+    unknown = [name for name in names if name not in RULES]
+    if unknown:
+        raise InputError(f"there is no hardware rule {unknown[0]!r}; `rocketnpu evidence` lists them")
+    rules = [RULES[name] for name in names or RULES]
+    if as_json:
+        print_json(rules)
+        return
+    columns = ("rule", "evidence", "statement", "source", "test")
+    print_table(columns, [(r.name, r.evidence.value, r.statement, r.source, r.test) for r in rules])

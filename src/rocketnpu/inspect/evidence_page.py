@@ -1,0 +1,56 @@
+"""The table of hardware rules as a page: ``docs/hardware/evidence.md``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rocketnpu.evidence import OPTIONAL, PROVEN, RULES, SECTIONS, Evidence, HardwareRule
+
+_HEAD = """# What speaks for each hardware rule
+
+<!-- Printed by `rocketnpu evidence --markdown`; edit src/rocketnpu/evidence.py instead. -->
+
+Compiler and simulator rely on the rules below. For each there is what speaks for it, where that is found, and the test
+that pins the rule. Sources are sections of the project's hardware documents; "CI" are the published lists of Mesa's
+test models that pass or fail on an RK3588.
+
+| evidence | meaning | rules |
+|---|---|---|"""
+_MEANINGS = {
+    Evidence.SILICON: "somebody recorded it on a board, an RK3588 unless another chip is named",
+    Evidence.DRIVER: "an open driver does it, and people run that driver on RK3588",
+    Evidence.VENDOR: "the vendor's compiler or runtime does it; nobody recorded the result",
+    Evidence.MANUAL: "the manual says so, or the design that the chip descends from",
+    Evidence.ASSUMED: "an inference; the source says from what",
+}
+
+
+def evidence_page() -> str:
+    """Return the page as Markdown."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield _HEAD
+    counts = Counter(rule.evidence for rule in RULES.values())
+    for kind, meaning in _MEANINGS.items():
+        yield f"| {kind.value} | {meaning} | {counts[kind]} |"
+    yield ""
+    proven = " or ".join(f'"{kind.value}"' for kind in Evidence if kind in PROVEN)
+    yield f"A rule counts as proven with the evidence {proven}."
+    for title, rules in SECTIONS.items():
+        yield from ("", f"## {title}", "")
+        if title == OPTIONAL:
+            yield (
+                "A program that needs one of these carries its name. A device refuses such a program unless unproven "
+                "rules are allowed (`--allow-unproven`); the simulator runs it."
+            )
+            yield ""
+        yield from ("| rule | statement | evidence | source | test |", "|---|---|---|---|---|")
+        yield from (_row(rule) for rule in rules)
+
+
+def _row(rule: HardwareRule) -> str:
+    cells = (f"`{rule.name}`", rule.statement, rule.evidence.value, rule.source, f"`{rule.test}`")
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"

@@ -1,0 +1,102 @@
+"""The table of hardware rules: complete, pinned by tests that exist, printed, and enforced on devices."""
+
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from inspect_models import chain_picture, chain_program
+
+from rocketnpu.cli import main
+from rocketnpu.device.executor import PlacedProgram, run
+from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.errors import DeviceError
+from rocketnpu.evidence import OPTIONAL, RULES, SECTIONS, Evidence, Unproven, refuse_unproven
+from rocketnpu.inspect.evidence_page import evidence_page
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+NAMES = {value for name, value in vars(Unproven).items() if name.isupper()}
+
+
+class PretendedNpu(SimulatorDevice):
+    """The simulator under the name of a device that can break."""
+
+    name = "rocket"
+
+
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+def test_every_rule_is_pinned_by_a_test_that_exists(rule) -> None:
+    path, _, name = rule.test.partition("::")
+    assert name.startswith("test_")
+    assert name in functions(CHECKOUT / path)
+    assert rule.statement.endswith(".")
+    assert rule.source
+
+
+def test_every_name_that_a_task_can_carry_is_described() -> None:
+    assert {rule.name for rule in SECTIONS[OPTIONAL]} == NAMES
+    assert all(RULES[name].optional and not RULES[name].is_proven for name in NAMES)
+
+
+def test_names_are_unique() -> None:
+    assert len(RULES) == sum(len(rules) for rules in SECTIONS.values())
+
+
+def test_assumptions_that_every_program_relies_on_are_only_about_what_it_avoids() -> None:
+    """What is merely assumed, and not optional, is about padding, saturation and defects, or the simulator's own."""
+    always = {rule.name for rule in RULES.values() if rule.evidence is Evidence.ASSUMED and not rule.optional}
+    assert always == {
+        "pointer-bit",
+        "written-padding",
+        "written-outside",
+        "stage-saturation",
+        "lut-interpolation",
+        "spoiled-output",
+    }
+
+
+def test_the_page_is_up_to_date() -> None:
+    page = CHECKOUT / "docs" / "hardware" / "evidence.md"
+    assert page.read_text() == evidence_page(), "print it anew: rocketnpu evidence --markdown"
+
+
+def test_proven_rules_pass_and_others_are_named() -> None:
+    refuse_unproven(["row-entries", "surfaces"], "rocket")
+    with pytest.raises(DeviceError, match=r"rocket: .* dilation \(manual\); invented \(unknown\)\. .*--allow-unproven"):
+        refuse_unproven(["row-entries", "dilation", "invented"], "rocket")
+
+
+def test_a_device_refuses_a_program_that_needs_an_unproven_rule() -> None:
+    program = replace(chain_program(), rules=(Unproven.DILATION,))
+    with PretendedNpu() as device:
+        with pytest.raises(DeviceError, match="dilation"):
+            PlacedProgram(device, program)
+        assert device._arrays == {}, "refused before anything is allocated"
+        (allowed,) = run(device, program, [chain_picture()], allow_unproven=True)
+    with SimulatorDevice() as device:
+        (simulated,) = run(device, program, [chain_picture()])
+    np.testing.assert_array_equal(allowed, simulated)
+
+
+def test_programs_say_which_rules_they_need() -> None:
+    assert chain_program().rules == (Unproven.CEILING,)  # RELU6 above what the output's scale covers
+
+
+def test_the_verb_prints_all_or_some(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["evidence"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in RULES)
+    assert main.run(["evidence", "dilation", "--json"]) == 0
+    (rule,) = json.loads(capsys.readouterr().out)
+    assert (rule["name"], rule["evidence"], rule["optional"]) == ("dilation", "manual", True)
+    assert main.run(["evidence", "nothing"]) == 2
+    assert main.run(["evidence", "--markdown"]) == 0
+    assert capsys.readouterr().out == evidence_page()

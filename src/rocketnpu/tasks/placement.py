@@ -28,8 +28,10 @@ def is_view(graph: Graph, operator: Operator) -> bool:
     """Say whether an operator's output is its input's memory: reshapes, and QUANTIZE from UINT8 to INT8 and back."""
     if operator.kind in VIEWS:
         return True
+    if operator.kind != "QUANTIZE":
+        return False
     source, target = graph.tensors[operator.inputs[0] or 0], graph.tensors[operator.outputs[0]]
-    if operator.kind != "QUANTIZE" or source.dtype not in quantised.SHIFT or target.dtype not in quantised.SHIFT:
+    if source.dtype not in quantised.SHIFT or target.dtype not in quantised.SHIFT:
         return False
     same_zero = quantised.zero_point(source) == quantised.zero_point(target)
     return same_zero and quantised.scale(source) == quantised.scale(target)

@@ -159,18 +159,17 @@ def joined(choose: Chooser) -> Case:
     if choose.pick((False, True)):
         made.reverse()
     outputs = []
-    for _ in range(choose.pick((1, 2))):
+    for again in choose.pick(((False,), (True, False))):
         shape = [1, rows, columns, same]
         shape[axis] = sum(net.shapes[part[0]][axis] for part in made)
         whole = net.tensor(tuple(shape), *like)
         net.add("CONCATENATION", [part[0] for part in made], whole[0], ops.Concatenation(axis))
         if choose.pick((False, True)):
             outputs.append(made[0][0])
-        if choose.pick((False, True)) or axis not in {3, -1}:
-            made = [whole]
+        last = whole
+        if not again or axis not in {3, -1}:
             break
         made = [whole, net.conv(x, choose.pick(groups), like=like)]
-    last = made[0]
     y = net.conv(last, choose.pick((5, 16)))
     given = set(net.given)
     return net.case(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from bench import Case
 from pairs import pairs
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Activation, DType, Graph, Padding
@@ -262,8 +263,8 @@ def test_passes_work_together() -> None:
 
 @settings(max_examples=60)
 @given(found=pairs())
-def test_random_graphs_stay_valid(found: object) -> None:
-    before = found.graph  # type: ignore[attr-defined]
+def test_random_graphs_stay_valid(found: Case) -> None:
+    before = found.graph
     graph = run_passes(before)
     verify(graph)
     assert (graph.inputs, graph.outputs) == (before.inputs, before.outputs)

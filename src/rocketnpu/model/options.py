@@ -158,6 +158,7 @@ _DERIVED: dict[str, Callable[[Tensors, Tensors], Any]] = {
     "RESHAPE": _reshape,
     "SQUEEZE": _squeeze,
     "SPLIT": _split,
+    "SPLIT_V": lambda _, outputs: _single(schema.SplitVOptionsT(), "numSplits", len(outputs)),
     "DEPTH_TO_SPACE": _depth_and_space,
     "SPACE_TO_DEPTH": _depth_and_space,
     "PAD": _empty("Pad"),

@@ -45,5 +45,6 @@ def probabilities(graph: Graph, values: npt.NDArray[Any]) -> npt.NDArray[np.floa
         reals = (reals - tensor.quantisation.zero_point) * tensor.quantisation.scale
     if any(operator.kind == "SOFTMAX" for operator in graph.operators):
         return reals
-    powers = np.exp(reals - reals.max())
-    return powers / np.asarray(powers.sum())
+    powers: npt.NDArray[np.float64] = np.exp(reals - reals.max())
+    shares: npt.NDArray[np.float64] = powers / powers.sum()
+    return shares

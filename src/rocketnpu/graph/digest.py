@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+
 from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.quantisation import Quantisation
 
@@ -20,7 +22,7 @@ def digest(graph: Graph, *context: object) -> str:
         head = (number, tensor.shape, tensor.dtype.value, tensor.is_dynamic, tensor.is_variable)
         state.update(repr((head, _quantisation(tensor.quantisation), tensor.is_constant)).encode())
         if tensor.data is not None:
-            state.update(memoryview(tensor.data).cast("B") if tensor.data.size else b"")
+            state.update(np.ascontiguousarray(tensor.data).reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 

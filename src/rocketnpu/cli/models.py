@@ -24,7 +24,7 @@ def models() -> None:
 def get_model(name: str, as_json: bool) -> None:
     """Fetch the model NAME and its labels, unless they are in the cache already."""
     obtained = zoo.get(zoo.named(name))
-    if obtained.labels is None:
+    if obtained.problems:
         note(f"{name} is there, but its labels could not be had: {'; '.join(obtained.problems)}")
     if as_json:
         print_json({"model": obtained.model, "labels": obtained.labels, "origins": dict(obtained.origins)})

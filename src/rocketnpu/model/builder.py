@@ -51,11 +51,13 @@ class ModelBuilder:
         axis: int = 0,
         data: npt.ArrayLike | None = None,
         name: str | None = None,
+        is_variable: bool = False,
     ) -> int:
         """Add a tensor and return its number.
 
         One scale quantises the whole tensor; a sequence of them each index of ``axis`` (a single zero point then
-        stands for all). ``data`` of ``shape`` makes it a constant.
+        stands for all). ``data`` of ``shape`` makes it a constant. ``is_variable`` marks the state of an operator,
+        which lasts from one inference to the next.
 
         Raises:
             ModelError: ``data`` has another shape or values outside the type, or scales and zero points disagree.
@@ -66,8 +68,8 @@ class ModelBuilder:
             raise UnsupportedError(f"tensor {number}: element type OTHER cannot be written")
         quantisation = None if scale is None else _quantisation(scale, zero_point, axis, number)
         values = None if data is None else _constant(data, tuple(shape), dtype, number)
-        tensor = Tensor(number, f"t{number}" if name is None else name, tuple(shape), dtype, quantisation, values)
-        self._tensors.append(tensor)
+        name = f"t{number}" if name is None else name
+        self._tensors.append(Tensor(number, name, tuple(shape), dtype, quantisation, values, is_variable=is_variable))
         return number
 
     def operator(
@@ -78,8 +80,12 @@ class ModelBuilder:
         attributes: Attributes = NoAttributes(),  # noqa: B008 - frozen
         *,
         custom_options: bytes = b"",
+        table: Any = None,
     ) -> int:
         """Add an operator and return its index; ``kind`` is TFLite's name or ``"CUSTOM:name"``.
+
+        An operator into which this project does not look takes its options as a ``table`` of the schema, such as
+        ``ArgMaxOptionsT()``, and is of version 1.
 
         Raises:
             UnsupportedError: the options of this operator cannot be written, or ``attributes`` are another's.
@@ -87,20 +93,20 @@ class ModelBuilder:
         index = len(self._operators)
         sources = [None if number is None else self._get(number) for number in inputs]
         results = [self._get(number) for number in outputs]
-        table = schema.OperatorT()
-        table.inputs = np.array([-1 if number is None else number for number in inputs], np.int32)
-        table.outputs = np.array(outputs, np.int32)
+        added = schema.OperatorT()
+        added.inputs = np.array([-1 if number is None else number for number in inputs], np.int32)
+        added.outputs = np.array(outputs, np.int32)
         if kind.startswith(_CUSTOM):
             needed = 1
-            table.customOptions = np.frombuffer(custom_options, np.uint8) if custom_options else None
+            added.customOptions = np.frombuffer(custom_options, np.uint8) if custom_options else None
         else:
-            table.builtinOptions = options(kind, attributes, sources, results)
-            if table.builtinOptions is not None:
-                name = type(table.builtinOptions).__name__.removesuffix("T")
-                table.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-            needed = version(kind, attributes, sources)
-        table.opcodeIndex = self._codes.setdefault((kind, needed), len(self._codes))
-        self._operators.append(table)
+            added.builtinOptions = options(kind, attributes, sources, results) if table is None else table
+            if added.builtinOptions is not None:
+                name = type(added.builtinOptions).__name__.removesuffix("T")
+                added.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+            needed = version(kind, attributes, sources) if table is None else 1
+        added.opcodeIndex = self._codes.setdefault((kind, needed), len(self._codes))
+        self._operators.append(added)
         return index
 
     def build(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
@@ -163,6 +169,7 @@ def _tensor(tensor: Tensor, buffers: list[Any]) -> Any:
     table.shape = np.array(tensor.shape, np.int32)
     table.type = getattr(schema.TensorType, tensor.dtype.name)
     table.hasRank = True
+    table.isVariable = tensor.is_variable
     if tensor.quantisation is not None:
         table.quantization = schema.QuantizationParametersT()
         table.quantization.scale = tensor.quantisation.scales

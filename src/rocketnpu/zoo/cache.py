@@ -63,9 +63,11 @@ class Cache:
             return State.DAMAGED
         return State.PRESENT if file.accepts(data) else State.DAMAGED
 
-    def find(self, model: CatalogueModel, file: ModelFile) -> Path | None:
-        """Return the file's path if it is there and has its checksum."""
-        return self.path(model, file) if self.state(model, file) is State.PRESENT else None
+    def find(self, model: CatalogueModel, file: ModelFile | None) -> Path | None:
+        """Return the file's path if there is such a file, it is in the cache, and it has its checksum."""
+        if file is None or self.state(model, file) is not State.PRESENT:
+            return None
+        return self.path(model, file)
 
     def store(self, model: CatalogueModel, file: ModelFile, data: bytes) -> Path:
         """Write the file so that another process sees either all of it or none of it.

@@ -62,13 +62,14 @@ class CatalogueModel:
     summary: str
     licence: str
     model: ModelFile
-    labels: ModelFile
+    labels: ModelFile | None
+    """None where the model's source has no list of its classes."""
     sources: tuple[Source, ...]
 
     @property
     def files(self) -> tuple[ModelFile, ...]:
-        """The model file, then its labels."""
-        return (self.model, self.labels)
+        """The model file, then its labels if it has any."""
+        return (self.model,) if self.labels is None else (self.model, self.labels)
 
 
 _PUBLISHER = "https://storage.googleapis.com/download.tensorflow.org/models"
@@ -111,7 +112,24 @@ MOBILENET_V1 = CatalogueModel(
     ),
 )
 
-CATALOGUE: tuple[CatalogueModel, ...] = (MOBILENET_V1,)
+_MOBILEDET_FILE = "ssdlite_mobiledet_coco_qat_postprocess.tflite"
+
+SSDLITE_MOBILEDET = CatalogueModel(
+    name="ssdlite_mobiledet",
+    summary="SSDLite MobileDet 320: uint8, detects COCO's 90 classes, post-process inside",
+    licence="Apache-2.0",
+    model=ModelFile(
+        _MOBILEDET_FILE, ("90bb33a634e041914cc1819aa5df99818e6c396c4d2db952c0fd7a9cffc4724f",), max_bytes=8 << 20
+    ),
+    labels=None,
+    sources=(
+        DebianPackage(
+            "mesa", "trixie", (Member(f"src/gallium/targets/teflon/tests/{_MOBILEDET_FILE}", _MOBILEDET_FILE),)
+        ),
+    ),
+)
+
+CATALOGUE: tuple[CatalogueModel, ...] = (MOBILENET_V1, SSDLITE_MOBILEDET)
 
 
 def by_name(name: str) -> CatalogueModel | None:

@@ -87,7 +87,7 @@ def resolve(name_or_path: str | Path, cache: Cache | None = None) -> Path:
 def labels_for(model_path: Path, cache: Cache | None = None) -> Path | None:
     """Return the labels file of a catalogue model's file: the one beside it, else the cache's. Fetches nothing."""
     model = catalogue.by_file_name(model_path.name)
-    if model is None:
+    if model is None or model.labels is None:
         return None
     beside = model_path.parent / model.labels.name
     return beside if beside.is_file() else (cache or Cache()).find(model, model.labels)
@@ -131,9 +131,9 @@ def _host(source: Source) -> str:
 
 def _obtained(model: CatalogueModel, cache: Cache, origins: dict[str, str], problems: tuple[str, ...]) -> Obtained:
     labels = cache.find(model, model.labels)
-    present = [model.model, *([model.labels] if labels else [])]
+    present = model.files if labels else (model.model,)
     where = tuple((file.name, origins.get(file.name, "cache")) for file in present)
-    return Obtained(cache.path(model, model.model), labels, where, () if labels else problems)
+    return Obtained(cache.path(model, model.model), labels, where, problems if labels is None and model.labels else ())
 
 
 def _failure(model: CatalogueModel, cache: Cache, state: State, problems: tuple[str, ...]) -> str:

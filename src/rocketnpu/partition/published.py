@@ -36,7 +36,9 @@ class PublishedOperator:
 
 _HOSTED = "The EW stage behind a convolution that brings in the other operand"
 _CONSTANT = "a constant for each channel becomes the bias or kernel of a depthwise convolution"
-_VECTOR = "an operand for each channel that is computed is read once for all pixels"
+_VECTOR = (
+    "an operand for each channel that is computed is read once for all pixels, one of a single channel is copied to all"
+)
 _TABLE = Means("Look-up table behind a 1x1 convolution: every byte falls on an entry.", (Unproven.LOOKUP,))
 
 MEANS: Mapping[str, Means] = {

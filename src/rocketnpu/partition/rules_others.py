@@ -36,19 +36,22 @@ def byte_operands(graph: Graph, operator: Operator) -> str | None:
 
 
 def matching_operands(graph: Graph, operator: Operator) -> str | None:
-    """Operands that are computed have the output's shape, or one of them has one value for each channel; one may be a
-    constant of any shape.
+    """Operands that are computed are as high and wide as the output, or one of them is a single pixel; they have its
+    channels or a single one. One may be a constant of any shape.
     """
     output = graph.tensors[operator.outputs[0]]
     operands = [graph.tensors[number] for number in operator.inputs if number is not None]
     variable = [tensor for tensor in operands if not tensor.is_constant]
-    whole = map_shape(output)
-    vector = (1, 1, output.shape[-1] if output.shape else 1)
-    shapes = [map_shape(tensor) for tensor in variable]
-    for tensor, shape in zip(variable, shapes, strict=True):
-        if shape not in (whole, vector) or whole not in shapes:
+    height, width, channels = map_shape(output) or (0, 0, 0)
+    sizes = []
+    for tensor in variable:
+        shape = map_shape(tensor)
+        if shape is None or shape[:2] not in ((height, width), (1, 1)) or shape[2] not in (channels, 1):
             return f"an operand of shape {tensor.shape} for an output of {output.shape}"
-    return None if variable else "both are constant"
+        sizes.append(shape[:2])
+    if not variable:
+        return "both are constant"
+    return None if (height, width) in sizes else f"{variable[0].shape} alone for an output of {output.shape}"
 
 
 def operand_map(graph: Graph, operator: Operator) -> str | None:

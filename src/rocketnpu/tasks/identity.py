@@ -69,6 +69,17 @@ def clamp_layer(
     )
 
 
+def spread_layer(context: Context, operator: Operator, source: FeatureMap, target: FeatureMap) -> ConvolutionLayer:
+    """Describe a copy of a map of one channel into every channel of another, exact."""
+    unit = encode_scale(1.0, context.soc)
+    return replace(
+        identity_layer(context, operator, source, target, 1, 0),
+        weights=np.ones((target.channels, 1, 1, 1), np.int8),
+        biases=np.zeros(target.channels, np.int64),
+        requantise=Requantise(Conversion(unit.multiplier, unit.shift, 0)),
+    )
+
+
 def separate_clamp(activation: Activation, output: Tensor) -> tuple[int, int] | None:
     """Return an activation's bounds where a ReLU at the output's zero point does not do, so that a clamp must follow.
 

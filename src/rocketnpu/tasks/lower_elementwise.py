@@ -24,7 +24,7 @@ from rocketnpu.tasks.blocks import dense_blocks
 from rocketnpu.tasks.context import Context, map_shape
 from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.tasks.feature import FeatureMap
-from rocketnpu.tasks.identity import FINE, clamp_layer, identity_layer, separate_clamp
+from rocketnpu.tasks.identity import FINE, clamp_layer, identity_layer, separate_clamp, spread_layer
 from rocketnpu.tasks.lower_convolution import clamped
 from rocketnpu.tasks.requantise import encode_scale
 from rocketnpu.tasks.task import Combine, Conversion, Elementwise, Rows
@@ -59,49 +59,61 @@ class Pair:
 
 
 def elementwise_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
-    """Describe an element-wise operator of two feature maps as dense layers with an EW operand."""
-    constant = next((t for position in (0, 1) if (t := context.tensor(operator, position)).is_constant), None)
-    if constant is not None and by_channel(constant, context.feature(context.output(operator)).channels):
-        return constant_layers(context, operator)
-    combine = COMBINE[operator.kind]
-    pair = _pair(context, operator)
+    """Describe an element-wise operator as convolutions; operands of one channel are spread over all of them first."""
+    channels = context.feature(context.output(operator)).channels
+    spread: dict[int, FeatureMap] = {}
+    layers: list[ConvolutionLayer] = []
+    for position in (0, 1):
+        tensor = context.tensor(operator, position)
+        if not tensor.is_constant and context.feature(tensor).channels != channels and tensor.index not in spread:
+            source = context.feature(tensor)
+            spread[tensor.index] = context.fresh(source.height, source.width, channels)
+            layers.append(spread_layer(context, operator, source, spread[tensor.index]))
+    inner = replace(context, features={**context.features, **spread})
+    layers += _whole_layers(inner, operator)
+    context.temporaries = inner.temporaries
+    return layers
+
+
+def _whole_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe an operator whose operands have all channels."""
     output = context.output(operator)
+    channels = context.feature(output).channels
+    constants = [t for position in (0, 1) if (t := context.tensor(operator, position)).is_constant]
+    if any(by_channel(constant, channels) for constant in constants):
+        return constant_layers(context, operator)
     activation = operator.attributes.activation if isinstance(operator.attributes, Arithmetic) else Activation.NONE
+    target = context.feature(output)
+    bounds = separate_clamp(activation, output) if operator.kind == "MUL" else None
+    if bounds is None:
+        return dense_blocks(_hosting_layer(context, operator, target, activation), BLOCK)
+    middle = context.fresh(target.height, target.width, target.channels)
+    layer = _hosting_layer(context, operator, middle, Activation.NONE)
+    return [*dense_blocks(layer, BLOCK), clamp_layer(context, operator, middle, target, bounds)]
+
+
+def _hosting_layer(
+    context: Context, operator: Operator, target: FeatureMap, activation: Activation
+) -> ConvolutionLayer:
+    """Describe the convolution that brings in one operand, and the EW stage that reads the other."""
+    combine, pair, output = COMBINE[operator.kind], _pair(context, operator), context.output(operator)
     host_scale, guest_scale = quantised.scale(pair.host), quantised.scale(pair.guest)
-    fine = combine is Combine.ADD
-    value = FINE * pair.host_sign if fine else 1
-    if combine is Combine.MULTIPLY:
-        factor = host_scale * guest_scale / quantised.scale(output)
-    else:
-        factor = host_scale / (abs(value) * quantised.scale(output))
-    layer = identity_layer(
-        context,
-        operator,
-        context.feature(pair.host),
-        context.feature(output),
-        value,
-        quantised.zero_point(pair.host),
-    )
-    feature = guest_feature(context, pair.guest, context.feature(output))
-    guest = operand(
-        feature,
-        -quantised.zero_point(pair.guest),
-        pair.guest_sign * FINE * guest_scale / host_scale if fine else 1.0,
-        combine,
-        context.soc,
-    )
-    bounds = separate_clamp(activation, output) if combine is Combine.MULTIPLY else None
-    clamp: list[ConvolutionLayer] = []
-    if bounds is not None:
-        middle = context.fresh(layer.target.height, layer.target.width, layer.target.channels)
-        clamp = [clamp_layer(context, operator, middle, layer.target, bounds)]
-        layer, activation = replace(layer, target=middle), Activation.NONE
-    requantise = clamped(encode_scale(factor, context.soc), output, activation)
-    rules = RULES[combine]
-    if is_vector(feature, context.feature(output)):
+    value, ratio, factor = 1, 1.0, host_scale / quantised.scale(output)
+    if combine is Combine.ADD:
+        value, ratio, factor = FINE * pair.host_sign, pair.guest_sign * FINE * guest_scale / host_scale, factor / FINE
+    elif combine is Combine.MULTIPLY:
+        factor *= guest_scale
+    feature, rules = guest_feature(context, pair.guest, target), RULES[combine]
+    guest = operand(feature, -quantised.zero_point(pair.guest), ratio, combine, context.soc)
+    if is_vector(feature, target):
         guest, rules = replace(guest, per_channel=True), (*rules, Unproven.OPERAND_PER_CHANNEL)
-    layer = replace(layer, requantise=requantise, addend=guest, rules=rules)
-    return [*dense_blocks(layer, BLOCK), *clamp]
+    zero = quantised.zero_point(pair.host)
+    return replace(
+        identity_layer(context, operator, context.feature(pair.host), target, value, zero),
+        requantise=clamped(encode_scale(factor, context.soc), output, activation),
+        addend=guest,
+        rules=rules,
+    )
 
 
 def by_channel(constant: Tensor, channels: int) -> bool:

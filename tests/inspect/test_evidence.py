@@ -65,7 +65,7 @@ def test_assumptions_that_every_program_relies_on_are_only_about_what_it_avoids(
 
 def test_the_page_is_up_to_date() -> None:
     page = CHECKOUT / "docs" / "hardware" / "evidence.md"
-    assert page.read_text() == evidence_page(), "print it anew: rocketnpu evidence --markdown"
+    assert page.read_text() == evidence_page(), "print it anew: rocketnpu evidence --page evidence"
 
 
 def test_proven_rules_pass_and_others_are_named() -> None:
@@ -98,5 +98,5 @@ def test_the_verb_prints_all_or_some(capsys: pytest.CaptureFixture[str]) -> None
     (rule,) = json.loads(capsys.readouterr().out)
     assert (rule["name"], rule["evidence"], rule["optional"]) == ("dilation", "manual", True)
     assert main.run(["evidence", "nothing"]) == 2
-    assert main.run(["evidence", "--markdown"]) == 0
+    assert main.run(["evidence", "--page", "evidence"]) == 0
     assert capsys.readouterr().out == evidence_page()

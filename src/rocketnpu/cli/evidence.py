@@ -9,17 +9,19 @@ from rocketnpu.cli.output import json_option, print_json, print_table
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--markdown", is_flag=True, help="Print the page docs/hardware/evidence.md.")
+@click.option("--page", type=click.Choice(["evidence", "differences"]), help="Print a page of docs/hardware.")
 @json_option
-def evidence(names: tuple[str, ...], markdown: bool, as_json: bool) -> None:
-    """Print the hardware rules that compiler and simulator rely on, or those NAMES."""
+def evidence(names: tuple[str, ...], page: str | None, as_json: bool) -> None:
+    """Print the hardware rules that compiler and simulator rely on, or those NAMES.
+
+    The page "evidence" is the whole table, the page "differences" says where our command streams differ from the open
+    driver's, and why.
+    """
     from rocketnpu.errors import InputError
     from rocketnpu.evidence import RULES
 
-    if markdown:
-        from rocketnpu.inspect.evidence_page import evidence_page
-
-        click.echo(evidence_page(), nl=False)
+    if page is not None:
+        click.echo(_page(page), nl=False)
         return
     unknown = [name for name in names if name not in RULES]
     if unknown:
@@ -30,3 +32,10 @@ def evidence(names: tuple[str, ...], markdown: bool, as_json: bool) -> None:
         return
     columns = ("rule", "evidence", "statement", "source", "test")
     print_table(columns, [(r.name, r.evidence.value, r.statement, r.source, r.test) for r in rules])
+
+
+def _page(name: str) -> str:
+    from rocketnpu.inspect.differences_page import differences_page
+    from rocketnpu.inspect.evidence_page import evidence_page
+
+    return evidence_page() if name == "evidence" else differences_page()

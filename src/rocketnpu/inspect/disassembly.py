@@ -43,12 +43,9 @@ class Line:
     """One word, taken apart."""
 
     found: Decoded
+    text: str
+    """The word as text, without comment."""
     problems: tuple[str, ...]
-
-    @property
-    def text(self) -> str:
-        """The word as text, without comment."""
-        return self.found.text().partition("  # ")[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +95,7 @@ class Disassembly:
 def describe(word: int) -> Line:
     """Take a word apart and check it; streams repeat themselves, so answers are kept."""
     found = decode(word)
-    return Line(found, tuple(problems(found)))
+    return Line(found, found.text().partition("  # ")[0], tuple(problems(found)))
 
 
 def disassemble(path: str | Path) -> Disassembly:

@@ -9,7 +9,7 @@ from rocketnpu.evidence import OPTIONAL, PROVEN, RULES, SECTIONS, Evidence, Hard
 
 _HEAD = """# What speaks for each hardware rule
 
-<!-- Printed by `rocketnpu evidence --markdown`; edit src/rocketnpu/evidence.py instead. -->
+<!-- Printed by `rocketnpu evidence --page evidence`; edit src/rocketnpu/evidence.py instead. -->
 
 Compiler and simulator rely on the rules below. For each there is what speaks for it, where that is found, and the test
 that pins the rule. Sources are sections of the project's hardware documents; "CI" are the published lists of Mesa's

@@ -64,6 +64,17 @@ class Network:
         self.bench.builder.operator("CONV_2D", found.after(x[0]), [y[0]], attributes)
         return y
 
+    def depthwise(self, x: Tensor, size: tuple[int, int], attributes: ops.DepthwiseConv2D) -> Tensor:
+        """Add DEPTHWISE_CONV_2D."""
+        _, rows, columns, channels = self.shapes[x[0]]
+        found = weigh(self.bench, x, (1, *size, channels), 3, math.prod(size), attributes.activation, always=True)
+        steps = zip((rows, columns), size, attributes.stride, attributes.dilation, strict=True)
+        shape = (1, *(reach(n, k, s, d, attributes.padding) for n, k, s, d in steps), channels)
+        number = self.bench.output(shape, found.mean, found.spread)
+        self.shapes[number] = shape
+        self.bench.builder.operator("DEPTHWISE_CONV_2D", found.after(x[0]), [number], attributes)
+        return number, 0.0, 0
+
     def add(self, kind: str, inputs: list[int], output: int, attributes: Any) -> None:
         self.bench.builder.operator(kind, inputs, [output], attributes)
 
@@ -105,7 +116,10 @@ def pad_conv(choose: Chooser) -> Case:
     padding = choose.pick((Padding.VALID, Padding.VALID, Padding.SAME))
     stride = (choose.pick(STRIDES), choose.pick(STRIDES))
     attributes = ops.Conv2D(stride, padding, activation=choose.pick(FUSED))
-    y = net.conv(padded, choose.pick(CHANNELS), size, attributes)
+    if choose.pick((False, False, True)):
+        y = net.depthwise(padded, size, ops.DepthwiseConv2D(stride, padding, activation=attributes.activation))
+    else:
+        y = net.conv(padded, choose.pick(CHANNELS), size, attributes)
     return net.case("PAD, CONV_2D", [y[0], padded[0]] if choose.pick((False, False, True)) else [y[0]])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,19 @@ def test_a_padded_map_that_others_see_stays() -> None:
 )
 def test_other_padding_stays(graph: Graph) -> None:
     assert fold_padding(graph) is graph
+
+
+def test_a_depthwise_convolution_folds_its_padding() -> None:
+    sketch = Sketch()
+    source, middle, target = sketch.map(1, 8, 8, 4), sketch.map(1, 9, 9, 4), sketch.map(1, 4, 4, 4)
+    sketch.builder.operator("PAD", [source, sketch.constant([(0, 0), (0, 1), (0, 1), (0, 0)])], [middle])
+    attributes = ops.DepthwiseConv2D((2, 2), Padding.VALID)
+    sketch.builder.operator(
+        "DEPTHWISE_CONV_2D", [middle, sketch.weights(1, 3, 3, 4), sketch.bias(4)], [target], attributes
+    )
+    graph = fold_padding(sketch.graph([source], [target]))
+    verify(graph)
+    assert graph.operators[0].attributes == replace(attributes, pads=((0, 1), (0, 1)))
 
 
 def test_two_convolutions_fold_the_same_padding() -> None:

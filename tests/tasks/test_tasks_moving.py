@@ -121,6 +121,21 @@ def test_proven_rules_suffice_but_for_columns(family: str) -> None:
     assert all("byte-output-line-gap" in reason for reason in reasons if reason), reasons
 
 
+@pytest.mark.parametrize(("scale", "zero"), [(0.1, 3), (0.1, 9), (0.07, -20)], ids=["a view", "moved", "scaled"])
+@pytest.mark.parametrize("types", [(DType.UINT8, DType.INT8), (DType.INT8, DType.UINT8)])
+def test_quantise_between_signed_and_unsigned(types: tuple[DType, DType], scale: float, zero: int) -> None:
+    """A rectifier stands before it, for a view alone is not handed over."""
+    middle = {DType.UINT8: 128, DType.INT8: 0}
+    builder = ModelBuilder()
+    x, y = (builder.tensor((1, 3, 4, 20), types[0], scale=0.1, zero_point=3 + middle[types[0]]) for _ in range(2))
+    z = builder.tensor((1, 3, 4, 20), types[1], scale=scale, zero_point=zero + middle[types[1]])
+    builder.operator("RELU", [x], [y])
+    builder.operator("QUANTIZE", [y], [z])
+    found = parsed(builder, [x], [z], "quantise")
+    assert check(found, 1) == ""
+    assert len(lower(found.graph, RK3588, Policy()).tasks) == (1 if (scale, zero) == (0.1, 3) else 2)
+
+
 @pytest.mark.parametrize("edges", [(20, 0), (0, 31), (14, 17)])
 def test_wide_padding_is_done_in_steps(edges: tuple[int, int]) -> None:
     builder = ModelBuilder()

@@ -12,6 +12,8 @@ import pytest
 from inspect_models import chain_picture, chain_program
 
 from rocketnpu.cli import main
+from rocketnpu.delegate.options import parse
+from rocketnpu.delegate.session import Session
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
@@ -84,6 +86,14 @@ def test_a_device_refuses_a_program_that_needs_an_unproven_rule() -> None:
     with SimulatorDevice() as device:
         (simulated,) = run(device, program, [chain_picture()])
     np.testing.assert_array_equal(allowed, simulated)
+
+
+@pytest.mark.parametrize(("asked", "allowed"), [({}, False), ({"allow_unproven": "yes"}, True)])
+def test_the_delegate_compiles_for_an_npu_with_proven_rules_unless_asked(asked: dict, allowed: bool) -> None:
+    with PretendedNpu() as device:
+        assert Session(parse(asked), device, None)._policy.allow_unproven is allowed
+    with SimulatorDevice() as device:
+        assert Session(parse(asked), device, None)._policy.allow_unproven is True
 
 
 def test_programs_say_which_rules_they_need() -> None:

@@ -55,7 +55,7 @@ class OperatorComparison:
     operators: tuple[int, ...]
     kind: str
     tensor: int
-    """The tensor that is compared: the last operator's output."""
+    """The tensor that is compared: the last operator's output; -1 where it has none."""
     shape: tuple[int, ...]
     where: str
     """``npu``, ``view`` (the same bytes, seen in another way: nothing is computed) or ``cpu``."""
@@ -92,6 +92,8 @@ class ModelComparison:
     name: str
     operators: tuple[OperatorComparison, ...]
     outputs: tuple[OutputComparison, ...]
+    """Empty where the CPU's operators cannot be run one by one; ``remark`` then says why."""
+    remark: str = ""
 
     @property
     def first_noticeable(self) -> OperatorComparison | None:
@@ -133,15 +135,30 @@ def compare_model(plan: Plan, tensors: Tensors, tell: Tell = lambda _step: None)
         tell: hears of each step; :func:`steps` says how many there are.
 
     Raises:
-        UnsupportedError: LiteRT cannot run an operator of the CPU alone.
         SimulationError: a compiled program does what the hardware does not define.
     """
     rows = []
     for operators in operator_groups(plan):
         tell(" + ".join(operator.kind for operator in operators))
         rows.append(compare_operators(plan, operators, tensors))
-    outputs = tuple(_end_to_end(plan, tensors, tell))
+    stateful = _stateful(plan.graph)
+    if stateful is not None:
+        remark = f"not compared end to end: operator {stateful.index} ({stateful.kind}) keeps a state between runs"
+        return ModelComparison(plan.graph.name, tuple(rows), (), remark)
+    try:
+        outputs = tuple(_end_to_end(plan, tensors, tell))
+    except UnsupportedError as error:
+        return ModelComparison(plan.graph.name, tuple(rows), (), f"not compared end to end: {error}")
     return ModelComparison(plan.graph.name, tuple(rows), outputs)
+
+
+def _stateful(graph: Graph) -> Operator | None:
+    """Return an operator that gives nothing, or reads what an earlier run left: it means nothing alone."""
+    for operator in graph.operators:
+        tensors = [graph.tensors[number] for number in operator.inputs if number is not None]
+        if not operator.outputs or any(tensor.is_variable for tensor in tensors) or operator.kind == "VAR_HANDLE":
+            return operator
+    return None
 
 
 def steps(plan: Plan) -> int:
@@ -152,9 +169,11 @@ def steps(plan: Plan) -> int:
 def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensors) -> OperatorComparison:
     """Compare what the NPU runs as one with the reference, on the reference's inputs."""
     graph, last = plan.graph, operators[-1]
-    output = graph.tensors[last.outputs[0]]
     label = " + ".join(operator.kind for operator in operators)
     numbers = tuple(operator.index for operator in operators)
+    if not last.outputs:
+        return OperatorComparison(numbers, label, -1, (), "cpu", None, None, None)
+    output = graph.tensors[last.outputs[0]]
     chosen = {decision.operator for decision in plan.decisions if decision.supported}
     if not chosen.issuperset(numbers):
         return OperatorComparison(numbers, label, output.index, output.shape, "cpu", None, None, None)

@@ -111,6 +111,13 @@ class Recording:
     failure: Mapping[str, Any] = field(default_factory=dict)
     """Of a failure bundle: what the device that failed was, and which job, task and operator."""
 
+    def operations(self, submission: Submission) -> tuple[RecordedOperation, ...]:
+        """Return a submission's operations; if the producer did not say, the whole model is one."""
+        if submission.operations:
+            return submission.operations
+        ends = (tuple(tensor.index for tensor in side) for side in (self.inputs, self.outputs))
+        return (RecordedOperation("model", tuple(range(len(submission.jobs))), *ends),)
+
 
 def load(path: Path | str) -> Recording:
     """Read a recording from a zip file or a directory.

@@ -54,7 +54,7 @@ def operator_reference(graph: Graph, operator: Operator, inputs: Sequence[Array]
     numbers = {number: _copy(builder, graph.tensors[number]) for number in used}
     sources = [None if number is None else numbers[number] for number in operator.inputs]
     outputs = [numbers[number] for number in operator.outputs]
-    builder.operator(operator.kind, sources, outputs, operator.attributes)
+    builder.operator(operator.kind, sources, outputs, operator.attributes, custom_options=operator.custom_options)
     read = dict.fromkeys(number for number in operator.inputs if number is not None)
     given = [numbers[number] for number in read if not graph.tensors[number].is_constant]
     data = builder.build(given, outputs)

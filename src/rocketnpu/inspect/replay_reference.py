@@ -7,7 +7,7 @@ from garbage: tensors that the model does not get from outside are filled in fro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +17,14 @@ import numpy.typing as npt
 from rocketnpu.errors import SimulationError
 from rocketnpu.graph import Graph
 from rocketnpu.inspect.compare import Difference, difference
-from rocketnpu.inspect.recording import RecordedOperation, RecordedTask, Recording, Submission
+from rocketnpu.inspect.recording import RecordedOperation, RecordedTask, Recording
 from rocketnpu.inspect.replay import Machine, Place, is_own, locate
-from rocketnpu.inspect.stream_memory import LANES, OutsideError
+from rocketnpu.inspect.stream_memory import Bytes, OutsideError
 from rocketnpu.inspect.task_registers import TaskRegisters
+from rocketnpu.program.layout import FeatureLayout
 from rocketnpu.soc import ATOM
 
 Array = npt.NDArray[Any]
-FLIP = np.uint8(0x80)
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,12 @@ def replay_operations(
     for number, submission in enumerate(recording.submissions):
         machine = Machine(submission, number, strict=is_own(recording))
         done = 0
-        for index, operation in enumerate(_operations(recording, submission)):
+        for index, operation in enumerate(recording.operations(submission)):
             tasks = [task for job in operation.jobs for task in submission.jobs[job].tasks]
             outcome = _run(recording, graph, machine, index, operation, list(enumerate(tasks, done)), tolerance)
             done += len(tasks)
             if outcome is not None:
                 yield outcome
-
-
-def _operations(recording: Recording, submission: Submission) -> Sequence[RecordedOperation]:
-    if submission.operations:
-        return submission.operations
-    ends = (tuple(tensor.index for tensor in side) for side in (recording.inputs, recording.outputs))
-    return (RecordedOperation("model", tuple(range(len(submission.jobs))), *ends),)
 
 
 def _run(
@@ -94,10 +87,10 @@ def _run(
     wanted = _tensors(recording, graph, operation, lists[0][1])
     if wanted is None or wanted.output not in recording.reference:
         return None
-    _feed(recording, machine, wanted, lists[0][1])
     place = (machine.number, index, wanted.output)
     machine.begin()
     try:
+        _feed(recording, machine, wanted, lists[0][1])
         for number, task in tasks:
             machine.run(task, number)
         found = _read(machine, lists[0][1], recording.reference[wanted.output])
@@ -134,7 +127,24 @@ def _feed(recording: Recording, machine: Machine, wanted: _Wanted, registers: Ta
         values = recording.reference.get(tensor)
         if tensor in given or values is None or registers["CNA.CONV_CON1.NONALIGN_DMA"]:
             continue
-        _store(machine, address, values)
+        layout, memory = _layout(machine, address, values)
+        layout.pack(np.ascontiguousarray(values), memory)
+
+
+def _layout(machine: Machine, address: int, values: Array) -> tuple[FeatureLayout, Bytes]:
+    """Return how a tensor lies at an address, surfaces back to back, and the buffer that it lies in.
+
+    Mesa takes every tensor for UINT8, so all are shifted by 128.
+
+    Raises:
+        OutsideError: it lies in no buffer.
+    """
+    height, width, channels = _shape(values)
+    for buffer in machine.submission.buffers:
+        layout = FeatureLayout(height, width, channels, address - buffer.address, height * width * ATOM, True)
+        if layout.offset >= 0 and layout.end <= buffer.size:
+            return layout, machine.arrays[buffer.handle]
+    raise OutsideError(f"a tensor of shape {values.shape} at 0x{address:x} is in no buffer")
 
 
 def _shape(values: Array) -> tuple[int, int, int]:
@@ -142,31 +152,11 @@ def _shape(values: Array) -> tuple[int, int, int]:
     return shape[1], shape[2], shape[3]
 
 
-def _slots(base: int, shape: tuple[int, int, int]) -> npt.NDArray[np.int64]:
-    """Return addresses of a tensor's bytes, ``(surfaces, pixels, 16)``, surfaces back to back."""
-    height, width, channels = shape
-    count = -(-channels // ATOM) * height * width
-    return base + np.arange(count * ATOM).reshape(-1, height * width, ATOM)
-
-
-def _store(machine: Machine, address: int, values: Array) -> None:
-    height, width, channels = _shape(values)
-    surfaces = -(-channels // ATOM)
-    padded = np.zeros((height * width, surfaces * ATOM), np.uint8)
-    padded[:, :channels] = values.view(np.uint8).reshape(height * width, channels) ^ FLIP
-    image = padded.reshape(-1, surfaces, ATOM).transpose(1, 0, 2).reshape(-1)
-    for buffer in machine.submission.buffers:
-        start = address - buffer.address
-        if start >= 0 and start + image.size <= buffer.size:
-            machine.arrays[buffer.handle][start : start + image.size] = image
-
-
 def _read(machine: Machine, registers: TaskRegisters, reference: Array) -> Array:
     """Return the output buffer as the reference's tensor."""
-    shape = _shape(reference)
-    raw = machine.buffers.take(_slots(registers["DPU.DST_BASE_ADDR.DST_BASE_ADDR"], shape))
-    pixels = raw.transpose(1, 0, 2).reshape(shape[0] * shape[1], -1)[:, : shape[2]] ^ FLIP
-    found: Array = np.ascontiguousarray(pixels).view(reference.dtype).reshape(reference.shape)
+    layout, memory = _layout(machine, registers["DPU.DST_BASE_ADDR.DST_BASE_ADDR"], reference)
+    found = np.empty_like(reference)
+    layout.unpack(memory, found)
     return found
 
 
@@ -182,7 +172,7 @@ def _first_beyond(
     order = np.lexsort((wrong[:, 1], wrong[:, 0], wrong[:, 1] // ATOM))
     pixel, channel = (int(value) for value in wrong[order[0]])
     base = lists[0][1]["DPU.DST_BASE_ADDR.DST_BASE_ADDR"]
-    address = int(_slots(base, (height, width, channels))[channel // ATOM, pixel, LANES[0]])
+    address = base + (channel // ATOM * height * width + pixel) * ATOM
     task, surface, row, column = locate(lists, address) or (lists[0][0], channel // ATOM, *divmod(pixel, width))
     values = (int(one[pixel, channel]), int(other[pixel, channel]))
     return Place(submission, task, surface, row, column, channel, *values)

@@ -8,7 +8,7 @@ difference belongs to a class of :mod:`rocketnpu.inspect.stream_differences`, or
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,17 +97,10 @@ def compare_streams(recording: Recording, graph: Graph) -> StreamComparison:
     """
     total = _Total()
     for submission in recording.submissions:
-        for operation in _operations(recording, submission):
+        for operation in recording.operations(submission):
             if operation.outputs and operation.outputs[0] in graph.producers:
                 total.add(graph, submission, operation)
     return total.done()
-
-
-def _operations(recording: Recording, submission: Submission) -> Sequence[RecordedOperation]:
-    if submission.operations:
-        return submission.operations
-    ends = (tuple(tensor.index for tensor in side) for side in (recording.inputs, recording.outputs))
-    return (RecordedOperation("model", tuple(range(len(submission.jobs))), *ends),)
 
 
 class _Total:

@@ -119,6 +119,7 @@ def _document(found: ModelComparison) -> dict[str, Any]:
             {"tensor": output.tensor, "name": output.name, "difference": _numbers(output.difference)}
             for output in found.outputs
         ],
+        "remark": found.remark,
     }
 
 
@@ -150,6 +151,8 @@ def _print(found: ModelComparison) -> None:
     for output in found.outputs:
         maximum, share, cosine = _cells(output.difference)
         click.echo(f"end to end, output {output.name}: max {maximum}, {share} of the values differ, cosine {cosine}")
+    if found.remark:
+        click.echo(found.remark)
 
 
 def _cells(found: Difference | None) -> tuple[str, str, str]:

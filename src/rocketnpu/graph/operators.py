@@ -198,6 +198,8 @@ class Operator:
     inputs: tuple[int | None, ...]
     outputs: tuple[int, ...]
     attributes: Attributes = NoAttributes()
+    custom_options: bytes = b""
+    """Of a custom operator, as in the file."""
 
     def input(self, position: int) -> int | None:
         """Return the tensor number at ``position``, or None where the list ends before it or it is absent."""

@@ -99,8 +99,8 @@ class _Reader:
         count = self.model.BuffersLength()
         for number in range(count):
             buffer = self.model.Buffers(number)
-            if buffer.Offset() > 1 or buffer.Size() > 1:
-                raise UnsupportedError(f"it keeps buffer {number} outside the flatbuffer (model over 2 GB)")
+            if _is_apart(buffer) and buffer.Offset() + buffer.Size() > len(self.data):
+                raise ModelError(f"buffer {number} ends at byte {buffer.Offset() + buffer.Size()} of {len(self.data)}")
         if self.model.ExternalBuffersLength():
             raise UnsupportedError("it keeps buffers in other files")
         for index in range(self.model.MetadataLength()):
@@ -170,9 +170,12 @@ class _Reader:
         if number >= self.model.BuffersLength():
             raise ModelError(f"tensor {index} refers to buffer {number} of {self.model.BuffersLength()}")
         buffer = self.model.Buffers(number)
-        if not buffer.DataLength() or dtype.bytes is None:
+        if dtype.bytes is None or not (buffer.DataLength() or _is_apart(buffer)):
             return None
-        raw = buffer.DataAsNumpy()
+        if _is_apart(buffer):
+            raw = np.frombuffer(self.data, np.uint8, buffer.Size(), buffer.Offset())
+        else:
+            raw = buffer.DataAsNumpy()
         elements = int(np.prod(shape, dtype=object)) if shape else 1
         if raw.size != elements * dtype.bytes:
             raise ModelError(
@@ -205,7 +208,15 @@ class _Reader:
             attributes = read_attributes(kind, table)
         except ModelError as error:
             raise ModelError(f"operator {index}: {error}") from None
-        return Operator(index, kind, tuple(inputs), tuple(outputs), attributes)
+        custom = table.CustomOptionsAsNumpy().tobytes() if table.CustomOptionsLength() else b""
+        return Operator(index, kind, tuple(inputs), tuple(outputs), attributes, custom)
+
+
+def _is_apart(buffer: Any) -> bool:
+    """Say whether a buffer's bytes lie behind the flatbuffer, as those of models over 2 GB must, and as some writers
+    place them in any model. (0 and 1 both mean that they do not.)
+    """
+    return bool(buffer.Offset() > 1 and buffer.Size() > 1)
 
 
 def _number(number: int, tensors: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rocketnpu.cli import main
 from rocketnpu.inspect.compare import compare_model
 from rocketnpu.inspect.differences_page import differences_page
 from rocketnpu.inspect.recorded_model import recorded_model
@@ -154,6 +156,15 @@ def test_a_moved_tile_is_a_failure(shared: Path, path: str) -> None:
     assert compared(recording).unexplained == ()
     found = compared(recording, lambda recording: edited(recording, path, 0x40))
     assert {finding.register for finding in found.unexplained} == {path}
+
+
+def test_the_verb_puts_streams_beside_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(PACKAGED / "trunc_conv3x3_u8.zip")
+    assert main.run(["replay", "--beside-ours", path]) == 0
+    assert "truncation-list" in capsys.readouterr().out
+    assert main.run(["replay", "--beside-ours", path, "--json"]) == 0
+    (document,) = json.loads(capsys.readouterr().out)
+    assert {finding["explained_by"] for finding in document["streams"]["findings"]} == {"truncation-list"}
 
 
 def test_classes_are_complete() -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rocketnpu.inspect.recording import Recording
     from rocketnpu.inspect.replay import TaskOutcome
     from rocketnpu.inspect.replay_reference import OperationOutcome
+    from rocketnpu.inspect.streams import StreamComparison
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,14 @@ class _Found:
     recording: Recording
     tasks: list[TaskOutcome]
     operations: list[OperationOutcome]
+    streams: StreamComparison | None
+    """None where they were not asked for, or the recorded model is not there."""
 
     @property
     def is_good(self) -> bool:
         good = all(task.verdict.value in ("equal", "not described") for task in self.tasks)
-        return good and not any(operation.first or operation.about for operation in self.operations)
+        good = good and not any(operation.first or operation.about for operation in self.operations)
+        return good and not (self.streams and self.streams.unexplained)
 
 
 @click.command()
@@ -37,17 +41,18 @@ class _Found:
 @click.option(
     "--tolerance", type=click.IntRange(min=0), default=1, show_default=True, help="Steps an operation may be off."
 )
+@click.option("--beside-ours", is_flag=True, help="Also compare the recorded streams with ours of the same model.")
 @json_option
-def replay(paths: tuple[Path, ...], tolerance: int, as_json: bool) -> int:
+def replay(paths: tuple[Path, ...], tolerance: int, beside_ours: bool, as_json: bool) -> int:
     """Run recorded submissions (zip files or folders) on the simulator and check every output.
 
     Each task is held against the integer model of the chip, each operation against the reference where the recording
-    has it. Exit status 1 if a task is refused, defective or different, or an operation is off by more than the
-    tolerance.
+    has it. Exit status 1 if a task is refused, defective or different, an operation is off by more than the tolerance,
+    or streams differ in a way that docs/hardware/differences.md does not list.
     """
     found = []
     for path in paths:
-        found.append(_replay(path, tolerance))
+        found.append(_replay(path, tolerance, beside_ours))
         if not as_json:
             _print(found[-1], tolerance)
     if as_json:
@@ -55,16 +60,19 @@ def replay(paths: tuple[Path, ...], tolerance: int, as_json: bool) -> int:
     return 0 if all(item.is_good for item in found) else 1
 
 
-def _replay(path: Path, tolerance: int) -> _Found:
+def _replay(path: Path, tolerance: int, beside_ours: bool) -> _Found:
     from rocketnpu.inspect.recorded_model import recorded_model
     from rocketnpu.inspect.recording import load
     from rocketnpu.inspect.replay import replay_tasks
     from rocketnpu.inspect.replay_reference import replay_operations
+    from rocketnpu.inspect.streams import compare_streams
 
     recording = load(path)
     tasks = replay_tasks(recording)
-    operations = list(replay_operations(recording, recorded_model(path, recording), tolerance))
-    return _Found(path, recording, tasks, operations)
+    graph = recorded_model(path, recording)
+    operations = list(replay_operations(recording, graph, tolerance))
+    streams = compare_streams(recording, graph) if beside_ours and graph is not None else None
+    return _Found(path, recording, tasks, operations, streams)
 
 
 def _print(found: _Found, tolerance: int) -> None:
@@ -85,6 +93,16 @@ def _print(found: _Found, tolerance: int) -> None:
         print_table(("submission", "job", "task", "verdict", "why"), rows)
     if found.operations:
         _print_operations(found.operations, tolerance)
+    if found.streams is not None:
+        _print_streams(found.streams)
+
+
+def _print_streams(streams: StreamComparison) -> None:
+    classes = Counter(finding.explained_by or "UNEXPLAINED" for finding in streams.findings)
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(classes.items())) or "none"
+    click.echo(f"{streams.registers} registers of {streams.operators} operators beside ours, differences: {listed}")
+    for finding in streams.unexplained:
+        click.echo(f"  {finding}")
 
 
 def _print_operations(operations: list[OperationOutcome], tolerance: int) -> None:
@@ -117,4 +135,5 @@ def _document(found: _Found) -> dict[str, Any]:
         "good": found.is_good,
         "tasks": [asdict(task) for task in found.tasks],
         "operations": [asdict(operation) for operation in found.operations],
+        "streams": None if found.streams is None else asdict(found.streams),
     }

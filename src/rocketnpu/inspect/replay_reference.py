@@ -108,8 +108,9 @@ def _tensors(
     if registers["DPU.EW_CFG.EW_BYPASS"]:
         return _Wanted(source, None, output)
     if graph is None or output not in graph.consumers:
-        # The sum is the last tensor of a model of one operation; of others it is not known.
-        return _Wanted(source, None, recording.outputs[0].index) if len(recording.outputs) == 1 else None
+        # The last operation's sum is the model's output; of others it is not known.
+        last = recording.operations(recording.submissions[-1])[-1] == operation
+        return _Wanted(source, None, recording.outputs[0].index) if last and len(recording.outputs) == 1 else None
     adders = [reader for reader in graph.consumers[output] if reader.kind == "ADD"]
     if len(adders) != 1:
         return None

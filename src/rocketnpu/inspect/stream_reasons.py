@@ -196,7 +196,24 @@ def byte_shift(situation: Situation) -> bool:
         assert situation.our_stream is not None
         ours, theirs = situation.our_stream.weights(), situation.their_stream.weights()
         return ours.size == theirs.size and bool(np.all((ours ^ theirs) == 0x80))
-    return situation.name == BIASES or (situation.ours - situation.theirs) % 256 in (0, 128)
+    if situation.name == BIASES:
+        return bool(np.array_equal(_biases(situation)[1], _unsigned_biases(situation)))
+    return (situation.ours - situation.theirs) % 256 in (0, 128)
+
+
+def _unsigned_biases(situation: Situation) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the biases that Mesa's formula gives if every byte and zero point is taken for UINT8 (spec 5.2)."""
+    kernel, source = situation.kernel, situation.source
+    number = situation.operator.input(2)
+    bias = None if number is None else situation.graph.tensors[number].data
+    assert kernel.data is not None
+    assert kernel.quantisation is not None
+    assert source.quantisation is not None
+    values = kernel.data.view(np.uint8).astype(np.int64) - kernel.quantisation.zero_point % 256
+    depthwise = situation.operator.kind == "DEPTHWISE_CONV_2D"
+    sums = values.sum((0, 1, 2) if depthwise else (1, 2, 3))
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = -(source.quantisation.zero_point % 256 - 128) * sums
+    return found if bias is None else found + bias.reshape(-1)
 
 
 def missing_lanes(situation: Situation) -> bool:

@@ -1,0 +1,29 @@
+"""The published page is what the code decides by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rocketnpu.evidence import Unproven
+from rocketnpu.inspect.bounds import stated_bounds
+from rocketnpu.partition.published import MEANS, page
+from rocketnpu.partition.rules import RULES
+from rocketnpu.tasks.lowering import LAYERS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "supported-operators.md"
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text() == page(stated_bounds()), (
+        "run: rocketnpu operators --markdown > docs/supported-operators.md"
+    )
+
+
+def test_every_kind_with_rules_is_described_and_can_be_done() -> None:
+    assert set(MEANS) == set(RULES)
+    assert set(LAYERS) <= set(RULES)
+
+
+def test_unproven_rules_are_known_names() -> None:
+    names = {value for key, value in vars(Unproven).items() if not key.startswith("_")}
+    assert {name for means in MEANS.values() for name in means.unproven} <= names

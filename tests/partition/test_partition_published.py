@@ -21,7 +21,8 @@ def test_the_page_is_up_to_date() -> None:
 
 def test_every_kind_with_rules_is_described_and_can_be_done() -> None:
     assert set(MEANS) == set(RULES)
-    assert set(LAYERS) <= set(RULES)
+    # Kinds with a plus are made by graph passes out of published ones.
+    assert {kind for kind in LAYERS if "+" not in kind} <= set(RULES)
 
 
 def test_unproven_rules_are_known_names() -> None:

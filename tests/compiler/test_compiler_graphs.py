@@ -80,7 +80,7 @@ def check_graph(seed: int, policy: Policy, pattern: str = "random") -> int:
     return sum(len(part.operators) for part in divided.parts)
 
 
-@pytest.mark.parametrize("first", range(0, 120, 20))
+@pytest.mark.parametrize("first", range(0, 80, 20))
 def test_random_graphs(first: int) -> None:
     taken = [check_graph(seed, POLICIES[seed % len(POLICIES)]) for seed in range(first, first + 20)]
     assert sum(taken) > 40

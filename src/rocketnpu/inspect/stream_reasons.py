@@ -202,18 +202,18 @@ def byte_shift(situation: Situation) -> bool:
 
 
 def _unsigned_biases(situation: Situation) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the biases that Mesa's formula gives if every byte and zero point is taken for UINT8 (spec 5.2)."""
+    """Return the biases that Mesa's formula for UINT8 gives (spec 5.2): bytes unsigned, 128 taken off zero points."""
     kernel, source = situation.kernel, situation.source
     number = situation.operator.input(2)
     bias = None if number is None else situation.graph.tensors[number].data
     assert kernel.data is not None
     assert kernel.quantisation is not None
     assert source.quantisation is not None
-    values = kernel.data.view(np.uint8).astype(np.int64) - kernel.quantisation.zero_point % 256
+    values = kernel.data.view(np.uint8).astype(np.int64) - kernel.quantisation.zero_point
     depthwise = situation.operator.kind == "DEPTHWISE_CONV_2D"
     sums = values.sum((0, 1, 2) if depthwise else (1, 2, 3))
-    found: np.ndarray[tuple[int], np.dtype[np.int64]] = -(source.quantisation.zero_point % 256 - 128) * sums
-    return found if bias is None else found + bias.reshape(-1)
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = -(source.quantisation.zero_point - 128) * sums
+    return found if bias is None else found + bias.reshape(-1).astype(np.int64)
 
 
 def missing_lanes(situation: Situation) -> bool:

@@ -15,9 +15,12 @@ from rocketnpu.cli.output import json_option, model_option, print_json
 @model_option
 @click.option("-l", "--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket or rknpu.")
+@click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven.")
 @click.option("-n", "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to print.")
 @json_option
-def classify(image: Path, model: str, labels: Path | None, device: str, top: int, as_json: bool) -> None:
+def classify(
+    image: Path, model: str, labels: Path | None, device: str, allow_unproven: bool, top: int, as_json: bool
+) -> None:
     """Classify a picture with every supported operator on the NPU, or on the simulator where there is none.
 
     The time is that of one inference after a first one: reading, compiling and the first run's set-up do not count.
@@ -35,7 +38,7 @@ def classify(image: Path, model: str, labels: Path | None, device: str, top: int
     found = labels or labels_for(path)
     names = read_labels(found, classes) if found else tuple(f"class {number}" for number in range(classes))
     picture = picture_for(image, input_tensor(graph))
-    with Inference(path, device=device) as inference:
+    with Inference(path, device=device, allow_unproven=allow_unproven) as inference:
         inference.run([picture])
         start = time.perf_counter()
         (output,) = inference.run([picture])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from rocketnpu.errors import ModelError
 from rocketnpu.graph.operators import Operator
 from rocketnpu.graph.tensors import Tensor
 
@@ -38,6 +39,17 @@ class Graph:
                 if number is not None:
                     readers[number].append(operator)
         return {number: tuple(found) for number, found in readers.items()}
+
+    def input_of(self, operator: Operator, position: int) -> Tensor:
+        """Return an operator's input that TFLite requires.
+
+        Raises:
+            ModelError: it is absent.
+        """
+        number = operator.input(position)
+        if number is None:
+            raise ModelError(f"operator {operator.index} ({operator.kind}) lacks input {position}")
+        return self.tensors[number]
 
     def subgraph(self, operators: Iterable[Operator], name: str) -> Graph:
         """Cut out some operators as a graph of their own.

@@ -152,13 +152,14 @@ class Gelu:
 
 @dataclass(frozen=True)
 class StridedSlice:
-    """STRIDED_SLICE's bit masks."""
+    """STRIDED_SLICE's bit masks, and whether its ends are counted from where it begins."""
 
     begin_mask: int = 0
     end_mask: int = 0
     ellipsis_mask: int = 0
     new_axis_mask: int = 0
     shrink_axis_mask: int = 0
+    offset: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator, Tensor
-from rocketnpu.inspect.bounds import VIEW, Bound, bound_of
+from rocketnpu.inspect.bounds import SAME_MEMORY, Bound, bound_of
 from rocketnpu.inspect.groups import operator_groups
 from rocketnpu.inspect.operator_model import Array, graph_model, to_stored
 from rocketnpu.inspect.reference import operator_reference
@@ -180,7 +180,7 @@ def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensor
     start = (numbers, label, output.index, output.shape)
     if all(computes_nothing(graph, operator) for operator in operators):
         seen = _viewed(graph, last, tensors) if is_view(graph, last) else None
-        return OperatorComparison(*start, "view", seen, VIEW, None)
+        return OperatorComparison(*start, "view", seen, SAME_MEMORY, None)
     part = graph.subgraph(operators, label)
     if output.index not in part.outputs:  # nobody reads it
         return OperatorComparison(*start, "npu", None, None, None)
@@ -198,7 +198,7 @@ def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensor
 
 def _viewed(graph: Graph, operator: Operator, tensors: Tensors) -> Difference:
     """Compare the bytes that a view's two tensors are stored as."""
-    source, target = graph.tensors[operator.inputs[0] or 0], graph.tensors[operator.outputs[0]]
+    source, target = graph.input_of(operator, 0), graph.tensors[operator.outputs[0]]
     found = to_stored(tensors[source.index], source.dtype).ravel()
     return difference(found, to_stored(tensors[target.index], target.dtype).ravel(), target)
 

@@ -50,12 +50,12 @@ class Situation:
     @property
     def source(self) -> Tensor:
         """The operator's input."""
-        return self.graph.tensors[self.operator.inputs[0] or 0]
+        return self.graph.input_of(self.operator, 0)
 
     @property
     def kernel(self) -> Tensor:
         """The operator's weights."""
-        return self.graph.tensors[self.operator.inputs[1] or 0]
+        return self.graph.input_of(self.operator, 1)
 
     @property
     def target(self) -> Tensor:

@@ -36,7 +36,7 @@ def joined_maps(graph: Graph, operator: Operator) -> str | None:
     most 2047 rows and columns and 8192 channels.
     """
     output = graph.tensors[operator.outputs[0]]
-    for tensor in [*(graph.tensors[number or 0] for number in operator.inputs), output]:
+    for tensor in [*(graph.input_of(operator, position) for position in range(len(operator.inputs))), output]:
         if tensor.is_constant or tensor.is_dynamic:
             return f"tensor {tensor.index} is {'constant' if tensor.is_constant else 'of unknown shape'}"
         failed = unquantised(tensor)

@@ -8,31 +8,49 @@ grouped convolutions and depth multipliers, for which the chip has no mode.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rocketnpu.soc import ATOM
 from rocketnpu.tasks.convolution import ConvolutionLayer
+from rocketnpu.tasks.feature import FeatureMap
 
 BLOCK = 32
 """Output channels of a block: one kernel group."""
 
 
-def grouped_blocks(layer: ConvolutionLayer, inputs: int, block: int = BLOCK) -> Iterator[ConvolutionLayer]:
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """How kernels of a layer share out its input: each reads the channels of its group, groups follow one another."""
+
+    inputs: int
+    """Input channels of the whole layer."""
+    outputs: int
+    """Kernels of the whole layer."""
+    first: int = 0
+    """The first kernel at hand, where the layer was cut."""
+
+    @classmethod
+    def of(cls, layer: ConvolutionLayer, whole: FeatureMap, inputs: int) -> Groups:
+        """See a layer as the part of one that makes ``whole`` from ``inputs`` channels."""
+        first = (layer.target.at.offset - whole.at.offset) // whole.surface_pitch * ATOM
+        return cls(inputs, whole.channels, first)
+
+
+def grouped_blocks(layer: ConvolutionLayer, groups: Groups, block: int = BLOCK) -> Iterator[ConvolutionLayer]:
     """Cut a layer of grouped kernels into dense layers.
 
     Args:
-        layer: its weights are ``(kernels, height, width, n)``: each kernel reads ``n`` input channels of its group, and
-            groups follow one another evenly.
-        inputs: input channels of the whole layer.
+        layer: its weights are ``(kernels, height, width, n)``: each kernel reads ``n`` input channels of its group.
+        groups: which those are.
         block: output channels of each dense layer, a multiple of 16.
     """
     kernels, height, width, depth = layer.weights.shape
-    per_group = kernels * depth // inputs
+    per_group = groups.outputs * depth // groups.inputs
     for first in range(0, kernels, block):
         count = min(block, kernels - first)
-        starts = np.arange(first, first + count) // per_group * depth
+        starts = (groups.first + np.arange(first, first + count)) // per_group * depth
         low = int(starts[0]) // ATOM * ATOM
         high = int(starts[-1]) + depth
         dense = np.full((count, height, width, high - low), layer.weight_zero_point, np.int8)
@@ -49,4 +67,5 @@ def as_grouped(layer: ConvolutionLayer) -> ConvolutionLayer:
 
 def dense_blocks(layer: ConvolutionLayer, block: int = BLOCK) -> list[ConvolutionLayer]:
     """Cut a depthwise layer into dense layers."""
-    return list(grouped_blocks(as_grouped(layer), layer.weights.shape[-1], block))
+    channels = layer.weights.shape[-1]
+    return list(grouped_blocks(as_grouped(layer), Groups(channels, channels), block))

@@ -14,7 +14,7 @@ from rocketnpu.graph import Activation, Operator, Padding, Tensor
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
 from rocketnpu.soc import Soc
 from rocketnpu.tasks import quantised
-from rocketnpu.tasks.blocks import dense_blocks, grouped_blocks
+from rocketnpu.tasks.blocks import Groups, dense_blocks, grouped_blocks
 from rocketnpu.tasks.channel_scales import accumulator_range, cut_channels
 from rocketnpu.tasks.context import Context
 from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise
@@ -135,7 +135,8 @@ def conv_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
     layers = window_layers(context, operator, kernel, attributes)
     if kernel.weights.shape[-1] == channels:
         return layers
-    return [block for layer in layers for block in grouped_blocks(layer, channels)]
+    whole = context.feature(context.output(operator))
+    return [block for layer in layers for block in grouped_blocks(layer, Groups.of(layer, whole, channels))]
 
 
 def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
@@ -152,7 +153,8 @@ def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLa
     if plain.weights.shape[-1] != channels:
         grouped = np.ascontiguousarray(plain.weights.transpose(2, 0, 1))[..., None]
         layers = window_layers(context, operator, replace(kernel, weights=grouped), attributes)
-        return [block for layer in layers for block in grouped_blocks(layer, channels)]
+        whole = context.feature(context.output(operator))
+        return [block for layer in layers for block in grouped_blocks(layer, Groups.of(layer, whole, channels))]
     layers = window_layers(context, operator, plain, attributes)
     if len(kernel.scales) == 1:
         return layers
@@ -162,12 +164,17 @@ def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLa
 
 
 def fully_connected_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
-    """Describe FULLY_CONNECTED of one row: a 1x1 convolution of a 1x1 map (spec 6.2, exact on silicon)."""
+    """Describe FULLY_CONNECTED: a 1x1 convolution of the map whose pixels are the rows (spec 6.2, exact on silicon).
+
+    Without ``keep_dims`` the output is a matrix; a surface is one run of pixels, so it is seen as the input's map.
+    """
     attributes = operator.attributes
     assert isinstance(attributes, FullyConnected)
+    source = context.feature(context.tensor(operator, 0))
     kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
     kernel = replace(kernel, weights=kernel.weights[:, None, None, :])
-    return window_layers(context, operator, kernel, Conv2D((1, 1), Padding.VALID, activation=attributes.activation))
+    layers = window_layers(context, operator, kernel, Conv2D((1, 1), Padding.VALID, activation=attributes.activation))
+    return [replace(layer, target=layer.target.reshaped(source.height, source.width)) for layer in layers]
 
 
 @dataclass(frozen=True)

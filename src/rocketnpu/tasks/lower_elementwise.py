@@ -26,7 +26,7 @@ from rocketnpu.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.identity import FINE, clamp_layer, identity_layer, separate_clamp, spread_layer
 from rocketnpu.tasks.lower_convolution import clamped
-from rocketnpu.tasks.requantise import encode_scale
+from rocketnpu.tasks.requantise import check_unit, encode_scale
 from rocketnpu.tasks.task import Combine, Conversion, Elementwise, Rows
 from rocketnpu.tasks.weights import aligned
 
@@ -107,10 +107,12 @@ def _hosting_layer(
     guest = operand(feature, -quantised.zero_point(pair.guest), ratio, combine, context.soc)
     if is_vector(feature, target):
         guest, rules = replace(guest, per_channel=True), (*rules, Unproven.OPERAND_PER_CHANNEL)
-    zero = quantised.zero_point(pair.host)
+    zero, scale = quantised.zero_point(pair.host), encode_scale(factor, context.soc)
+    if combine is Combine.ADD:
+        check_unit(scale)
     return replace(
         identity_layer(context, operator, context.feature(pair.host), target, value, zero),
-        requantise=clamped(encode_scale(factor, context.soc), output, activation),
+        requantise=clamped(scale, output, activation),
         addend=guest,
         rules=rules,
     )
@@ -231,11 +233,12 @@ def _constant_sum(
     extra = np.rint(signed * FINE / quantised.scale(variable))
     if np.abs(extra).max() >= 1 << 30:
         raise UnsupportedError(f"the constant {float(np.abs(reals).max()):.6g} is too large for the input's scale")
-    factor = quantised.scale(variable) / (FINE * quantised.scale(output))
+    scale = encode_scale(quantised.scale(variable) / (FINE * quantised.scale(output)), context.soc)
+    check_unit(scale)
     return replace(
         layer,
         biases=layer.biases + extra.astype(np.int64),
-        requantise=clamped(encode_scale(factor, context.soc), output, attributes.activation),
+        requantise=clamped(scale, output, attributes.activation),
     )
 
 

@@ -15,7 +15,7 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Operator, Tensor
 from rocketnpu.graph.operators import ConvAdd
 from rocketnpu.tasks import quantised
-from rocketnpu.tasks.blocks import grouped_blocks
+from rocketnpu.tasks.blocks import Groups, grouped_blocks
 from rocketnpu.tasks.channel_scales import accumulator_range
 from rocketnpu.tasks.context import Context
 from rocketnpu.tasks.convolution import ConvolutionLayer
@@ -29,7 +29,7 @@ from rocketnpu.tasks.lower_convolution import (
     window_layer,
 )
 from rocketnpu.tasks.lower_elementwise import operand
-from rocketnpu.tasks.requantise import CHANNEL_ONE, Scale
+from rocketnpu.tasks.requantise import CHANNEL_ONE, Scale, check_unit
 from rocketnpu.tasks.task import Combine, Elementwise, Rows
 
 ADDEND, BIAS = 2, 3
@@ -55,6 +55,7 @@ def conv_add_layers(context: Context, operator: Operator) -> list[ConvolutionLay
     clamps = leaves(kernel, layer.pad_value, factors, limits)
 
     def finish(part: ConvolutionLayer, common: Scale, multipliers: npt.NDArray[np.int64] | None) -> ConvolutionLayer:
+        check_unit(common)
         requantise = clamped(common, target, attributes.activation, multipliers)
         assert part.addend is not None
         ratio = quantised.scale(addend) / quantised.scale(target) / common.value
@@ -63,9 +64,10 @@ def conv_add_layers(context: Context, operator: Operator) -> list[ConvolutionLay
         return limited(part, (limits[0] / common.value, limits[1] / common.value)) if clamps else part
 
     layers = scaled_layers(context, layer, kernel, factors, Outcome(limits, finish))
-    if kernel.weights.shape[-1] == context.feature(source).channels:
+    channels, whole = context.feature(source).channels, context.feature(target)
+    if kernel.weights.shape[-1] == channels:
         return layers
-    return [block for part in layers for block in grouped_blocks(part, context.feature(source).channels)]
+    return [block for part in layers for block in grouped_blocks(part, Groups.of(part, whole, channels))]
 
 
 def middle_limits(attributes: ConvAdd, target: Tensor) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.evidence import Unproven
@@ -23,7 +24,7 @@ from rocketnpu.tasks.convolution import ConvolutionLayer
 from rocketnpu.tasks.identity import identity_layer
 from rocketnpu.tasks.lower_convolution import clamped
 from rocketnpu.tasks.lower_elementwise import BLOCK
-from rocketnpu.tasks.requantise import CHANNEL_SHIFT, encode_scale
+from rocketnpu.tasks.requantise import CHANNEL_SHIFT, MAX_UNIT_ERROR, encode_scale
 from rocketnpu.tasks.task import LOOKUP_ENTRIES, LOOKUP_STEP, Lookup
 
 SPREAD = 2 * LOOKUP_STEP
@@ -84,10 +85,12 @@ def prelu_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]
     stored = quantised.stored(slopes).astype(np.int64).reshape(-1) - quantised.zero_point(slopes)
     reals = np.broadcast_to(stored, (feature.channels,)) * quantised.scale(slopes)
     shift = _slope_shift(float(np.abs(reals).max(initial=0.0)))
+    rounded = np.rint(np.ldexp(reals, shift))
+    _check_slopes(np.ldexp(rounded, -shift) - reals, quantised.scale(source) / quantised.scale(target))
     factor = encode_scale(quantised.scale(source) / (FRACTION * quantised.scale(target)), context.soc)
     requantise = replace(
         clamped(factor, target, Activation.NONE),
-        channel_multipliers=np.rint(np.ldexp(reals, shift)).astype(np.int64),
+        channel_multipliers=rounded.astype(np.int64),
         slope_shift=shift,
     )
     layer = replace(
@@ -98,6 +101,21 @@ def prelu_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]
         rules=(Unproven.PARAMETRIC_RELU,),
     )
     return dense_blocks(layer, BLOCK)
+
+
+def _check_slopes(errors: npt.NDArray[np.float64], ratio: float) -> None:
+    """Refuse slopes whose rounding shows in the output.
+
+    Args:
+        errors: of each slope, as rounded.
+        ratio: input steps to output steps.
+
+    Raises:
+        UnsupportedError: the largest byte would be off by more than half of what rounding the output leaves.
+    """
+    worst = float(np.abs(errors).max(initial=0.0)) * 255 * ratio
+    if worst > MAX_UNIT_ERROR:
+        raise UnsupportedError(f"rounded slopes would be off by up to {worst:.2g} output steps")
 
 
 def _slope_shift(largest: float) -> int:

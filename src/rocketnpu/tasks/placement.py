@@ -30,7 +30,7 @@ def is_view(graph: Graph, operator: Operator) -> bool:
         return True
     if operator.kind != "QUANTIZE":
         return False
-    source, target = graph.tensors[operator.inputs[0] or 0], graph.tensors[operator.outputs[0]]
+    source, target = graph.input_of(operator, 0), graph.tensors[operator.outputs[0]]
     if source.dtype not in quantised.SHIFT or target.dtype not in quantised.SHIFT:
         return False
     same_zero = quantised.zero_point(source) == quantised.zero_point(target)
@@ -41,7 +41,7 @@ def computes_nothing(graph: Graph, operator: Operator) -> bool:
     """Say whether an operator needs no task: a view, or slices that all lie in the memory of what they are cut from."""
     if operator.kind not in SLICES:
         return is_view(graph, operator)
-    shape = map_shape(graph.tensors[operator.inputs[sliced_tensor(operator)] or 0])
+    shape = map_shape(graph.input_of(operator, sliced_tensor(operator)))
     ranges = map_ranges(graph, operator)
     if shape is None or ranges is None:
         return False
@@ -123,8 +123,8 @@ def _join(graph: Graph, operator: Operator, features: Features) -> None:
         return
     places = {other.index: place for place, other in enumerate(graph.operators)}
     first, tails = 0, list[tuple[int, int]]()
-    for number in operator.inputs:
-        tensor = graph.tensors[number or 0]
+    for position in range(len(operator.inputs)):
+        tensor = graph.input_of(operator, position)
         count = (map_shape(tensor) or (0, 0, 0))[3 + axis]
         place, end = places[operator.index], first + count + ATOM
         slot = joined_slice(features[target], axis, first, count)

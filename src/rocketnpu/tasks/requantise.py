@@ -54,6 +54,22 @@ def encode_scale(factor: float, soc: Soc) -> Scale:
     return Scale(multiplier, shift)
 
 
+MAX_UNIT_ERROR = 0.2
+"""Output steps by which rounding an operand or a constant to the accumulator's units may be off."""
+
+
+def check_unit(scale: Scale) -> None:
+    """Refuse a factor where the accumulator is too coarse for something to be added to it.
+
+    Raises:
+        UnsupportedError: half a unit of the accumulator is more than :data:`MAX_UNIT_ERROR` output steps.
+    """
+    if scale.value / 2 > MAX_UNIT_ERROR:
+        raise UnsupportedError(
+            f"a unit of the accumulator is {scale.value:.3g} output steps, too coarse for an addition"
+        )
+
+
 def ceiling_for(steps: int, scale: Scale) -> int | None:
     """Find an accumulator value that converts to exactly ``steps`` output steps above the offset.
 

@@ -47,7 +47,7 @@ def sliced_tensor(operator: Operator) -> int:
 
 def map_ranges(graph: Graph, operator: Operator) -> list[MapRange] | None:
     """Return what each output is of the input, or None where that is not known or no range of a map of batch 1."""
-    source = graph.tensors[operator.inputs[sliced_tensor(operator)] or 0]
+    source = graph.input_of(operator, sliced_tensor(operator))
     found = _ranges(graph, operator, source)
     if found is None or len(source.shape) > 4:
         return None
@@ -89,7 +89,7 @@ def _strided(
     attributes, steps = operator.attributes, _values(graph, operator, 3)
     if not isinstance(attributes, StridedSlice) or steps is None or any(step != 1 for step in steps):
         return None
-    if attributes.ellipsis_mask or attributes.new_axis_mask or attributes.shrink_axis_mask:
+    if attributes.ellipsis_mask or attributes.new_axis_mask or attributes.shrink_axis_mask or attributes.offset:
         return None
     found = []
     for axis, (size, low, high) in enumerate(zip(source.shape, *limits, strict=True)):

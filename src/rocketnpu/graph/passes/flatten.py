@@ -29,10 +29,10 @@ def flatten(graph: Graph, accepts: Accepts = anything) -> Graph:
 
 def flattened_map(graph: Graph, connected: Operator) -> tuple[Tensor, Operator | None] | None:
     """Return the map that a fully connected layer reads and the RESHAPE between, or None where it reads no map."""
-    source = graph.tensors[connected.inputs[0] or 0]
+    source = graph.input_of(connected, 0)
     reshape = graph.producers.get(source.index)
     if reshape is not None and reshape.kind == "RESHAPE":
-        source = graph.tensors[reshape.inputs[0] or 0]
+        source = graph.input_of(reshape, 0)
     else:
         reshape = None
     if len(source.shape) != 4 or source.shape[0] != 1 or source.is_constant or source.is_dynamic:
@@ -43,7 +43,7 @@ def flattened_map(graph: Graph, connected: Operator) -> tuple[Tensor, Operator |
 
 
 def _flatten(graph: Graph, connected: Operator, accepts: Accepts) -> Graph:
-    attributes, weights = connected.attributes, graph.tensors[connected.inputs[1] or 0]
+    attributes, weights = connected.attributes, graph.input_of(connected, 1)
     found = flattened_map(graph, connected)
     if found is None or not isinstance(attributes, FullyConnected) or attributes.shuffled_weights:
         return graph

@@ -33,7 +33,7 @@ def map_pads(graph: Graph, pad: Operator) -> Pads | None:
     """Return the padding of a PAD of a map with its zero point, or None where it pads anything else."""
     if pad.kind not in PADS:
         return None
-    source, target = graph.tensors[pad.inputs[0] or 0], graph.tensors[pad.outputs[0]]
+    source, target = graph.input_of(pad, 0), graph.tensors[pad.outputs[0]]
     edges = paddings(graph, pad)
     if edges is None or len(source.shape) != 4 or not same_quantisation(source, target):
         return None
@@ -44,7 +44,7 @@ def map_pads(graph: Graph, pad: Operator) -> Pads | None:
 
 def paddings(graph: Graph, pad: Operator) -> list[tuple[int, int]] | None:
     """Return what is added before and behind along each axis, or None where it is computed at run time."""
-    data = graph.tensors[pad.inputs[1] or 0].data
+    data = graph.input_of(pad, 1).data
     return None if data is None else [(int(before), int(behind)) for before, behind in data.astype(np.int64)]
 
 
@@ -53,16 +53,17 @@ def pad_value(graph: Graph, pad: Operator) -> int | None:
     target = graph.tensors[pad.outputs[0]]
     if pad.kind == "PAD":
         return None if target.quantisation is None else target.quantisation.zero_point
-    data = graph.tensors[pad.inputs[2] or 0].data
+    data = graph.input_of(pad, 2).data
     return None if data is None else int(data.astype(np.int64).reshape(-1)[0])
 
 
 def _fold(graph: Graph, pad: Operator, pads: Pads, accepts: Accepts) -> Graph:
     number = pad.outputs[0]
     for reader in graph.consumers[number]:
-        weights = graph.tensors[reader.input(1) or 0]
-        attributes = reader.attributes
-        if not isinstance(attributes, Conv2D | DepthwiseConv2D) or not _fits(attributes, weights, pads):
+        weights, attributes = reader.input(1), reader.attributes
+        if weights is None or not isinstance(attributes, Conv2D | DepthwiseConv2D):
+            continue
+        if not _fits(attributes, graph.tensors[weights], pads):
             continue
         inputs = (pad.inputs[0], *reader.inputs[1:])
         padded = replace(reader, inputs=inputs, attributes=replace(attributes, pads=pads))

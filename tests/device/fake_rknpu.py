@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import os
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +38,15 @@ class Memoryobject:
     npu: np.ndarray
 
 
+def _serialised(call: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def locked(self: FakeRknpu, *arguments: object) -> Any:
+        with self._lock:
+            return call(self, *arguments)
+
+    return locked
+
+
 class FakeRknpu:
     """Implements :class:`rocketnpu.device.calls.Calls`."""
 
@@ -49,6 +62,8 @@ class FakeRknpu:
         self._npu = Npu(self._memory)
         self._next = BASE
         self._file = os.memfd_create("fake-rknpu")
+        self._lock = threading.RLock()
+        """A kernel serialises its calls; programs of several cores make them from several threads."""
 
     def end(self) -> None:
         """Every file must be closed and every buffer given back by now."""
@@ -56,6 +71,7 @@ class FakeRknpu:
         assert not self.open_files
         assert not self.objects
 
+    @_serialised
     def open(self, path: str) -> int:
         if path != self.node:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -63,10 +79,12 @@ class FakeRknpu:
         self.open_files.add(fd)
         return fd
 
+    @_serialised
     def close(self, fd: int) -> None:
         self.open_files.remove(fd)
         os.close(fd)
 
+    @_serialised
     def map(self, fd: int, offset: int, size: int) -> int:
         found = self.objects[offset >> 32]
         assert offset & 0xFFFF_FFFF == 0
@@ -75,9 +93,11 @@ class FakeRknpu:
         self.mappings[address] = (size, found.cpu)  # the pages stay while they are mapped
         return address
 
+    @_serialised
     def unmap(self, address: int, size: int) -> None:
         assert self.mappings.pop(address)[0] == size
 
+    @_serialised
     def ioctl(self, fd: int, request: int, argument: ctypes.Structure) -> None:
         assert fd in self.open_files
         assert request >> 16 & 0x3FFF == ctypes.sizeof(argument), "the size in the number is the structure's"

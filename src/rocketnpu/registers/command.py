@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.errors import CommandError
+from rocketnpu.errors import CommandError, RegisterFieldError
 from rocketnpu.registers.fields import RESERVED, Register
 from rocketnpu.registers.rk3588 import (
     BLOCKS,
@@ -192,7 +192,7 @@ def parse_words(text: str) -> Words:
     for number, line in enumerate(text.splitlines(), 1):
         try:
             word = parse(line)
-        except CommandError as error:
+        except (CommandError, RegisterFieldError) as error:
             raise CommandError(f"line {number}: {error}") from None
         if word is not None:
             found.append(word)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rocketnpu.closing import Closing
 from rocketnpu.delegate import Delegate
 from rocketnpu.errors import DeviceError, InputError, ModelError, UnsupportedError
 from rocketnpu.graph import Graph
@@ -20,7 +20,7 @@ from rocketnpu.policy import Policy
 Array = npt.NDArray[Any]
 
 
-class Inference:
+class Inference(Closing):
     """A model on a device. A context manager; not thread safe."""
 
     def __init__(self, model: str | Path, **options: object) -> None:
@@ -77,16 +77,6 @@ class Inference:
         """Free the interpreter and the device. Closing twice is allowed."""
         self._interpreter = None
         self.delegate.close()
-
-    def __enter__(self) -> Self:
-        """Return the inference itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
 
 def _interpreter(path: Path, delegate: Delegate) -> Any:

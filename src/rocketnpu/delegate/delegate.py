@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from rocketnpu.closing import Closing
 from rocketnpu.delegate import callbacks
 from rocketnpu.delegate.options import Options, parse
 from rocketnpu.delegate.session import Session
@@ -15,7 +15,7 @@ from rocketnpu.device.discover import open_device
 from rocketnpu.program.cache import default_folder
 
 
-class Delegate:
+class Delegate(Closing):
     """Runs the supported parts of a TensorFlow Lite network on the NPU; the host runs the rest.
 
     Usable wherever LiteRT takes a delegate that ``load_delegate`` returned. Options are those of
@@ -58,16 +58,6 @@ class Delegate:
     def close(self) -> None:
         """Free the device. Interpreters that still use the delegate fail from now on. Closing twice is allowed."""
         self._end()
-
-    def __enter__(self) -> Self:
-        """Return the delegate itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Free the device."""
-        self.close()
 
 
 def _cache_folder(options: Options) -> Path | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.failure import describe_failure
 from rocketnpu.errors import DeviceTimeoutError, InputError
@@ -24,7 +23,7 @@ TIMEOUT = 30.0
 """Seconds to wait for a program. The kernel's own limit of 500 ms a job strikes far earlier on an NPU."""
 
 
-class PlacedProgram:
+class PlacedProgram(Closing):
     """A program in a device's memory. Not thread safe: one inference at a time.
 
     Closing it frees its buffers; the device stays the caller's.
@@ -155,16 +154,6 @@ class PlacedProgram:
         """Free the buffers. Closing twice is allowed."""
         while self._buffers:
             self.device.free(self._buffers.pop())
-
-    def __enter__(self) -> Self:
-        """Return the placed program itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Free the buffers."""
-        self.close()
 
 
 def run(device: Device, program: Program, inputs: Sequence[Array], *, allow_unproven: bool = False) -> list[Array]:

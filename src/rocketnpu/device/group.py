@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
+from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob
 from rocketnpu.device.executor import Array, PlacedProgram
 from rocketnpu.program.program import Program
 
 
-class DeviceGroup:
+class DeviceGroup(Closing):
     """Devices that stand for cores. Used as one :class:`~rocketnpu.device.base.Device`, it is its first member."""
 
     def __init__(self, make: Callable[[int], Device], cores: int) -> None:
@@ -58,16 +57,6 @@ class DeviceGroup:
     def close(self) -> None:
         """Close all members. Closing twice is allowed."""
         self._opened.close()
-
-    def __enter__(self) -> Self:
-        """Return the group itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()
 
 
 def run_many(devices: Sequence[Device], program: Program, batches: Sequence[Sequence[Array]]) -> list[list[Array]]:

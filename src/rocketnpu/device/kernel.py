@@ -8,11 +8,11 @@ import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
+from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, DeviceJob, DeviceTask
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.check import Words
@@ -41,7 +41,7 @@ class Owned:
     """What the driver wants to hear again about it."""
 
 
-class KernelDevice(abc.ABC):
+class KernelDevice(Closing):
     """A :class:`~rocketnpu.device.base.Device` behind a device node. Not thread safe.
 
     It refuses to work in a forked child: the child shares the parent's open file, whose buffers are the parent's.
@@ -196,13 +196,3 @@ class KernelDevice(abc.ABC):
                 self._release(owned)
         except DeviceError:
             return
-
-    def __enter__(self) -> Self:
-        """Return the device itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close it."""
-        self.close()

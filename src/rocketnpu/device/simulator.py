@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, DeviceJob
 from rocketnpu.errors import DeviceError
 from rocketnpu.simulator import Memory, Npu, TaskReport
@@ -24,7 +23,7 @@ PAGE = 4096
 """Alignment of buffers, and size of the guard page at address 0."""
 
 
-class SimulatorDevice:
+class SimulatorDevice(Closing):
     """A :class:`~rocketnpu.device.base.Device` that needs no NPU and no rights.
 
     Args:
@@ -131,16 +130,6 @@ class SimulatorDevice:
         for buffer, _ in list(self._arrays.values()):
             self.free(buffer)
         self._closed = True
-
-    def __enter__(self) -> Self:
-        """Return the device itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the device."""
-        self.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -11,7 +11,7 @@ import numpy as np
 from rocketnpu.simulator.arrays import Array, Float32, Int8, Int64, Scratch, slots
 from rocketnpu.simulator.cna_config import CnaConfig, Converter
 from rocketnpu.simulator.context import Context
-from rocketnpu.simulator.core_state import StoredFeatures
+from rocketnpu.simulator.core_state import BufferedWeights, StoredFeatures
 from rocketnpu.simulator.memory import Memory
 from rocketnpu.simulator.rounding import INT8_MAX, INT8_MIN, shift_half_away, shift_half_even
 from rocketnpu.simulator.weights import StoredWeights
@@ -28,18 +28,26 @@ def fetch_weights(config: CnaConfig, context: Context) -> StoredWeights:
     state, checks = context.state, context.checks
     if config.banks.weight_reuse:
         left = state.weights
-        if left is None or left.shape != config.kernel:
+        if left is None or left.stored.shape != config.kernel:
             checks.distrust("CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but no earlier task left kernels of this shape")
+        elif left.split != config.banks.split:
+            checks.distrust("CNA", "CBUF_CON0", _other_split("WEIGHT_REUSE", left.split, config.banks.split))
         elif config.kernel.total_bytes > config.banks.weight * context.soc.cbuf_bank_bytes:
             checks.distrust(
                 "CNA", "CBUF_CON0", "WEIGHT_REUSE is set, but the weights exceed their banks and were streamed"
             )
         else:
-            return left
+            return left.stored
     size = config.kernel.total_bytes
     raw = context.memory.view(config.weight_address, (size,), unit="CNA", register="DCOMP_ADDR0")
-    state.weights = state.weight_cache.load(config.weight_address, config.kernel, raw)
-    return state.weights
+    stored = state.weight_cache.load(config.weight_address, config.kernel, raw)
+    state.weights = BufferedWeights(stored, config.banks.split)
+    return stored
+
+
+def _other_split(bit: str, left: tuple[int, int], split: tuple[int, int]) -> str:
+    """Say what is wrong: contents are known to survive under the identical bank split only (addendum 7.2)."""
+    return f"{bit} is set with {split[0]} + {split[1]} banks, the task before had {left[0]} + {left[1]}"
 
 
 def fetch_features(config: CnaConfig, context: Context) -> Int8:
@@ -51,11 +59,13 @@ def fetch_features(config: CnaConfig, context: Context) -> Int8:
     state, shape = context.state, (config.height, config.width, config.kernel.channels)
     if config.banks.data_reuse:
         left = state.features
-        if left is not None and (left.data.shape, left.packed, left.banks) == (shape, config.packed, config.banks.data):
+        if left is None or (left.data.shape, left.packed) != (shape, config.packed):
+            message = "DATA_REUSE is set, but no earlier task left features of this shape"
+        elif left.split != config.banks.split:
+            message = _other_split("DATA_REUSE", left.split, config.banks.split)
+        else:
             return left.data
-        context.checks.distrust(
-            "CNA", "CBUF_CON0", "DATA_REUSE is set, but no earlier task left features of this shape"
-        )
+        context.checks.distrust("CNA", "CBUF_CON0", message)
     data: Int8 = state.scratch.take("features", shape, np.int8)
     if config.packed:
         _fetch_packed(config, context.memory, data)
@@ -63,7 +73,7 @@ def fetch_features(config: CnaConfig, context: Context) -> Int8:
         target = slots(data)
         for span, view in feature_rows(config, context.memory):
             np.copyto(target[span], slots(view)[..., 0].transpose(1, 2, 0))
-    state.features = StoredFeatures(data, config.packed, config.banks.data)
+    state.features = StoredFeatures(data, config.packed, config.banks.split)
     return data
 
 

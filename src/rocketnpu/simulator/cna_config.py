@@ -47,6 +47,11 @@ class Banks:
     entries: int
     """DATA_ENTRIES: what one row occupies, or the pixels of packed input."""
 
+    @property
+    def split(self) -> tuple[int, int]:
+        """Banks of features and of weights."""
+        return self.data, self.weight
+
 
 @dataclass(frozen=True, slots=True)
 class CnaConfig:

@@ -17,7 +17,17 @@ class StoredFeatures:
 
     data: Int8
     packed: int
-    banks: int
+    split: tuple[int, int]
+    """Banks of features and of weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferedWeights:
+    """Weights as the last convolution left them in the buffer."""
+
+    stored: StoredWeights
+    split: tuple[int, int]
+    """Banks of features and of weights."""
 
 
 class CoreState:
@@ -29,9 +39,12 @@ class CoreState:
         self.scratch = Scratch()
         self.weight_cache = WeightCache()
         self.features: StoredFeatures | None = None
-        self.weights: StoredWeights | None = None
+        self.weights: BufferedWeights | None = None
 
     def forget_buffer(self) -> None:
-        """Stop relying on the convolution buffer: another job may have used the core meanwhile (addendum 7.2)."""
+        """Stop relying on the convolution buffer: another job, or another kind of task, used the core meanwhile.
+
+        Reuse is known for consecutive tasks of one job only (addendum 7.2).
+        """
         self.features = None
         self.weights = None

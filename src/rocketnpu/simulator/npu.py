@@ -134,6 +134,8 @@ class Npu:
         for unit in commands.units:
             group = self._state.files[unit].executer
             interrupts |= sum(1 << bit + group for bit in _INTERRUPTS.get(unit, ()))
+        if "CNA" not in commands.units:
+            self._state.forget_buffer()
         macs = run(snapshots, Context(self._state, self.memory, self.soc, checks))
         for unit in commands.units:
             self._state.files[unit].finish()

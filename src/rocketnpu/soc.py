@@ -48,8 +48,11 @@ class Soc:
     """Bytes of one kernel: a 19-bit field (TRM)."""
     multiplier_bits: int
     """Significant bits of the output multiplier, kept below the sign bit (spec 5.7, addendum 2.3)."""
-    job_macs: int
-    """Work that a job may hold so that the kernel's 500 ms limit is far away at 200 MHz (addendum 9.2)."""
+    clock_hz: int
+    """Lowest clock of a kernel in use: mainline's device tree asks for 200 MHz (timing 0, finding 1)."""
+    job_cycles: int
+    """Estimated cycles (:mod:`rocketnpu.tasks.cycles`) that a job of several tasks may hold: 100 ms at
+    :attr:`clock_hz`, a fifth of what the kernel grants a job before it resets the core (500 ms; addendum 9.1)."""
 
     @property
     def cbuf_bank_entries(self) -> int:
@@ -75,6 +78,7 @@ RK3588 = Soc(
     max_kernels=16383,
     max_kernel_bytes=524287,
     multiplier_bits=15,
-    job_macs=30_000_000_000,
+    clock_hz=200_000_000,
+    job_cycles=20_000_000,
 )
 """The Rockchip RK3588 (and RK3588S; RK3583 has two cores)."""

@@ -187,7 +187,7 @@ def test_equal_tables_are_loaded_once(second: str, loads: int) -> None:
 def test_each_job_loads_its_own_tables() -> None:
     found = two_in_a_row("TANH", "TANH")
     tasks = lower(found.graph, RK3588, Policy()).tasks
-    groups = job_groups(tasks, replace(RK3588, job_macs=1))
+    groups = job_groups(tasks, replace(RK3588, job_cycles=1))
     assert [[type(task) for task in group] for group in groups] == [[FlyingTask, ConvolutionTask]] * 2
 
 

@@ -19,12 +19,13 @@ from rocketnpu.program.program import (
     Relocations,
     Role,
 )
-from rocketnpu.soc import ATOM, Soc
+from rocketnpu.program.sentinel import Sentinel, Writers, sentinels
+from rocketnpu.soc import Soc
 from rocketnpu.tasks.constants import REGION as CONSTANTS_REGION
 from rocketnpu.tasks.emit import TRAILER_WORDS, CommandList, chain_words, emit
 from rocketnpu.tasks.emit_dpu import operand_end, written_end
 from rocketnpu.tasks.feature import FeatureMap
-from rocketnpu.tasks.jobs import job_groups
+from rocketnpu.tasks.jobs import STATUS, job_groups, job_notes, status_task
 from rocketnpu.tasks.lowering import Lowered
 from rocketnpu.tasks.task import PoolingTask, Task
 
@@ -32,7 +33,8 @@ CONSTANTS, COMMANDS = 0, 1
 """Numbers of the two buffers that every program has."""
 TASK_ALIGNMENT = 64
 """Bytes between starts of command lists, as Mesa aligns them (spec 1.5)."""
-SENTINEL_BYTES = ATOM
+Groups = Sequence[Sequence[Task]]
+"""Tasks of each job."""
 
 
 def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
@@ -43,14 +45,8 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
         RegisterFieldError: a value does not fit its register.
     """
     graph = lowered.graph
-    groups = job_groups(lowered.tasks, soc)
-    lowered = replace(lowered, tasks=tuple(task for group in groups for task in group))
-    plan = plan_memory(
-        _regions(lowered),
-        [lowered.features[number].at.region for number in graph.inputs],
-        [lowered.features[number].at.region for number in graph.outputs],
-        COMMANDS + 1,
-    )
+    groups, plan, marks = _arrange(lowered, soc)
+    lowered = replace(lowered, tasks=_joined(groups))
     slots = {**plan.slots, CONSTANTS_REGION: Slot(CONSTANTS, 0)}
     lists = [emit(task) for task in lowered.tasks]
     tasks, words, relocations = _commands(lowered.tasks, lists, slots)
@@ -67,11 +63,45 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
         buffers,
         COMMANDS,
         relocations,
-        _jobs(groups, tasks, plan, slots),
+        _jobs(groups, tasks, plan, marks),
         tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.inputs),
         tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.outputs),
         tuple(sorted({rule for task in lowered.tasks for rule in task.rules})),
-        lowered.notes,
+        (*lowered.notes, *job_notes(lowered.tasks, soc)),
+    )
+
+
+def _arrange(lowered: Lowered, soc: Soc) -> tuple[Groups, MemoryPlan, list[Sentinel]]:
+    """Form jobs, plan memory, and find each job's sentinel.
+
+    A job whose last task has no place for itself gets a status task. That moves other things in memory, so everything
+    is planned again; each round ends one more job with a status task, whose place is nobody else's for certain.
+    """
+    groups = list(job_groups(lowered.tasks, soc))
+    inputs = [lowered.features[number] for number in lowered.graph.inputs]
+    while True:
+        plan = _plan(replace(lowered, tasks=_joined(groups)))
+        found = sentinels(groups, Writers.of(_joined(groups), inputs, plan, COMMANDS + 1))
+        marks = [mark for mark in found if mark is not None]
+        if len(marks) == len(groups):
+            return groups, plan, marks
+        for number, mark in enumerate(found):
+            if mark is None:
+                last = groups[number][-1]
+                groups[number] = (*groups[number], status_task(number, last, lowered.constants, soc))
+
+
+def _joined(groups: Groups) -> tuple[Task, ...]:
+    return tuple(task for group in groups for task in group)
+
+
+def _plan(lowered: Lowered) -> MemoryPlan:
+    graph = lowered.graph
+    return plan_memory(
+        _regions(lowered),
+        [lowered.features[number].at.region for number in graph.inputs],
+        [lowered.features[number].at.region for number in graph.outputs],
+        COMMANDS + 1,
     )
 
 
@@ -98,6 +128,9 @@ def _regions(lowered: Lowered) -> list[Region]:
             touch(task.target.feature, _end(task.target.feature), number)
             continue
         touch(task.target.feature, written_end(task), number)
+        if task.writes.startswith(STATUS):  # nothing may lie there before or after, or it would tell nothing
+            touch(task.target.feature, written_end(task), 0)
+            touch(task.target.feature, written_end(task), last)
         if task.output.elementwise:
             operand = task.output.elementwise.operand.feature
             touch(operand, operand_end(task), number)
@@ -140,17 +173,21 @@ def _commands(
 
 
 def _jobs(
-    groups: Sequence[Sequence[Task]], made: Sequence[ProgramTask], plan: MemoryPlan, slots: dict[str, Slot]
+    groups: Groups, made: Sequence[ProgramTask], plan: MemoryPlan, marks: Sequence[Sentinel]
 ) -> tuple[ProgramJob, ...]:
-    """Make a job of each group. Later jobs wait for earlier ones by the buffers that both write."""
+    """Make a job of each group. Later jobs wait for earlier ones by the buffers that both write.
+
+    The mainline kernel attaches a job's fence to the buffers of its write list only, and a job waits for the fences on
+    all buffers of both its lists (addendum 9.1). A buffer that is read alone orders nothing: not a later writer behind
+    an earlier reader either. So every job lists every buffer that is not a pure input as written, whether or not it
+    touches it: each then waits for all before it, and who waits for any output waits for all jobs. Inputs are written
+    by the host only; commands and constants never change, so they are in no list.
+    """
     read = tuple(COMMANDS + 1 + i for i, (_, role, _) in enumerate(plan.roles) if role is Role.INPUT)
     written = tuple(COMMANDS + 1 + i for i, (_, role, _) in enumerate(plan.roles) if role is not Role.INPUT)
     jobs = []
     first = 0
-    for group in groups:
-        at = group[-1].target.at
-        slot = slots[at.region]
-        sentinel = (slot.buffer, slot.offset + at.offset, SENTINEL_BYTES)
+    for group, sentinel in zip(groups, marks, strict=True):
         jobs.append(ProgramJob(tuple(made[first : first + len(group)]), read, written, sentinel))
         first += len(group)
     return tuple(jobs)

@@ -75,10 +75,11 @@ class ProgramJob:
     reads: tuple[int, ...]
     """Buffers read that an input or an earlier job fills."""
     writes: tuple[int, ...]
-    """Buffers written; disjoint from ``reads``."""
+    """Buffers written, disjoint from ``reads``: the same for every job of a program, so that jobs run in order."""
     sentinel: tuple[int, int, int]
-    """Buffer, offset and bytes that the last task of the job is sure to write: who fills them with a pattern before
-    the job can tell afterwards whether it ran."""
+    """Buffer, offset and bytes of a place that the last task of the job writes and nothing else does, neither another
+    task of the program nor the packing of an input: who fills it with random bytes before a run, and finds any of them
+    changed afterwards, knows that this task ran (:mod:`rocketnpu.program.sentinel`)."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from rocketnpu.program.program import (
 )
 
 MAGIC = b"RKTPROG\0"
-VERSION = 1
+VERSION = 2
+"""1 had sentinels that other tasks wrote as well, and jobs that relied on weights of the job before."""
 _HEAD = struct.Struct("<8sII")
 _SUM_BYTES = hashlib.sha256().digest_size
 
@@ -191,6 +192,10 @@ def _bound(binding: dict[str, Any]) -> Binding:
     )
 
 
+def _is_inside(program: Program, buffer: int, offset: int, size: int) -> bool:
+    return 0 <= offset < offset + size <= program.buffers[buffer].size
+
+
 def _check(program: Program) -> None:
     """Refuse references that lead outside the program: a checksum does not tell who made the file."""
     count = len(program.buffers)
@@ -199,6 +204,7 @@ def _check(program: Program) -> None:
     inside = (
         bool(np.all((table.words >= 0) & (table.words < words) & (table.buffers >= 0) & (table.buffers < count)))
         and all(0 <= number < count for job in program.jobs for number in (*job.reads, *job.writes, job.sentinel[0]))
+        and all(_is_inside(program, *job.sentinel) for job in program.jobs)
         and all(0 <= task.offset // 8 <= words - task.words for task in program.tasks)
         and all(0 <= b.buffer < count for b in (*program.inputs, *program.outputs))
     )

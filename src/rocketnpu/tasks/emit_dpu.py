@@ -64,9 +64,12 @@ def operand_end(task: DpuTask) -> int:
 
 def written_end(task: DpuTask) -> int:
     """Return the offset in its region behind the last byte that the writer may touch: whole kernel groups."""
-    feature = task.target.feature
-    surfaces = _padded(task) // ATOM
-    return feature.end(surfaces)
+    return task.target.feature.end(written_surfaces(task))
+
+
+def written_surfaces(task: DpuTask) -> int:
+    """Return how many surfaces the writer may touch: those of whole kernel groups."""
+    return _padded(task) // ATOM
 
 
 def write_dpu(writer: Writer, task: DpuTask) -> None:

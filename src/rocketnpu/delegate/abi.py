@@ -129,7 +129,7 @@ typedef struct { bool align_corners, half_pixel_centers; } ResizeOptions;
 typedef struct { float alpha; } LeakyReluOptions;
 typedef struct { float beta; } SoftmaxOptions;
 typedef struct { bool approximate; } GeluOptions;
-typedef struct { int begin, end, ellipsis, new_axis, shrink_axis; } StridedSliceOptions;
+typedef struct { int begin, end, ellipsis, new_axis, shrink_axis; bool offset; } StridedSliceOptions;
 """
 
 ffi = cffi.FFI()

@@ -90,7 +90,7 @@ def _resize(found: Any) -> Attributes:
 
 
 def _strided_slice(found: Any) -> Attributes:
-    return ops.StridedSlice(found.begin, found.end, found.ellipsis, found.new_axis, found.shrink_axis)
+    return ops.StridedSlice(found.begin, found.end, found.ellipsis, found.new_axis, found.shrink_axis, found.offset)
 
 
 _READERS: dict[str, tuple[str, Callable[[Any], Attributes]]] = {

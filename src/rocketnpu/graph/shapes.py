@@ -256,7 +256,7 @@ def _strided_slice(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shap
         return None
     _need(len(begin) == len(end) == len(steps), f"slice {begin}..{end} step {steps} is not of one length")
     _need(0 not in steps, f"step 0 in {steps}")
-    if attributes.ellipsis_mask or attributes.new_axis_mask:
+    if attributes.ellipsis_mask or attributes.new_axis_mask or attributes.offset:
         return None
     _need(len(begin) <= len(x), f"slice {begin}..{end} has more dimensions than {x}")
     found = list(x)

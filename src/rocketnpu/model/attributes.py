@@ -92,7 +92,8 @@ def _resize(table: Any) -> Attributes:
 
 def _strided_slice(table: Any) -> Attributes:
     return ops.StridedSlice(
-        table.BeginMask(), table.EndMask(), table.EllipsisMask(), table.NewAxisMask(), table.ShrinkAxisMask()
+        *(table.BeginMask(), table.EndMask(), table.EllipsisMask(), table.NewAxisMask(), table.ShrinkAxisMask()),
+        bool(table.Offset()),
     )
 
 

@@ -89,7 +89,7 @@ def _strided_slice(_: str, attributes: ops.StridedSlice) -> Any:
     table = schema.StridedSliceOptionsT()
     table.beginMask, table.endMask = attributes.begin_mask, attributes.end_mask
     table.ellipsisMask, table.newAxisMask = attributes.ellipsis_mask, attributes.new_axis_mask
-    table.shrinkAxisMask = attributes.shrink_axis_mask
+    table.shrinkAxisMask, table.offset = attributes.shrink_axis_mask, attributes.offset
     return table
 
 

@@ -42,7 +42,9 @@ def activation_range(activation: Activation, tensor: Tensor) -> tuple[int, int]:
     zero, step = zero_point(tensor), scale(tensor)
 
     def quantised(real: float) -> int:
-        return zero + int(np.floor(np.float32(real) / np.float32(step) + np.float32(0.5)))
+        # Divided in single precision, then half away from zero: TFLite's Quantize with std::round.
+        steps = float(np.float32(real) / np.float32(step))
+        return zero + int(np.copysign(np.floor(abs(steps) + 0.5), steps))
 
     limits = {
         Activation.NONE: (INT8_MIN, INT8_MAX),

@@ -15,8 +15,13 @@ def compile_graph(graph: Graph, policy: Policy | None = None) -> Program:
     """Compile a graph all of whose operators the NPU takes.
 
     Raises:
-        UnsupportedError: an operator cannot be run, or there is none.
+        UnsupportedError: an operator cannot be run, there is none, or none of them computes anything.
+        RegisterFieldError: a value does not fit its register; :func:`rocketnpu.partition.plan.plan` refuses such
+            operators.
     """
     if not graph.operators:
         raise UnsupportedError(f"{graph.name} has no operator to compile")
-    return assemble(lower(graph, RK3588, policy or Policy()), graph.name, RK3588)
+    lowered = lower(graph, RK3588, policy or Policy())
+    if not lowered.tasks:
+        raise UnsupportedError(f"{graph.name} computes nothing: its outputs are its inputs, seen in another shape")
+    return assemble(lowered, graph.name, RK3588)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.passes import flatten
+from rocketnpu.graph.passes.flatten import flattened_map
 from rocketnpu.partition.rules import RULES
 from rocketnpu.policy import Policy
 from rocketnpu.soc import RK3588
@@ -75,7 +76,10 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
 
 def _folded(graph: Graph, policy: Policy, decisions: list[Decision]) -> list[Decision]:
     """Take those operators too that only run because a pass joins them with others: maps that become rows of fully
-    connected layers. They end up in one part, for nothing else lies between them.
+    connected layers.
+
+    A RESHAPE that goes ends up in one part with the layers that read it, for nothing else lies between them. Where it
+    stays, because somebody else wants the row too, a layer is handed over without it and must do alone.
     """
 
     def accepts(candidate: Graph, operator: Operator) -> bool:
@@ -83,7 +87,16 @@ def _folded(graph: Graph, policy: Policy, decisions: list[Decision]) -> list[Dec
 
     flat = flatten(graph, accepts)
     kinds = {operator.index: operator.kind for operator in flat.operators}
-    joined = {operator.index for operator in graph.operators if kinds.get(operator.index) != operator.kind}
+    with_layers = {operator.index for operator in graph.operators if operator.index not in kinds}
+    with_layers.update(decision.operator for decision in decisions if decision.supported)
+
+    def is_joined(operator: Operator) -> bool:
+        if kinds.get(operator.index) == operator.kind:
+            return False
+        found = flattened_map(graph, operator) if operator.index in kinds else None
+        return found is None or found[1] is None or found[1].index in with_layers
+
+    joined = {operator.index for operator in graph.operators if is_joined(operator)}
     return [
         replace(decision, supported=True, reason="") if decision.operator in joined else decision
         for decision in decisions

@@ -45,7 +45,8 @@ def share(weight_bytes: int, group_bytes: int, soc: Soc) -> Share:
     """Decide how many banks an operator leaves to its features.
 
     Weights that fit with one bank to spare stay resident, as Mesa does; larger ones stream through the buffer a
-    kernel group at a time, and at least one group must fit (spec 4.1, 4.2).
+    kernel group at a time, and at least one group must fit (spec 4.1, 4.2); of a depthwise task, whose only kernel has
+    all channels, that is the whole kernel (addendum 7.3).
 
     Args:
         weight_bytes: all kernels of the task.

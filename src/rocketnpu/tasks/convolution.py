@@ -11,6 +11,7 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.evidence import Unproven
 from rocketnpu.soc import ATOM, Soc
 from rocketnpu.tasks.cbuf import Share, data_banks, row_entries, share
+from rocketnpu.tasks.constants import REGION as CONSTANTS
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.feature import FeatureMap, Location
 from rocketnpu.tasks.requantise import CHANNEL_SHIFT
@@ -141,16 +142,24 @@ def convolution_tasks(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc
     Raises:
         UnsupportedError: the layer does not fit the hardware's buffers or fields, with the value that does not.
     """
-    return [task for cut in _cuts(layer, soc) for task in _cut_tasks(cut, constants, soc)]
+    tasks: list[ConvolutionTask] = []
+    for cut in _cuts(layer, soc):
+        weights = _packed_weights(cut.layer, constants, soc)
+        tasks += _cut_tasks(cut, weights, _packed_operands(cut.layer, constants, soc), soc)
+    return tasks
 
 
-def check_layer(layer: ConvolutionLayer, soc: Soc) -> None:
-    """Do everything that may refuse a layer, and nothing else.
+def outlined_tasks(layer: ConvolutionLayer, soc: Soc) -> list[ConvolutionTask]:
+    """Turn a layer into tasks whose weights and operands are packed nowhere: all that may refuse a layer, but quick.
 
     Raises:
         UnsupportedError: as :func:`convolution_tasks`.
     """
-    _cuts(layer, soc)
+    nowhere = Location(CONSTANTS)
+    tasks: list[ConvolutionTask] = []
+    for cut in _cuts(layer, soc):
+        tasks += _cut_tasks(cut, _weight_block(cut.layer, nowhere, soc), nowhere, soc)
+    return tasks
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,18 +174,14 @@ class _Cut:
 
 def _cuts(layer: ConvolutionLayer, soc: Soc) -> list[_Cut]:
     _check_accumulator(layer)
+    if layer.depthwise:
+        return _depthwise_cuts(layer, soc)
     return [_cut(part, soc) for part in _kernel_parts(layer, soc)]
 
 
 def _cut(layer: ConvolutionLayer, soc: Soc) -> _Cut:
-    height, width = layer.window
-    channels = padded_channels(layer.weights.shape[-1], soc)
-    kernel_bytes = height * width * channels
-    kernels = 1 if layer.depthwise else aligned(len(layer.weights), 2)
-    group = kernel_bytes * min(kernels, soc.kernel_group)
-    if layer.depthwise:
-        group = height * width * min(channels, soc.depthwise_group)
-    room = share(kernel_bytes * kernels, group, soc)
+    block = _weight_block(layer, Location(CONSTANTS), soc)
+    room = share(block.bytes, block.kernel_bytes * min(block.kernels, soc.kernel_group), soc)
     entries = row_entries(layer.source.width, layer.source.channels, soc)
     return _Cut(layer, room, entries, tile(_axis(layer), room.rows(entries, soc)))
 
@@ -190,10 +195,29 @@ def _check_accumulator(layer: ConvolutionLayer) -> None:
         raise UnsupportedError(f"the accumulator may reach {worst}, it has 32 bits")
 
 
+def _depthwise_cuts(layer: ConvolutionLayer, soc: Soc) -> list[_Cut]:
+    """Cut a depthwise layer into as few ranges of channels, multiples of 64, as the buffer asks for.
+
+    All channels of a depthwise task are one kernel, and a single kernel must fit the weight banks: only kernel groups
+    stream (spec 4.1, addendum 7.3). Ranges follow in ascending order, for writers fill whole groups of channels.
+
+    Raises:
+        UnsupportedError: not even 64 channels fit.
+    """
+    channels = layer.target.channels
+    groups = -(-channels // soc.depthwise_group)
+    for step in sorted({-(-groups // parts) * soc.depthwise_group for parts in range(1, groups + 1)}, reverse=True):
+        try:
+            ranges = ((first, min(step, channels - first)) for first in range(0, channels, step))
+            return [_cut(layer.kernel_slice(*part), soc) for part in ranges]
+        except UnsupportedError:
+            if step == soc.depthwise_group:
+                raise
+    raise AssertionError("a layer without channels")
+
+
 def _kernel_parts(layer: ConvolutionLayer, soc: Soc) -> list[ConvolutionLayer]:
-    """Cut a layer into kernel groups of 16 where a full group would not fit the buffer beside the features."""
-    if layer.depthwise:
-        return [layer]
+    """Cut a dense layer into kernel groups of 16 where a full group would not fit the buffer beside the features."""
     kernels, height, width, channels = layer.weights.shape
     kernel_bytes = height * width * padded_channels(channels, soc)
     if kernel_bytes > soc.max_kernel_bytes:
@@ -205,10 +229,8 @@ def _kernel_parts(layer: ConvolutionLayer, soc: Soc) -> list[ConvolutionLayer]:
     return [layer.kernel_slice(first, min(step, kernels - first)) for first in range(0, kernels, step)]
 
 
-def _cut_tasks(cut: _Cut, constants: ConstantPool, soc: Soc) -> list[ConvolutionTask]:
+def _cut_tasks(cut: _Cut, weights: WeightBlock, operands: Location, soc: Soc) -> list[ConvolutionTask]:
     layer = cut.layer
-    weights = _weight_block(layer, constants, soc)
-    operands = constants.add(_operands(layer, soc))
     tasks = []
     for number, part in enumerate(cut.tiles):
         single = len(cut.tiles) == 1
@@ -249,18 +271,21 @@ def _label(layer: ConvolutionLayer, part: Tile) -> str:
     return f"{layer.label} {rows} of {layer.target.height}x{layer.target.width}x{layer.target.channels}"
 
 
-def _weight_block(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> WeightBlock:
-    fill = layer.weight_zero_point
+def _weight_block(layer: ConvolutionLayer, at: Location, soc: Soc) -> WeightBlock:
+    height, width = layer.window
+    kernel_bytes = height * width * padded_channels(layer.weights.shape[-1], soc)
+    # Mesa programs an even number of kernels, the last of zero bytes (spec 3.5).
+    kernels = 1 if layer.depthwise else aligned(len(layer.weights), 2)
+    return WeightBlock(at, kernels, kernel_bytes, layer.depthwise)
+
+
+def _packed_weights(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> WeightBlock:
+    weights, fill = layer.weights, layer.weight_zero_point
     if layer.depthwise:
-        height, width, channels = layer.weights.shape
-        at = constants.add(pack_depthwise(layer.weights, fill, soc))
-        return WeightBlock(at, 1, height * width * padded_channels(channels, soc), True)
-    kernels, height, width, channels = layer.weights.shape
-    if kernels % 2:
-        # Mesa programs an even number of kernels, the last of zero bytes (spec 3.5).
-        layer = replace(layer, weights=np.concatenate([layer.weights, np.zeros_like(layer.weights[:1])]))
-    at = constants.add(pack_convolution(layer.weights, fill, soc))
-    return WeightBlock(at, len(layer.weights), height * width * padded_channels(channels, soc), False)
+        return _weight_block(layer, constants.add(pack_depthwise(weights, fill, soc)), soc)
+    if len(weights) % 2:
+        weights = np.concatenate([weights, np.zeros_like(weights[:1])])
+    return _weight_block(layer, constants.add(pack_convolution(weights, fill, soc)), soc)
 
 
 def output_channels(channels: int, depthwise: bool, soc: Soc) -> int:
@@ -268,11 +293,11 @@ def output_channels(channels: int, depthwise: bool, soc: Soc) -> int:
     return aligned(channels, soc.depthwise_group if depthwise else soc.kernel_group)
 
 
-def _operands(layer: ConvolutionLayer, soc: Soc) -> bytes:
+def _packed_operands(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> Location:
     channels = output_channels(layer.target.channels, layer.depthwise, soc)
     if layer.requantise.channel_multipliers is not None:
-        return pack_records(layer.biases, layer.requantise.channel_multipliers, channels)
-    return pack_biases(layer.biases, channels)
+        return constants.add(pack_records(layer.biases, layer.requantise.channel_multipliers, channels))
+    return constants.add(pack_biases(layer.biases, channels))
 
 
 def _output_stage(layer: ConvolutionLayer, operands: Location, part: Tile) -> OutputStage:

@@ -13,6 +13,11 @@ LINE_GROUP = 4
 """Rows that the feature fetch takes as one run while GROUP_LINE_OFF is 0 (spec 3.3: 614 of 614 vendor tasks)."""
 GRAINS = 50
 """Mesa's constant part of FEATURE_GRAINS; any of 9..65 worked on silicon (addendum 7.4)."""
+DEEP = 4096
+"""Input channels beyond which large FEATURE_GRAINS time out (happyme531; spec 10.1, item 14)."""
+DEEP_GRAIN_BYTES = 114688
+"""What FEATURE_GRAINS may fill of deep maps: 3.5 banks (the row-major matrix product, exact on silicon with 5632 and
+10752 channels; addendum 6.1, 7.3)."""
 BURST = 15
 """AXI bursts of 16 beats, as everybody writes."""
 
@@ -57,10 +62,26 @@ def _buffer_share(writer: Writer, task: ConvolutionTask) -> None:
     )
 
 
+def feature_grains(task: ConvolutionTask) -> int:
+    """Return how many input rows are fetched before the multiplication starts. Values do not depend on it.
+
+    That is Mesa's number up to 4096 channels. Deeper maps take the matrix product's rule, which is exact on silicon:
+    rows + 1, or the largest power of two of rows in 3.5 banks if that is less (addendum 6.1), at most 16 and so below
+    the 30 of spec 10.1. It is never less than the TRM's advice, stride + kernel rows + 1, as long as there are rows.
+    """
+    kernel = task.kernel
+    if task.source.feature.channels <= DEEP:
+        return GRAINS + kernel.stride[0] + 1
+    rows = DEEP_GRAIN_BYTES // (task.banks.entries * RK3588.cbuf_entry_bytes)
+    reach = (kernel.size[0] - 1) * kernel.dilation[0] + 1
+    advised = kernel.stride[0] + reach + 1
+    return min(task.source.count + 1, max(1 << rows.bit_length() >> 1, advised))
+
+
 def _geometry(writer: Writer, task: ConvolutionTask) -> None:
     kernel, weights, source, target = task.kernel, task.weights, task.source, task.target
     channels = source.feature.channels
-    writer.put("CNA.CONV_CON2", FEATURE_GRAINS=GRAINS + kernel.stride[0] + 1)
+    writer.put("CNA.CONV_CON2", FEATURE_GRAINS=feature_grains(task))
     writer.put(
         "CNA.CONV_CON3",
         ATROUS_Y_DILATION=kernel.dilation[0] - 1,

@@ -14,7 +14,8 @@ from rocketnpu.soc import Soc
 from rocketnpu.tasks.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.tasks.constants import ConstantPool
 from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.convolution import ConvolutionLayer, check_layer, convolution_tasks
+from rocketnpu.tasks.convolution import ConvolutionLayer, convolution_tasks, outlined_tasks
+from rocketnpu.tasks.emit import emit
 from rocketnpu.tasks.feature import FeatureMap
 from rocketnpu.tasks.lower_average import average_layers
 from rocketnpu.tasks.lower_convolution import conv_layers, depthwise_layers, fully_connected_layers
@@ -26,7 +27,7 @@ from rocketnpu.tasks.lower_moving import concatenation_layers, pad_layers, slice
 from rocketnpu.tasks.lower_pooling import max_pool_layers
 from rocketnpu.tasks.lower_unary import requantise_layers
 from rocketnpu.tasks.placement import VIEWS, computes_nothing, is_view, place
-from rocketnpu.tasks.pooling import PoolingLayer, check_pooling, pooling_tasks
+from rocketnpu.tasks.pooling import PoolingLayer, pooling_tasks
 from rocketnpu.tasks.slices import SLICES
 from rocketnpu.tasks.task import Task
 
@@ -125,6 +126,15 @@ def layer_tasks(layer: Layer, context: Context) -> Sequence[Task]:
     return convolution_tasks(layer, context.constants, context.soc)
 
 
+def outlined_layer(layer: Layer, soc: Soc) -> Sequence[Task]:
+    """Cut a layer into tasks as :func:`layer_tasks` does, without packing weights.
+
+    Raises:
+        UnsupportedError: as there.
+    """
+    return pooling_tasks(layer) if isinstance(layer, PoolingLayer) else outlined_tasks(layer, soc)
+
+
 def allowed_layers(context: Context, operator: Operator) -> Sequence[Layer]:
     """Describe an operator as layers.
 
@@ -139,18 +149,17 @@ def allowed_layers(context: Context, operator: Operator) -> Sequence[Layer]:
 
 
 def check_operator(context: Context, operator: Operator) -> str | None:
-    """Say why the hardware's buffers or arithmetic cannot express an operator, or None where they can.
+    """Say why the hardware's buffers, arithmetic or registers cannot express an operator, or None where they can.
 
-    The operator satisfies the rules of its kind already. Nothing is packed.
+    The operator satisfies the rules of its kind already. Its registers are written as they will be, so that no field
+    can overflow later; only weights are packed nowhere.
     """
     if computes_nothing(context.graph, operator):
         return None
     try:
         for layer in allowed_layers(context, operator):
-            if isinstance(layer, ConvolutionLayer):
-                check_layer(layer, context.soc)
-            else:
-                check_pooling(layer)
-    except UnsupportedError as error:
+            for task in outlined_layer(layer, context.soc):
+                emit(task)
+    except (UnsupportedError, RegisterFieldError) as error:
         return str(error)
     return None

@@ -58,15 +58,6 @@ def window_span(size: int, kernel: int, stride: int, padding: int, first: int, c
     return Span(start, stop - start, start - low, high - stop)
 
 
-def check_pooling(layer: PoolingLayer) -> None:
-    """Refuse what the unit's fields cannot hold.
-
-    Raises:
-        UnsupportedError: with the value that does not fit.
-    """
-    pooling_tasks(layer)
-
-
 def fits_unit(kernel: tuple[int, int], stride: tuple[int, int], spans: tuple[Span, Span]) -> str | None:
     """Say what the pooling unit's fields cannot hold, or return None."""
     if max(kernel) > MAX_WINDOW or max(stride) > MAX_WINDOW:

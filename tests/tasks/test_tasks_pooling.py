@@ -99,7 +99,8 @@ def test_a_wide_map_is_cut_at_the_unit_s_slots() -> None:
 def test_the_unit_s_geometry(size: tuple[int, int, int], kernel: tuple, stride: tuple, padding: Padding) -> None:
     found = pool("MAX_POOL_2D", size, kernel, stride, padding)
     assert check(found, 0) == ""
-    assert {task.enable_mask for task in compile_graph(found.graph).tasks} == {PPU}
+    tasks = [task for task in compile_graph(found.graph).tasks if not task.label.startswith("status")]
+    assert {task.enable_mask for task in tasks} == {PPU}
 
 
 def test_large_windows_become_convolutions() -> None:

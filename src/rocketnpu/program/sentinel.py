@@ -71,6 +71,8 @@ class Writers:
         """Find a place that only ``task`` writes, as late in its output as possible, or None where there is none."""
         feature = task.target.feature
         alone = self.view(task.target, feature.surfaces) == 1
+        if not feature.line_gap:  # rows without gaps are one run of pixels
+            alone = alone.reshape(feature.surfaces, 1, -1)
         for surface in reversed(range(feature.surfaces)):
             lanes = min(ATOM, feature.channels - surface * ATOM)
             pixels = -(-CERTAIN_BYTES // lanes)

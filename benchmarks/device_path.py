@@ -136,7 +136,7 @@ def breakdown(placed: PlacedProgram, inputs: list[np.ndarray]) -> dict[str, floa
 
 
 def main(arguments: list[str]) -> int:
-    path = resolve(arguments[0] if arguments else "mobilenet_v1_1.0_224_quant")
+    path = resolve(arguments[0] if arguments else "mobilenet_v1")
     total = 0.0
     for program in programs(path):
         placed, inputs = place(program, IdleKernel())

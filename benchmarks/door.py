@@ -37,6 +37,7 @@ from rocketnpu.graph.operators import Conv2D
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
+from rocketnpu.zoo import resolve
 
 RUNS = 15
 INVOCATIONS = 1000
@@ -173,9 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What the TensorFlow Lite door costs.")
     beside = Path(__file__).resolve().parents[2] / "shared" / "models"
     parser.add_argument("models", nargs="*", type=Path, default=sorted(beside.glob("*.tflite")))
-    models = parser.parse_args().models
-    if not models:
-        parser.error("name a model")
+    models = parser.parse_args().models or [resolve("mobilenet_v1")]
     clock = Clock()
     print("milliseconds, medians")
     print(f"{'model':34} parts    invoke    device    door    host    LiteRT")

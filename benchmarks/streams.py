@@ -29,7 +29,8 @@ def seconds(step, runs: int) -> float:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recordings", nargs="+", type=Path, help="recordings or failure bundles")
+    packaged = sorted((Path(__file__).resolve().parents[1] / "tests" / "data" / "golden").glob("*.zip"))
+    parser.add_argument("recordings", nargs="*", type=Path, default=packaged, help="recordings or failure bundles")
     parser.add_argument("-n", "--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

@@ -45,6 +45,11 @@ class Inference(Closing):
             self.delegate.close()
             raise
 
+    @property
+    def device_name(self) -> str:
+        """Name of the device that runs what the NPU takes, such as "simulator"."""
+        return self.delegate.device_name
+
     def _refuse_unsupported(self, path: Path) -> None:
         divided = plan(self.graph, Policy())
         if not divided.parts:

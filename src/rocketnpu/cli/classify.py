@@ -43,12 +43,14 @@ def classify(
         start = time.perf_counter()
         (output,) = inference.run([picture])
         elapsed = time.perf_counter() - start
+        executor = inference.device_name
     scores = probabilities(graph, output)
     best = [(float(scores[number]), names[number]) for number in (-scores).argsort(kind="stable")[:top]]
     if as_json:
         results = [{"score": score, "label": name} for score, name in best]
-        print_json({"results": results, "milliseconds": elapsed * 1e3})
+        print_json({"results": results, "milliseconds": elapsed * 1e3, "device": executor})
         return
     for score, name in best:
         click.echo(f"{score:.2f}: {name}")
     click.echo(f"time: {elapsed * 1e3:.1f}ms")
+    click.echo(f"device: {executor}", err=True)

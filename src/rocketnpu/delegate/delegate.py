@@ -45,6 +45,7 @@ class Delegate(Closing):
         return self
 
     def _start(self, options: Options, device: Device) -> None:
+        self.device_name = device.name
         session = Session(options, device, _cache_folder(options))
         session.log.detail(f"loaded {device.name} driver")
         number, self._address = callbacks.register(session)

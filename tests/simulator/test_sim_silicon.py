@@ -1,28 +1,22 @@
 """Recordings and programs of real chips, made by others (see the READMEs beside them)."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sim_model import Window, pack_regular, to_slots
-from sim_recordings import shared_folder
 from sim_streams import BIAS, FEATURES, OUTPUT, WEIGHTS, convolution, records, run
 
 from rocketnpu.registers.command import pack
 from rocketnpu.simulator import Memory, Npu
 
-
-@pytest.fixture(scope="module")
-def silicon():
-    shared = shared_folder()
-    if shared is None:
-        pytest.skip("no shared folder: set ROCKETNPU_SHARED, or place 'shared' beside the checkout")
-    return shared / "golden" / "silicon"
+SILICON = Path(__file__).resolve().parents[1] / "data" / "silicon"
 
 
-def test_requantisation_of_an_rv1103(silicon):
+def test_requantisation_of_an_rv1103():
     """960 recorded bytes with 194 ties at the channel multiplier, through BS and output converter."""
-    cases = json.loads((silicon / "rv1103-conv1x1-requant" / "vectors.json").read_text())["cases"]
+    cases = json.loads((SILICON / "rv1103-conv1x1-requant" / "vectors.json").read_text())["cases"]
     compared = 0
     for case in cases:
         weights = np.zeros((3, 1, 1, 16), np.int8)
@@ -45,9 +39,9 @@ def test_requantisation_of_an_rv1103(silicon):
     assert compared == 960
 
 
-def matmul(silicon, size=None):
+def matmul(size=None):
     """The recorded 112 words, patched to another size after the table of addendum 6.1."""
-    program = json.loads((silicon / "rk3588-int8-matmul-regcmd" / "program.json").read_text())
+    program = json.loads((SILICON / "rk3588-int8-matmul-regcmd" / "program.json").read_text())
     words = [int(text, 16) for text in program["words_hex"]]
     places = {int(key, 16): item["addr"] for key, item in program["buffers"].items()}
     if size is None:
@@ -66,9 +60,9 @@ def matmul(silicon, size=None):
 
 
 @pytest.mark.parametrize("size", [None, (1, 256, 32), (1, 5632, 64), (16, 512, 96), (64, 1024, 32), (128, 2048, 64)])
-def test_matmul_with_int32_output(silicon, size):
+def test_matmul_with_int32_output(size):
     """Exact on RK3588 for any data (RockNPU); K = 5632 exceeds what float32 sums hold."""
-    words, places, (m, k, n) = matmul(silicon, size)
+    words, places, (m, k, n) = matmul(size)
     rng = np.random.default_rng(m * k * n)
     a = rng.integers(-128, 128, (m, k), dtype=np.int8)
     b = rng.integers(-128, 128, (n, k), dtype=np.int8)

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from rocketnpu import zoo
+from rocketnpu.errors import FetchError
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, print_blob=True)
@@ -27,4 +30,42 @@ def shared() -> Path:
     found = find_shared()
     if found is None:
         pytest.skip("no shared folder: set ROCKETNPU_SHARED, or place 'shared' beside the checkout")
+    return found
+
+
+def find_mobilenet_v1() -> Path | None:
+    """Look for MobileNetV1 1.0 224 in the shared folder, then in the user's cache; nothing is fetched.
+
+    The publisher's file and Debian's have other bytes, but the same tensors.
+    """
+    model = zoo.named("mobilenet_v1")
+    folder = find_shared()
+    path = folder / "models" / model.model.name if folder else None
+    if path is not None and path.is_file():
+        return path
+    try:
+        return zoo.Cache().find(model, model.model)
+    except FetchError:  # no place for a cache
+        return None
+
+
+@pytest.fixture(scope="session")
+def mobilenet_v1() -> Path:
+    """MobileNetV1 1.0 224; the test is skipped where it has not been fetched."""
+    found = find_mobilenet_v1()
+    if found is None:
+        pytest.skip("no MobileNetV1: run scripts/hens once, or set ROCKETNPU_SHARED")
+    return found
+
+
+@pytest.fixture(scope="session")
+def mobilenet_labels(mobilenet_v1: Path) -> Path:
+    """The names of MobileNetV1's 1001 classes."""
+    folder = find_shared()
+    path = folder / "labels" / "labels_mobilenet_quant_v1_224.txt" if folder else None
+    if path is not None and path.is_file():
+        return path
+    found = zoo.labels_for(mobilenet_v1)
+    if found is None:
+        pytest.skip("no labels for MobileNetV1: run scripts/hens once, or set ROCKETNPU_SHARED")
     return found

@@ -21,8 +21,11 @@ HENS = Path(__file__).resolve().parents[2] / "examples" / "hens.jpg"
     ("name", "convolutions"),
     [("mobilenet_v1_1.0_224_quant", 28), ("mobilenet_v1_0.25_128_quant", 28), ("tf2_mobilenet_v2_1.0_224_ptq", 53)],
 )
-def test_each_convolution_alone(shared: Path, name: str, convolutions: int) -> None:
-    path = shared / "models" / f"{name}.tflite"
+def test_each_convolution_alone(request: pytest.FixtureRequest, name: str, convolutions: int) -> None:
+    if name == "mobilenet_v1_1.0_224_quant":
+        path = request.getfixturevalue("mobilenet_v1")
+    else:
+        path = request.getfixturevalue("shared") / "models" / f"{name}.tflite"
     graph = tflite.load(path)
     values = reference(path, [picture_for(HENS, graph.tensors[graph.inputs[0]])])
     seen = 0

@@ -23,11 +23,13 @@ def classified(*command: object, **environment: str) -> tuple[list[str], str]:
     return done.stdout.splitlines(), done.stderr
 
 
-def test_an_unchanged_program_finds_the_hen_with_the_scores_of_classify(library: Path, shared: Path) -> None:
+def test_an_unchanged_program_finds_the_hen_with_the_scores_of_classify(
+    mobilenet_v1: Path, mobilenet_labels: Path, library: Path
+) -> None:
     common = [
         *("-i", CHECKOUT / "examples" / "hens.jpg"),
-        *("-m", shared / "models" / "mobilenet_v1_1.0_224_quant.tflite"),
-        *("-l", shared / "labels" / "labels_mobilenet_quant_v1_224.txt"),
+        *("-m", mobilenet_v1),
+        *("-l", mobilenet_labels),
     ]
     example = CHECKOUT / "examples" / "classification.py"
     lines, told = classified(example, *common, "-e", library, TEFLON_DEBUG="verbose")

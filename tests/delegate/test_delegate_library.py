@@ -131,18 +131,17 @@ def test_create_and_destroy_keep_nothing(library: Path, host: Compile) -> None:
 
 
 def test_a_cpp_runtime_without_python_gives_the_same_bytes(
-    library: Path, host: Compile, shared: Path, tmp_path: Path
+    mobilenet_v1: Path, library: Path, host: Compile, tmp_path: Path
 ) -> None:
     runtime = Path(str(ai_edge_litert.__path__[0]), "libLiteRt.so")
     if not runtime.exists():
         pytest.skip("this LiteRT has no libLiteRt.so")
-    model = shared / "models" / "mobilenet_v1_0.25_128_quant.tflite"
-    graph = tflite.load(model)
+    graph = tflite.load(mobilenet_v1)
     source, result = (graph.tensors[numbers[0]] for numbers in (graph.inputs, graph.outputs))
     uint8 = "3"
     types = [word for one in (source, result) for word in (uint8, str(len(one.shape)), *map(str, one.shape))]
     done = subprocess.run(
-        [host("runtime"), runtime, library, model, *types, "verbose", "yes"],
+        [host("runtime"), runtime, library, mobilenet_v1, *types, "verbose", "yes"],
         input=noise(source.shape, np.uint8).tobytes(),
         capture_output=True,
         check=False,
@@ -150,7 +149,7 @@ def test_a_cpp_runtime_without_python_gives_the_same_bytes(
     )
     assert b"rocketnpu: invoked graph, took " in done.stderr
     assert done.returncode == 0
-    [expected] = run(model, [Delegate()])
+    [expected] = run(mobilenet_v1, [Delegate()])
     assert np.abs(np.frombuffer(done.stdout, np.uint8).astype(int) - expected.ravel()).max() <= 1
 
 
@@ -227,7 +226,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         build(blocker / "library.so")
 
 
-def test_the_last_tflite_runtime(library: Path, shared: Path, tmp_path: Path) -> None:
+def test_the_last_tflite_runtime(mobilenet_v1: Path, library: Path, tmp_path: Path) -> None:
     if os.environ.get("ROCKETNPU_TEST_HEAVY") != "1":
         pytest.skip("installs packages into an environment of its own; set ROCKETNPU_TEST_HEAVY=1 to run it")
     venv.create(tmp_path / "old", with_pip=True)
@@ -236,7 +235,6 @@ def test_the_last_tflite_runtime(library: Path, shared: Path, tmp_path: Path) ->
     installed = subprocess.run([interpreter, "-m", "pip", "install", "-q", *wanted], capture_output=True, check=False)
     if installed.returncode:
         pytest.skip(f"tflite-runtime cannot be installed here: {installed.stderr.decode()[-200:]}")
-    model = shared / "models" / "mobilenet_v1_0.25_128_quant.tflite"
     code = """
 import sys
 import numpy as np
@@ -248,12 +246,16 @@ interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.load(sys.
 interpreter.invoke()
 np.save(sys.argv[4], interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
 """
-    graph = tflite.load(model)
+    graph = tflite.load(mobilenet_v1)
     np.save(tmp_path / "input.npy", noise(graph.tensors[graph.inputs[0]].shape, np.uint8))
     files = [tmp_path / "input.npy", tmp_path / "output.npy"]
     done = subprocess.run(
-        [interpreter, "-c", code, library, model, *files], capture_output=True, text=True, check=True, timeout=300
+        [interpreter, "-c", code, library, mobilenet_v1, *files],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
     )
     assert "rocketnpu: invoked graph, took " in done.stderr
-    [expected] = run(model, [Delegate(cache="off")])
+    [expected] = run(mobilenet_v1, [Delegate(cache="off")])
     assert np.abs(np.load(files[1]).astype(int) - expected).max() <= 1

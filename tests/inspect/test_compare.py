@@ -195,8 +195,11 @@ def test_the_verb_fails_when_a_bound_is_exceeded(tmp_path, capsys, monkeypatch: 
         "tf2_mobilenet_v2_1.0_224_ptq",
     ],
 )
-def test_whole_networks_are_within_their_bounds(shared, name) -> None:
-    path = shared / "models" / f"{name}.tflite"
+def test_whole_networks_are_within_their_bounds(request: pytest.FixtureRequest, name: str) -> None:
+    if name == "mobilenet_v1_1.0_224_quant":
+        path = request.getfixturevalue("mobilenet_v1")
+    else:
+        path = request.getfixturevalue("shared") / "models" / f"{name}.tflite"
     graph = parse(path.read_bytes())
     (number,) = graph.inputs
     kind = np.iinfo(graph.tensors[number].dtype.value)

@@ -24,6 +24,7 @@ from rocketnpu.model.tflite import parse
 from rocketnpu.registers.command import decode
 
 HERE = Path(__file__).parent
+HENS = HERE.parents[1] / "examples" / "hens.jpg"
 sys.path.insert(0, str(HERE.parent / "simulator"))
 
 from sim_recordings import Model, expected, unpack  # noqa: E402
@@ -106,24 +107,30 @@ def userland() -> Userland:
     return Userland(root, qemu)
 
 
-def picture(shared: Path, size: int) -> np.ndarray:
-    with Image.open(shared / "pictures" / "hens.jpg") as image:
+@pytest.fixture(scope="session", params=MODELS)
+def network(request: pytest.FixtureRequest) -> Path:
+    """The model, which a test asks for before the userland: without it the userland need not be set up."""
+    if request.param == "mobilenet_v1_1.0_224_quant":
+        return request.getfixturevalue("mobilenet_v1")
+    return request.getfixturevalue("shared") / "models" / f"{request.param}.tflite"
+
+
+def picture(size: int) -> np.ndarray:
+    with Image.open(HENS) as image:
         return np.asarray(image.convert("RGB").resize((size, size)), np.uint8)[None]
 
 
-@pytest.mark.parametrize("name", MODELS)
 def test_mesa_classifies_and_every_convolution_equals_the_integer_model(
-    userland: Userland, shared: Path, tmp_path: Path, name: str
+    network: Path, mobilenet_labels: Path, userland: Userland, tmp_path: Path
 ) -> None:
-    path = shared / "models" / f"{name}.tflite"
-    graph = parse(path.read_bytes())
-    image = picture(shared, graph.tensors[graph.inputs[0]].shape[1])
-    scores, recorder = infer(userland, path, image, tmp_path)
-    labels = (shared / "labels" / "labels_mobilenet_quant_v1_224.txt").read_text().splitlines()
-    assert labels[int(scores.argmax())] == MODELS[name]
+    graph = parse(network.read_bytes())
+    image = picture(graph.tensors[graph.inputs[0]].shape[1])
+    scores, recorder = infer(userland, network, image, tmp_path)
+    labels = mobilenet_labels.read_text().splitlines()
+    assert labels[int(scores.argmax())] == MODELS[network.stem]
     operators = [operator for operator in graph.operators if operator.kind in CONVOLUTIONS]
     assert len(recorder.operations()) == len(operators) == OPERATIONS
-    compare(Model(path), operators, recorder.operations(), graph, image)
+    compare(Model(network), operators, recorder.operations(), graph, image)
 
 
 def infer(userland: Userland, path: Path, image: np.ndarray, folder: Path) -> tuple[np.ndarray, Recorder]:

@@ -15,6 +15,8 @@ from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.tflite import load, parse
 
+DATA = Path(__file__).resolve().parents[1] / "data"
+
 
 def unpacked(make=MODELS[0]):
     return schema.ModelT.InitFromObj(schema.Model.GetRootAs(make(), 0))
@@ -56,8 +58,10 @@ def test_published_models_are_read(shared: Path) -> None:
         assert len(load(shared / "models" / f"{name}.tflite").operators) == count
 
 
-def test_models_of_the_recordings_are_read(shared: Path) -> None:
-    found = sorted((shared / "golden").rglob("*.tflite"))
+@pytest.mark.parametrize("folder", ["packaged", "shared"])
+def test_models_of_the_recordings_are_read(folder: str, request: pytest.FixtureRequest) -> None:
+    place = DATA if folder == "packaged" else request.getfixturevalue("shared") / "golden"
+    found = sorted(place.rglob("*.tflite"))
     assert found
     for path in found:
         assert load(path).operators

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import click
 import pytest
@@ -13,6 +14,7 @@ from rocketnpu import errors
 from rocketnpu._version import __version__
 from rocketnpu.cli import main
 
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "dwconv3x3_u8_mult2.tflite"
 COMMAND = [sys.executable, "-m", "rocketnpu.cli.main"]
 
 
@@ -144,6 +146,51 @@ def test_a_reader_that_leaves_is_no_matter(lines):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_output_that_cannot_be_written_is_one_line(lines):
+    script = SPILL.format(lines=lines)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (2, "rocketnpu: cannot write the output: No space left on device\n")
+
+
+def shell(script, *arguments):
+    return subprocess.run(["sh", "-c", script, "sh", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["inspect", "-m", str(GOLDEN)], ["inspect", "-m", str(GOLDEN), "--json"], ["evidence"]]
+)
+def test_a_closed_stdout_is_one_line(arguments):
+    done = shell('exec "$@" >&-', *COMMAND, *arguments)
+    assert (done.returncode, done.stderr) == (2, "rocketnpu: cannot write the output: Bad file descriptor\n")
+
+
+def test_a_verb_that_prints_nothing_needs_no_stdout(tmp_path):
+    raw = tmp_path / "raw"
+    (tmp_path / "text").write_text("")
+    done = shell('exec "$@" >&-', *COMMAND, "disassemble", "--assemble", str(tmp_path / "text"), "-o", str(raw))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_without_any_stream():
+    done = shell('exec "$@" >&- 2>&-', *COMMAND, "evidence")
+    assert (done.returncode, done.stderr) == (2, "")
+
+
+def test_a_file_that_fails_is_named(verb, capsys):
+    verb.append(raiser(PermissionError(13, "Permission denied", "a/b")))
+    assert main.run(["do"]) == 2
+    assert capsys.readouterr().err == "rocketnpu: a/b: Permission denied\n"
+
+
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "rocketnpu", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"rocketnpu, version {__version__}\n")
 
 
 def test_control_c_on_a_real_process():

@@ -1,6 +1,7 @@
+import contextlib
 import io
 import json
-import sys
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -9,7 +10,7 @@ import click
 import numpy as np
 import pytest
 
-from rocketnpu.cli.output import json_option, model_option, print_json, print_table
+from rocketnpu.cli.output import counted, json_option, model_option, print_json, print_table
 
 
 class Colour(Enum):
@@ -50,18 +51,66 @@ def test_a_table_without_a_terminal_is_plain_and_uncut(capsys):
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_table_on_a_terminal_has_colour(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
-    terminal = Terminal()
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Print a table on a terminal of 40 columns, and return what came out."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
-    monkeypatch.setattr(sys, "stdout", terminal)
-    print_table(("name",), [("row",)], title="a title")
-    assert "\x1b[" in terminal.getvalue()
+    monkeypatch.setenv("COLUMNS", "40")
+
+    def table(*arguments, **options):
+        with contextlib.redirect_stdout(Terminal()) as stream:
+            print_table(*arguments, **options)
+        return stream.getvalue()
+
+    return table
+
+
+def plain(text):
+    return re.sub(r"\x1b\[\d*m", "", text).splitlines()
+
+
+def test_only_the_last_column_wraps_and_only_at_spaces(terminal):
+    rows = [("DEPTHWISE_CONV_2D", "1,605,632", "one two three four five six"), ("ADD", "7", "")]
+    assert plain(terminal(("operator", "MACs", "why"), rows, right=("MACs",))) == [
+        "operator                MACs  why",
+        "DEPTHWISE_CONV_2D  1,605,632  one two",
+        "                              three four",
+        "                              five six",
+        "ADD                        7",
+    ]
+
+
+def test_a_table_that_cannot_fit_is_not_folded(terminal):
+    assert plain(
+        terminal(("operator", "output", "why"), [("DEPTHWISE_CONV_2D", "1x112x112x64", "unprecedented size")])
+    ) == [
+        "operator           output        why",
+        "DEPTHWISE_CONV_2D  1x112x112x64  unprecedented size",
+    ]
+
+
+def test_wide_letters_count_twice(terminal):
+    assert plain(terminal(("a", "b"), [("漢字", "x"), ("abcd", "y")])) == ["a     b", "漢字  x", "abcd  y"]
+
+
+def test_no_trailing_blanks_and_no_control_characters(capsys):
+    print_table(("name", "why"), [("a", ""), ("b\x1b[2J\nc", "long reason")], title="title")
+    assert capsys.readouterr().out == "title\nname     why\na\nb [2J c  long reason\n"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 tasks"), (1, "1 task"), (1234, "1,234 tasks")])
+def test_plurals(number, text):
+    assert counted(number, "task") == text
+
+
+def test_a_table_on_a_terminal_has_colour(terminal):
+    assert "\x1b[" in terminal(("name",), [("row",)], title="a title")
 
 
 def test_options():

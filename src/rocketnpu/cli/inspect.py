@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rocketnpu.cli.output import json_option, model_option, print_json, print_table
+from rocketnpu.cli.output import counted, json_option, model_option, print_json, print_table
 
 
 @click.command()
@@ -19,7 +19,7 @@ def inspect(model: str, as_json: bool, target: str, allow_unproven: bool) -> Non
     from rocketnpu.inspect.summary import summarise
     from rocketnpu.model import tflite
     from rocketnpu.partition.plan import plan
-    from rocketnpu.partition.policy import Policy, Target
+    from rocketnpu.policy import Policy, Target
     from rocketnpu.zoo import resolve
 
     chosen: dict[str, Target] = {"simulator": "simulator", "mainline": "mainline", "vendor": "vendor"}
@@ -47,13 +47,14 @@ def inspect(model: str, as_json: bool, target: str, allow_unproven: bool) -> Non
     print_table(columns, rows, right=("#", "tasks", "weights", "features", "MACs"), title=summary.name)
     on_npu = sum(row.where != "cpu" for row in summary.operators)
     click.echo(
-        f"{on_npu} of {len(rows)} operators on the NPU in {summary.parts} parts, "
-        f"{summary.coverage:.2%} of {sum(row.macs for row in summary.operators):,} multiply-accumulates"
+        f"{on_npu} of {counted(len(rows), 'operator')} on the NPU in {counted(summary.parts, 'part')}, "
+        f"{summary.coverage:.2%} of {counted(sum(row.macs for row in summary.operators), 'multiply-accumulate')}"
     )
     proven = plan(graph, Policy(chosen[target], allow_unproven=False))
     on_npu = sum(decision.supported for decision in proven.decisions)
     click.echo(
-        f"with proven hardware rules only: {on_npu} operators in {len(proven.parts)} parts, {proven.coverage:.2%}"
+        f"with proven hardware rules only: {counted(on_npu, 'operator')} in {counted(len(proven.parts), 'part')}, "
+        f"{proven.coverage:.2%}"
     )
     if summary.rules:
         click.echo(f"hardware rules without proof on this chip: {', '.join(summary.rules)}")

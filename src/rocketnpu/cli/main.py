@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +17,8 @@ from rocketnpu._version import __version__
 from rocketnpu.errors import RocketError
 
 FAILED = 2
-"""Exit status after a :class:`~rocketnpu.errors.RocketError` or a mistake on the command line."""
+"""Exit status after a :class:`~rocketnpu.errors.RocketError`, a mistake on the command line, or where the output cannot
+be written."""
 INTERRUPTED = 130
 BROKEN_PIPE = 1
 
@@ -85,8 +89,16 @@ def rocketnpu() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    A verb may return an exit status of its own; None is 0. Errors of this package become one line on stderr.
+    A verb may return an exit status of its own; None is 0. Errors of this package and of the system become one line on
+    stderr.
     """
+    if sys.stdout is None:  # closed by who called
+        with contextlib.redirect_stdout(_ClosedStream()):
+            return _run(arguments)
+    return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         result = rocketnpu.main(args=arguments, prog_name="rocketnpu", standalone_mode=False)
         sys.stdout.flush()
@@ -94,19 +106,40 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except RocketError as error:
-        return _fail(error)
+        return _fail(str(error) or type(error).__name__)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
         _drop_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        return _fail_to_write(error)
     return result if isinstance(result, int) else 0
 
 
-def _fail(error: RocketError) -> int:
-    text = " ".join(str(error).split()) or type(error).__name__
-    click.echo(f"rocketnpu: {text}", err=True)
+class _ClosedStream(io.TextIOBase):
+    """Stands for a stdout that is closed: whoever writes to it fails, as with any other file."""
+
+    def write(self, text: str, /) -> int:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def _fail(text: str) -> int:
+    with contextlib.suppress(OSError):
+        click.echo(f"rocketnpu: {' '.join(text.split())}", err=True)
     return FAILED
+
+
+def _fail_to_write(error: OSError) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+        return BROKEN_PIPE
+    except OSError:
+        _drop_stdout()
+    what = "cannot write the output" if error.filename is None else str(error.filename)
+    return _fail(f"{what}: {error.strerror or error}")
 
 
 def _drop_stdout() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
@@ -14,7 +16,8 @@ import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-_UNLIMITED_COLUMNS = 10_000
+_GAP = "  "
+_BOLD, _ITALIC = "\x1b[1m{}\x1b[0m", "\x1b[3m{}\x1b[0m"
 
 
 def json_option(function: Decorated) -> Decorated:
@@ -26,6 +29,11 @@ def model_option(function: Decorated) -> Decorated:
     """Add ``-m/--model``, passed on as the text ``model``, to be given to :func:`rocketnpu.zoo.resolve`."""
     text = "A .tflite file, or a name of `rocketnpu models list`."
     return click.option("-m", "--model", "model", required=True, metavar="FILE|NAME", help=text)(function)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def print_json(value: Any) -> None:
@@ -57,16 +65,62 @@ def print_table(
 ) -> None:
     """Print a table on stdout, in colour on a terminal only; columns named in ``right`` are aligned to the right.
 
-    Where stdout is no terminal, no line is wrapped or cut, so that other programs can read it.
+    Where stdout is no terminal, no line is wrapped or cut, so that other programs can read it. On a terminal that is
+    too narrow the last column is wrapped between words; where that is not enough, nothing is wrapped.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    cells = [[_one_line(cell) for cell in line] for line in (columns, *rows)]
+    widths = [max(map(_cells, column)) for column in zip(*cells, strict=True)]
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    if terminal:
+        widths[-1] = _last_width(widths, [line[-1] for line in cells])
+    styled = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
+    if title:
+        click.echo(_ITALIC.format(title) if styled else title)
+    aligned = [column in right for column in columns]
+    for number, line in enumerate(cells):
+        for text in _lines(line, widths, aligned):
+            click.echo(_BOLD.format(text) if styled and not number else text)
 
-    table = Table(title=title or None, box=None, title_justify="left", pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else _UNLIMITED_COLUMNS
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
+
+def _one_line(cell: object) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in str(cell))
+
+
+def _last_width(widths: Sequence[int], cells: Sequence[str]) -> int:
+    """Return how wide the last column is to be: what the others leave of the terminal, if its words fit there."""
+    left = shutil.get_terminal_size().columns - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
+    longest = max((_cells(word) for cell in cells for word in cell.split()), default=0)
+    return min(widths[-1], left) if left >= longest else widths[-1]
+
+
+def _lines(cells: Sequence[str], widths: Sequence[int], aligned: Sequence[bool]) -> Iterable[str]:
+    wrapped = _wrap(cells[-1], widths[-1])
+    for number, last in enumerate(wrapped):
+        line = [*(cells[:-1] if number == 0 else [""] * (len(cells) - 1)), last]
+        blanks = [" " * (width - _cells(cell)) for cell, width in zip(line, widths, strict=True)]
+        parts = [
+            pad + cell if to_right else cell + pad for cell, pad, to_right in zip(line, blanks, aligned, strict=True)
+        ]
+        yield _GAP.join(parts).rstrip()
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Break a text between words into lines of at most ``width``."""
+    if _cells(text) <= width:
+        return [text]
+    lines: list[str] = []
+    for word in text.split():
+        if lines and _cells(lines[-1]) + 1 + _cells(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)

@@ -128,7 +128,7 @@ def _regions(lowered: Lowered) -> list[Region]:
             touch(task.target.feature, _end(task.target.feature), number)
             continue
         touch(task.target.feature, written_end(task), number)
-        if task.writes.startswith(STATUS):  # nothing may lie there before or after, or it would tell nothing
+        if task.target.at.region.startswith(STATUS):  # nothing may lie there before or after, or it would tell nothing
             touch(task.target.feature, written_end(task), 0)
             touch(task.target.feature, written_end(task), last)
         if task.output.elementwise:

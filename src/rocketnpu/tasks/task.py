@@ -103,11 +103,6 @@ class Stage:
     prelu: bool = False
     """Whether ``multiply`` applies to negative values only."""
 
-    @property
-    def is_bypassed(self) -> bool:
-        """Whether the stage does nothing."""
-        return self == BYPASS
-
 
 BYPASS = Stage()
 
@@ -204,17 +199,6 @@ class ConvolutionTask:
             per_output *= self.source.feature.channels
         return per_output * self.target.count * self.target.feature.width * self.target.feature.channels
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Regions that hold features it reads."""
-        operand = self.output.elementwise
-        return (self.source.at.region, *((operand.operand.at.region,) if operand else ()))
-
-    @property
-    def writes(self) -> str:
-        """Region that it writes."""
-        return self.target.at.region
-
 
 @dataclass(frozen=True, slots=True)
 class FlyingTask:
@@ -232,17 +216,6 @@ class FlyingTask:
     rules: tuple[str, ...] = ()
     macs: int = 0
     tables: Lookup | None = None
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Regions that hold features it reads."""
-        operand = self.output.elementwise
-        return (self.source.at.region, *((operand.operand.at.region,) if operand else ()))
-
-    @property
-    def writes(self) -> str:
-        """Region that it writes."""
-        return self.target.at.region
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,16 +238,6 @@ class PoolingTask:
     target: Rows
     rules: tuple[str, ...] = ()
     macs: int = 0
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Regions that hold features it reads."""
-        return (self.source.at.region,)
-
-    @property
-    def writes(self) -> str:
-        """Region that it writes."""
-        return self.target.at.region
 
 
 Task = ConvolutionTask | FlyingTask | PoolingTask

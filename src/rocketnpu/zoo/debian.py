@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from rocketnpu.zoo.apt_sources import AptArchive
 from rocketnpu.zoo.archive import extract
 from rocketnpu.zoo.catalogue import DebianPackage, ModelFile
 from rocketnpu.zoo.progress import Report, bar
+from rocketnpu.zoo.temporary import temporary_folder
 
 MAX_ARCHIVES = 3
 """How many of the machine's archives are tried."""
@@ -78,8 +78,8 @@ def fetch(source: DebianPackage, wanted: Sequence[ModelFile]) -> dict[str, bytes
     reasons = []
     for archive in archives[:MAX_ARCHIVES]:
         try:
-            with tempfile.TemporaryDirectory(prefix="rocketnpu-") as folder:
-                tar = _PrivateApt(apt_get, Path(folder), archive).source_tar(source)
+            with temporary_folder() as folder:
+                tar = _PrivateApt(apt_get, folder, archive).source_tar(source)
                 return extract(tar, source.members, wanted)
         except FetchError as error:
             reasons.append(_PASSWORD.sub("//", f"{archive.uri}: {error}"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import queue
-import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ from rocketnpu.errors import FetchError
 from rocketnpu.zoo.archive import extract
 from rocketnpu.zoo.catalogue import Download, ModelFile
 from rocketnpu.zoo.progress import bar
+from rocketnpu.zoo.temporary import temporary_folder
 
 ANSWER_SECONDS = 5.0
 """From the question to the answer's first line, name look-up included: a machine without a network moves on."""
@@ -37,8 +37,8 @@ def fetch(source: Download, wanted: Sequence[ModelFile]) -> dict[str, bytes]:
         HostUnreachableError: no connection, or no answer in time.
         FetchError: the host refused, the transfer broke, or the archive does not hold what it should.
     """
-    with tempfile.TemporaryDirectory(prefix="rocketnpu-") as folder:
-        archive = Path(folder) / "archive"
+    with temporary_folder() as folder:
+        archive = folder / "archive"
         try:
             _download(source.url, archive)
         except (OSError, http.client.HTTPException) as error:

@@ -35,7 +35,7 @@ def compare(model: str, image: Path | None, allow_unproven: bool, as_json: bool)
     from rocketnpu.inspect.reference import reference
     from rocketnpu.model import tflite
     from rocketnpu.partition.plan import plan
-    from rocketnpu.partition.policy import Policy
+    from rocketnpu.policy import Policy
     from rocketnpu.zoo import resolve
 
     path = resolve(model)

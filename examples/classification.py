@@ -31,7 +31,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("-l", "--label_file", required=True, help="names of the classes, a line each")
     parser.add_argument("-e", "--ext_delegate", help="delegate library that runs part of the model")
     parser.add_argument("-o", "--ext_delegate_options", default="", help='its options, as "key:value;key:value"')
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    for pair in filter(None, chosen.ext_delegate_options.split(";")):
+        if ":" not in pair:
+            parser.error(f'argument -o: {pair!r} is no option of the form "key:value"')
+    return chosen
 
 
 def delegates(path: str | None, options: str) -> list[Any]:

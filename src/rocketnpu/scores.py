@@ -19,8 +19,7 @@ def output_tensor(graph: Graph) -> Tensor:
     """
     tensors = [graph.tensors[number] for number in graph.outputs]
     if len(tensors) != 1 or tensors[0].elements < 2 or tensors[0].elements != max(tensors[0].shape):
-        shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
-        raise InputError(f"{graph.name} is no classifier: its outputs have shapes {shapes}")
+        raise InputError(f"{graph.name} is no classifier: {_described('output', tensors)}")
     return tensors[0]
 
 
@@ -32,8 +31,7 @@ def input_tensor(graph: Graph) -> Tensor:
     """
     tensors = [graph.tensors[number] for number in graph.inputs]
     if len(tensors) != 1 or len(tensors[0].shape) != 4 or tensors[0].shape[3] not in (1, 3):
-        shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
-        raise InputError(f"{graph.name} takes no picture: its inputs have shapes {shapes}")
+        raise InputError(f"{graph.name} takes no picture: {_described('input', tensors)}")
     return tensors[0]
 
 
@@ -48,3 +46,10 @@ def probabilities(graph: Graph, values: npt.NDArray[Any]) -> npt.NDArray[np.floa
     powers: npt.NDArray[np.float64] = np.exp(reals - reals.max())
     shares: npt.NDArray[np.float64] = powers / powers.sum()
     return shares
+
+
+def _described(what: str, tensors: list[Tensor]) -> str:
+    if not tensors:
+        return f"it has no {what}"
+    shapes = ", ".join("x".join(map(str, tensor.shape)) or "no fixed shape" for tensor in tensors)
+    return f"its {what}s have shapes {shapes}"

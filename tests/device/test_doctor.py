@@ -62,10 +62,26 @@ def test_a_vendor_board(fake_rknpu, tmp_path: Path) -> None:
 def test_a_machine_with_nothing(tmp_path: Path) -> None:
     found = facts(Machine(tmp_path, "6.8.0", Nothing()))
     assert {name for name, fact in found.items() if fact.state == "bad"} == {"node"}
+    assert found["node"].found == "no NPU with the driver rocket or rknpu: there is no such device node"
+    assert {name for name in ("kernel", "module", "node", "clock", "IOMMU") if found[name].advice} == set()
+    assert not usable(list(found.values()))
+
+
+def test_a_board_without_its_driver(tmp_path: Path) -> None:
+    files = {name: BOARD[name] for name in ("proc/device-tree/compatible", "proc/device-tree/model")}
+    found = facts(Machine(lay_out(tmp_path, files), "6.8.0", Nothing()))
     assert "6.18" in found["kernel"].advice
     assert "CONFIG_DRM_ACCEL_ROCKET" in found["module"].advice
-    assert "there is no such device node" in found["node"].found
-    assert not usable(list(found.values()))
+    assert "rknn_core" in found["node"].advice
+
+
+def test_another_machine_with_an_emulated_node(node, tmp_path: Path) -> None:
+    found = facts(Machine(tmp_path, "6.18.0", node.calls))
+    assert usable(list(found.values()))
+    assert found["node"].found == "/dev/accel/accel0, driver rocket (no RK3588: an emulated node)"
+    assert found["permissions"].state == "good"
+    assert "rocket" not in found["kernel"].found
+    assert not found["SoC"].advice
 
 
 def test_a_node_without_permission(tmp_path: Path) -> None:

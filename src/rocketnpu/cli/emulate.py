@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 
@@ -28,6 +29,10 @@ def emulate(command: tuple[str, ...], quiet: bool, print_environment: bool) -> i
 
     if not command and not print_environment:
         raise click.UsageError("give a command after --, as in: rocketnpu emulate -- python3 program.py")
+    if command and command[0].startswith("-") and shutil.which(command[0]) is None:
+        raise click.UsageError(
+            f"emulate has no option {command[0]}; options of emulate come before --, the command after it"
+        )
     library = shim_library()
 
     def report(line: str) -> None:

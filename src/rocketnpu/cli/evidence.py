@@ -20,6 +20,10 @@ def evidence(names: tuple[str, ...], page: str | None, as_json: bool) -> None:
     from rocketnpu.errors import InputError
     from rocketnpu.evidence import RULES
 
+    if page is not None and (as_json or names):
+        raise click.UsageError(
+            f"--page prints a whole page as Markdown, it takes no {'--json' if as_json else 'NAMES'}"
+        )
     if page is not None:
         click.echo(_page(page), nl=False)
         return

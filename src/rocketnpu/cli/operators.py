@@ -17,6 +17,8 @@ def operators(kind: str | None, markdown: bool, as_json: bool) -> None:
     from rocketnpu.inspect.bounds import stated_bounds
     from rocketnpu.partition.published import page, published
 
+    if markdown and (as_json or kind is not None):
+        raise click.UsageError(f"--markdown prints a whole page, it takes no {'--json' if as_json else 'KIND'}")
     if markdown:
         click.echo(page(stated_bounds()), nl=False)
         return

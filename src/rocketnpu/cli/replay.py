@@ -44,20 +44,35 @@ class _Found:
 @click.option("--beside-ours", is_flag=True, help="Also compare the recorded streams with ours of the same model.")
 @json_option
 def replay(paths: tuple[Path, ...], tolerance: int, beside_ours: bool, as_json: bool) -> int:
-    """Run recorded submissions (zip files or folders) on the simulator and check every output.
+    """Run recorded submissions (zip files, or folders of one or of zip files) on the simulator and check every output.
 
     Each task is held against the integer model of the chip, each operation against the reference where the recording
     has it. Exit status 1 if a task is refused, defective or different, an operation is off by more than the tolerance,
     or streams differ in a way that docs/hardware/differences.md does not list.
     """
     found = []
-    for path in paths:
+    for path in _recordings(paths):
         found.append(_replay(path, tolerance, beside_ours))
         if not as_json:
             _print(found[-1], tolerance)
     if as_json:
         print_json([_document(item) for item in found])
     return 0 if all(item.is_good for item in found) else 1
+
+
+def _recordings(paths: tuple[Path, ...]) -> list[Path]:
+    """Replace a folder of zip files by these; skip README files, which a pattern such as ``DIR/*`` names as well."""
+    found: list[Path] = []
+    for path in paths:
+        if path.name.upper().startswith("README") and path.suffix != ".zip":
+            click.echo(f"rocketnpu replay: {path} is skipped: it is no recording", err=True)
+        elif path.is_dir() and not (path / "recording.json").exists():
+            found += sorted(path.glob("*.zip")) or [path]
+        else:
+            found.append(path)
+    if not found:
+        raise click.UsageError("there is no recording among these files")
+    return found
 
 
 def _replay(path: Path, tolerance: int, beside_ours: bool) -> _Found:

@@ -54,7 +54,9 @@ def build(output: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
-            raise InputError(f"{compiler[0]} cannot compile the delegate: {reason}")
+            raise InputError(
+                f"{compiler[0]} cannot compile the delegate: {reason or f'it ended with status {done.returncode}'}"
+            )
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
             partial = output.with_name(f".{output.name}.{os.getpid()}")

@@ -11,7 +11,7 @@ import platform
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +64,24 @@ def examine(machine: Machine | None = None) -> list[Fact]:
         *(_soc, _kernel, _module, _node, _permissions, _clock, _iommu, _memory),
         *(_delegate, _litert, _compiler),
     )
-    return [check(where) for check in checks]
+    facts = [check(where) for check in checks]
+    if not _is_board(where):
+        emulated = usable(facts)
+        facts = [_elsewhere(fact, emulated) for fact in facts]
+    return facts
+
+
+def _is_board(machine: Machine) -> bool:
+    return _COMPATIBLE.search(machine.text("proc/device-tree/compatible")) is not None
+
+
+def _elsewhere(fact: Fact, emulated: bool) -> Fact:
+    """Leave out what only the owner of a board can do."""
+    if fact.name == "permissions" and emulated:
+        return Fact(fact.name, "good", "the emulated node needs none")
+    if fact.name in ("clock", "IOMMU") or (fact.name == "SoC" and emulated):
+        return replace(fact, advice="")
+    return fact
 
 
 def usable(facts: list[Fact]) -> bool:
@@ -78,13 +95,15 @@ def _soc(machine: Machine) -> Fact:
     found = _COMPATIBLE.search(compatible)
     if found:
         return Fact("SoC", "good", f"{found[1].upper()}, {model}")
-    advice = "programs run on the simulator here; an NPU needs a board with an RK3588"
+    advice = "an NPU needs a board with an RK3588"
     return Fact("SoC", "note", f"not an RK3588: {model}", advice)
 
 
 def _kernel(machine: Machine) -> Fact:
     numbers = re.match(r"(\d+)\.(\d+)", machine.release)
     version = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+    if not _is_board(machine):
+        return Fact("kernel", "note", f"{machine.release} (on this machine no driver has an NPU to drive)")
     if version >= MAINLINE_KERNEL:
         return Fact("kernel", "good", f"{machine.release} (can have the rocket driver)")
     if version in ((5, 10), (6, 1)):
@@ -102,22 +121,29 @@ def _module(machine: Machine) -> Fact:
             return Fact("module", "good", f"{name} is loaded")
         if any((machine.root / place / name).exists() for place in ("sys/module", "sys/bus/platform/drivers")):
             return Fact("module", "good", f"{name} is built into the kernel")
+    if not _is_board(machine):
+        return Fact("module", "note", "neither rocket nor rknpu")
     advice = "try `modprobe rocket`; if there is none, the kernel needs CONFIG_DRM_ACCEL_ROCKET"
     return Fact("module", "note", "neither rocket nor rknpu", advice)
 
 
 def _node(machine: Machine) -> Fact:
-    reasons = []
+    reasons: dict[str, list[str]] = {}
     for kind in (RocketDevice, RknpuDevice):
         try:
             path, descriptor = find_node(machine.calls, kind.nodes, kind.name)
         except DeviceError as error:
-            reasons.append(str(error).partition("; `rocketnpu doctor`")[0])
+            reason = str(error).partition("; `rocketnpu doctor`")[0].partition(f"{kind.name!r}: ")[2]
+            reasons.setdefault(reason, []).append(kind.name)
             continue
         machine.calls.close(descriptor)
-        return Fact("node", "good", f"{path}, driver {kind.name}")
+        emulated = "" if _is_board(machine) else " (no RK3588: an emulated node)"
+        return Fact("node", "good", f"{path}, driver {kind.name}{emulated}")
+    told = [f"no NPU with the driver {' or '.join(names)}: {reason}" for reason, names in reasons.items()]
+    if not _is_board(machine):
+        return Fact("node", "bad", "; ".join(told))
     advice = 'load the module; in the device tree the nodes rknn_core_0..2 need status = "okay"'
-    return Fact("node", "bad", "; ".join(reasons), advice)
+    return Fact("node", "bad", "; ".join(told), advice)
 
 
 def _permissions(machine: Machine) -> Fact:

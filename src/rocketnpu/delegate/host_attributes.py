@@ -1,6 +1,7 @@
 """The option structures of a host's nodes, read into our operators' attributes.
 
-The twin of :mod:`rocketnpu.model.attributes`, which reads the same facts from a file.
+The twin of :mod:`rocketnpu.model.attributes`, which reads the same facts from a file. Activations have the same numbers
+in both, paddings have not.
 """
 
 from __future__ import annotations
@@ -10,26 +11,12 @@ from typing import Any
 
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.errors import ModelError
-from rocketnpu.graph import Activation, Padding
+from rocketnpu.graph import Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.graph.operators import Attributes
+from rocketnpu.model.attributes import activation
 
-_ACTIVATIONS = (
-    Activation.NONE,
-    Activation.RELU,
-    Activation.RELU_N1_TO_1,
-    Activation.RELU6,
-    Activation.TANH,
-    Activation.SIGN_BIT,
-)
-"""In the order of the host's numbers."""
 _PADDINGS = {1: Padding.SAME, 2: Padding.VALID}
-
-
-def _activation(code: int) -> Activation:
-    if not 0 <= code < len(_ACTIVATIONS):
-        raise ModelError(f"unknown fused activation {code}")
-    return _ACTIVATIONS[code]
 
 
 def _padding(code: int) -> Padding:
@@ -47,7 +34,7 @@ def _dilation(found: Any) -> tuple[int, int]:
 
 
 def _conv(found: Any) -> Attributes:
-    return ops.Conv2D(_stride(found), _padding(found.padding), _dilation(found), _activation(found.activation))
+    return ops.Conv2D(_stride(found), _padding(found.padding), _dilation(found), activation(found.activation))
 
 
 def _depthwise(found: Any) -> Attributes:
@@ -55,30 +42,30 @@ def _depthwise(found: Any) -> Attributes:
         _stride(found),
         _padding(found.padding),
         _dilation(found),
-        _activation(found.activation),
+        activation(found.activation),
         found.depth_multiplier,
     )
 
 
 def _transpose_conv(found: Any) -> Attributes:
-    return ops.TransposeConv(_stride(found), _padding(found.padding), _activation(found.activation))
+    return ops.TransposeConv(_stride(found), _padding(found.padding), activation(found.activation))
 
 
 def _pool(found: Any) -> Attributes:
     size = (found.height, found.width)
-    return ops.Pool2D(_stride(found), _padding(found.padding), size, _activation(found.activation))
+    return ops.Pool2D(_stride(found), _padding(found.padding), size, activation(found.activation))
 
 
 def _fully_connected(found: Any) -> Attributes:
-    return ops.FullyConnected(_activation(found.activation), found.keep_dims, found.format != 0)
+    return ops.FullyConnected(activation(found.activation), found.keep_dims, found.format != 0)
 
 
 def _arithmetic(found: Any) -> Attributes:
-    return ops.Arithmetic(_activation(found.activation))
+    return ops.Arithmetic(activation(found.activation))
 
 
 def _concatenation(found: Any) -> Attributes:
-    return ops.Concatenation(found.axis, _activation(found.activation))
+    return ops.Concatenation(found.axis, activation(found.activation))
 
 
 def _reduce(found: Any) -> Attributes:

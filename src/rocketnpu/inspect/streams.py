@@ -19,18 +19,9 @@ from rocketnpu.inspect.stream_differences import explain
 from rocketnpu.inspect.stream_pair import CompiledStream, Stream, recorded_stream
 from rocketnpu.inspect.stream_reasons import BIASES, REFUSED, TILING, WEIGHTS, Situation
 from rocketnpu.inspect.task_registers import TaskRegisters
+from rocketnpu.inspect.word_checks import ADDRESSES
 from rocketnpu.soc import ATOM
 
-ADDRESSES = (
-    "CNA.FEATURE_DATA_ADDR",
-    "CNA.DCOMP_ADDR0",
-    "DPU.DST_BASE_ADDR",
-    "DPU_RDMA.RDMA_SRC_BASE_ADDR",
-    "DPU_RDMA.RDMA_BS_BASE_ADDR",
-    "DPU_RDMA.RDMA_BN_BASE_ADDR",
-    "DPU_RDMA.RDMA_EW_BASE_ADDR",
-)
-"""Registers whose value depends on where buffers lie."""
 LINKS = ("PC.BASE_ADDRESS", "PC.REGISTER_AMOUNTS")
 """They say which list follows, which depends on what is chained."""
 TILED = frozenset(
@@ -184,7 +175,7 @@ class _Pair:
     def _distances(self, first: TaskRegisters, second: TaskRegisters) -> Iterator[tuple[str, int, int]]:
         """Yield each address as distance from the same one in the operator's first task."""
         ours, theirs = self._both
-        for name in ADDRESSES:
+        for name in sorted(ADDRESSES):
             yield name, first.raw(name) - ours.tasks[0].raw(name), second.raw(name) - theirs.tasks[0].raw(name)
 
     def compare_constants(self) -> int:

@@ -42,8 +42,6 @@ class Soc:
     """Largest left and top padding: 4-bit fields (TRM)."""
     max_dilation: int
     """Largest dilation: 5-bit fields hold dilation - 1 (TRM)."""
-    max_kernels: int
-    """Kernels of one task: a 14-bit field (TRM)."""
     max_kernel_bytes: int
     """Bytes of one kernel: a 19-bit field (TRM)."""
     multiplier_bits: int
@@ -75,7 +73,6 @@ RK3588 = Soc(
     max_stride=7,
     max_padding=15,
     max_dilation=32,
-    max_kernels=16383,
     max_kernel_bytes=524287,
     multiplier_bits=15,
     clock_hz=200_000_000,

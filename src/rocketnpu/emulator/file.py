@@ -6,13 +6,11 @@ and in which order, restates rocket_gem.c and rocket_job.c of Linux 7.2 and the 
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rocketnpu.device import rocket_uapi, uapi
 from rocketnpu.emulator.address_space import LIMIT, AddressSpace
@@ -21,7 +19,6 @@ from rocketnpu.emulator.jobs import CorePool, JobQueue, QueuedJob
 from rocketnpu.emulator.wire import Capability, WireJob
 from rocketnpu.simulator.memory import Memory
 
-Argument = TypeVar("Argument", bound=ctypes.Structure)
 _MMAP_BASE = 1 << 32
 """First offset for mmap; such offsets name buffers and mean nothing else."""
 _LONGEST_WAIT = 1e6

@@ -17,9 +17,6 @@ from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.errors import RocketError
 from rocketnpu.simulator.memory import Memory
 
-DPU_BIT = 1 << 3
-"""Of the enable word (spec 1.4); only its unit raises an interrupt that the driver waits for (addendum 4.6)."""
-
 
 class TaskHangError(RocketError):
     """The task would leave the core without a completion interrupt until the kernel's timeout."""

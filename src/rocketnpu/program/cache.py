@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from rocketnpu._version import __version__
@@ -75,11 +76,10 @@ def _compile(graph: Graph, policy: Policy) -> Program:
     return compile_graph(graph, policy)
 
 
+@cache
 def _compiler_stamp() -> str:
     """Return what changes whenever the compiler's source does, so that a developer never meets a stale program."""
     package = Path(__file__).parent.parent
-    newest = 0
-    for room in ("graph", "partition", "tasks", "registers", "program"):
-        for source in (package / room).rglob("*.py"):
-            newest = max(newest, source.stat().st_mtime_ns)
-    return str(newest)
+    rooms = (package / room for room in ("graph", "partition", "tasks", "registers", "program"))
+    sources = [*package.glob("*.py"), *(source for room in rooms for source in room.rglob("*.py"))]
+    return str(max(source.stat().st_mtime_ns for source in sources))

@@ -3,9 +3,9 @@
 A worked example, the stem of MobileNetV1 (spec 9.1), its first of three tasks::
 
     ConvolutionTask(
-        source=Window(t88, rows 0..90 of 224x224x3), kernel=KernelShape(3x3, stride 2x2, pads 0 top 0 left, value 0),
-        weights=WeightBlock(constants+0x0, 32 kernels of 144 bytes), banks=Banks(data 10, weights 2),
-        output=OutputStage(bs=add from memory, convert=30398 >> 22 - 128), target=rows 0..44 of 112x112x32)
+        source=rows 0..76 of 224x224x3, kernel=KernelShape(3x3, stride 2x2, pads 0 top 0 left, value 0),
+        weights=WeightBlock(constants+0x0, 32 kernels of 144 bytes), banks=Banks(data 10, weights 2, 56 entries a row),
+        output=OutputStage(bs=add from memory, convert=30398 >> 22 - 128), target=rows 0..37 of 112x112x32)
 """
 
 from __future__ import annotations

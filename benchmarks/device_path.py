@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 
 from rocketnpu.compiler import compile_graph
-from rocketnpu.device import rocket_uapi as kernel
 from rocketnpu.device import uapi
 from rocketnpu.device.calls import SystemCalls
 from rocketnpu.device.executor import PlacedProgram
-from rocketnpu.device.rocket import RocketDevice
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
 from rocketnpu.program.layout import FeatureLayout
 from rocketnpu.program.program import Program
+from rocketnpu.rockchip.drivers import rocket_uapi as kernel
+from rocketnpu.rockchip.drivers.rocket import RocketDevice
 from rocketnpu.zoo import resolve
 
 LIMIT_MS, AIM_MS = 1.0, 0.35

@@ -11,9 +11,9 @@ from pathlib import Path
 # One thread, as a user's machine would be shared: before NumPy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from rocketnpu.inspect.disassembly import describe, disassemble, to_text
-from rocketnpu.inspect.recording import load
-from rocketnpu.inspect.replay import Machine, replay_tasks
+from rocketnpu.rockchip.streams.disassembly import describe, disassemble, to_text
+from rocketnpu.rockchip.streams.recording import load
+from rocketnpu.rockchip.streams.replay import Machine, replay_tasks
 
 
 def seconds(step, runs: int) -> float:

@@ -11,6 +11,8 @@ from hypothesis import settings
 from rocketnpu import zoo
 from rocketnpu.errors import FetchError
 
+pytest_plugins = ["device_fixtures"]
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, print_blob=True)

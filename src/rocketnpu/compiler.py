@@ -5,10 +5,10 @@ from __future__ import annotations
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.policy import Policy
-from rocketnpu.program.assemble import assemble
 from rocketnpu.program.program import Program
-from rocketnpu.soc import RK3588
-from rocketnpu.tasks.lowering import lower
+from rocketnpu.rockchip.assembly.assemble import assemble
+from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.soc import RK3588
 
 
 def compile_graph(graph: Graph, policy: Policy | None = None) -> Program:

@@ -17,13 +17,13 @@ from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.inspect.bounds import bound_of
-from rocketnpu.inspect.operator_model import graph_model
 from rocketnpu.inspect.reference import operator_reference, reference
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Role
-from rocketnpu.soc import RK3588
-from rocketnpu.tasks.lowering import prepare
+from rocketnpu.rockchip.lowering.lowering import prepare
+from rocketnpu.rockchip.models.operator_model import graph_model
+from rocketnpu.rockchip.soc import RK3588
 
 Array = npt.NDArray[Any]
 POLICIES = (Policy(), Policy(target="mainline"), Policy(allow_unproven=False, target="mainline"))

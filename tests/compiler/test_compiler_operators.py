@@ -11,15 +11,15 @@ from chip import simulate
 from hypothesis import given, settings
 
 from rocketnpu.compiler import compile_graph
-from rocketnpu.evidence import Unproven
 from rocketnpu.graph import DType, Padding
 from rocketnpu.graph import operators as ops
-from rocketnpu.inspect.operator_model import graph_model
 from rocketnpu.inspect.reference import reference
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
+from rocketnpu.rockchip.evidence import Unproven
+from rocketnpu.rockchip.models.operator_model import graph_model
 from strategies import FAMILIES as ALL_FAMILIES
 from strategies import PATTERNS, Case, case, cases
 

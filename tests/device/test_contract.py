@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from device_cases import CASES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from device_cases import CASES
 from rocketnpu.cli.selftest import Case, expected
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.executor import PlacedProgram, run

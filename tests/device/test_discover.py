@@ -7,17 +7,17 @@ import os
 
 import numpy as np
 import pytest
+
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
-
 from rocketnpu.cli.selftest import expected
 from rocketnpu.device.base import Device
 from rocketnpu.device.discover import open_device
 from rocketnpu.device.group import DeviceGroup, run_many
-from rocketnpu.device.rknpu import RknpuDevice
-from rocketnpu.device.rocket import RocketDevice
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
+from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
+from rocketnpu.rockchip.drivers.rocket import RocketDevice
 
 
 class Nothing:

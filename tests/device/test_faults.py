@@ -14,15 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from device_cases import CASES
 
+from device_cases import CASES
 from rocketnpu.cli.selftest import expected
 from rocketnpu.device.calls import SystemCalls
 from rocketnpu.device.executor import PlacedProgram, run
-from rocketnpu.device.rocket import RocketDevice
 from rocketnpu.emulator import EmulatedNode, Limits, shim_library
 from rocketnpu.emulator.core import SimulatedCore
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
+from rocketnpu.rockchip.drivers.rocket import RocketDevice
 
 SLOW_SERVER = """
     import sys, time

@@ -6,7 +6,7 @@ import pytest
 from rocketnpu.device.base import DeviceJob, DeviceTask
 from rocketnpu.device.simulator import PAGE, SimulatorDevice
 from rocketnpu.errors import DeviceError, SimulationError
-from rocketnpu.registers.command import MARKER, NOP, enable, write
+from rocketnpu.rockchip.registers.command import MARKER, NOP, enable, write
 
 
 def copy_task(device, source, target, pixels):

@@ -6,7 +6,8 @@ import ctypes
 
 import pytest
 
-from rocketnpu.device import rknpu_uapi, rocket_uapi, uapi
+from rocketnpu.device import uapi
+from rocketnpu.rockchip.drivers import rknpu_uapi, rocket_uapi
 
 ROCKET = {
     rocket_uapi.CreateBo: (24, {"size": 0, "handle": 4, "dma_address": 8, "offset": 16}),

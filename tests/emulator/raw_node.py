@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rocketnpu.device import rocket_uapi as uapi
 from rocketnpu.device import uapi as drm
 from rocketnpu.emulator import EmulatedNode, shim_library
-from rocketnpu.simulator import Memory
+from rocketnpu.rockchip.drivers import rocket_uapi as uapi
+from rocketnpu.rockchip.simulator import Memory
 
 BAD_POINTER = 0xDEAD0000
 PROT_READ_WRITE, MAP_SHARED, MAP_PRIVATE = 3, 1, 2

@@ -117,7 +117,7 @@ def test_a_plain_python_program(tmp_path: Path) -> None:
 
 def test_dropped_jobs_are_told_on_stderr_only() -> None:
     code = """
-        from rocketnpu.device import rocket_uapi as uapi
+        from rocketnpu.rockchip.drivers import rocket_uapi as uapi
         from rocketnpu.device.calls import SystemCalls
         import ctypes
         calls = SystemCalls()

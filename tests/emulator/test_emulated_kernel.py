@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from raw_node import BAD_POINTER, MAP_PRIVATE, File, Rig, name
 
-from rocketnpu.device import rocket_uapi as uapi
 from rocketnpu.device import uapi as drm
+from rocketnpu.rockchip.drivers import rocket_uapi as uapi
 
 
 def eventually(condition: Callable[[], bool]) -> None:

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from raw_node import BAD_POINTER, File, Rig, name
 
-from rocketnpu.device import rocket_uapi as uapi
 from rocketnpu.device import uapi as drm
 from rocketnpu.emulator import wire
+from rocketnpu.rockchip.drivers import rocket_uapi as uapi
 
 ARENA = 1 << 16
 """Bytes of honest memory that hostile pointers may hit."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inspect_models import chain
 
+from inspect_models import chain
 from rocketnpu.cli import main
 from rocketnpu.graph import DType, Graph
 from rocketnpu.graph import operators as ops

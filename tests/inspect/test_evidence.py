@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inspect_models import chain_picture, chain_program
 
+from inspect_models import chain_picture, chain_program
 from rocketnpu.cli import main
 from rocketnpu.delegate.options import parse
 from rocketnpu.delegate.session import Session
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
-from rocketnpu.evidence import OPTIONAL, RULES, SECTIONS, Evidence, Unproven, refuse_unproven
 from rocketnpu.inspect.evidence_page import evidence_page
+from rocketnpu.rockchip.evidence import OPTIONAL, RULES, SECTIONS, Evidence, Unproven, refuse_unproven
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAMES = {value for name, value in vars(Unproven).items() if name.isupper()}

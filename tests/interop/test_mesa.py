@@ -21,11 +21,11 @@ from PIL import Image
 
 from rocketnpu.emulator import EmulatedNode, NodeFile, QueuedJob
 from rocketnpu.model.tflite import parse
-from rocketnpu.registers.command import decode
+from rocketnpu.rockchip.registers.command import decode
 
 HERE = Path(__file__).parent
 HENS = HERE.parents[1] / "examples" / "hens.jpg"
-sys.path.insert(0, str(HERE.parent / "simulator"))
+sys.path.insert(0, str(HERE.parent / "rockchip" / "simulator"))
 
 from sim_recordings import Model, expected, unpack  # noqa: E402
 

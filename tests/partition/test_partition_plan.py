@@ -12,8 +12,8 @@ from rocketnpu.graph import operators as ops
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
-from rocketnpu.partition.rules import RULES
 from rocketnpu.policy import Policy
+from rocketnpu.rockchip.rules.table import RULES
 
 
 def chain(*kinds: str) -> Graph:

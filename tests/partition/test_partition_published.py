@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rocketnpu.evidence import Unproven
 from rocketnpu.inspect.bounds import stated_bounds
 from rocketnpu.partition.published import MEANS, page
-from rocketnpu.partition.rules import RULES
-from rocketnpu.tasks.lowering import LAYERS
+from rocketnpu.rockchip.evidence import Unproven
+from rocketnpu.rockchip.lowering.lowering import LAYERS
+from rocketnpu.rockchip.rules.table import RULES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "supported-operators.md"
 

@@ -21,13 +21,13 @@ from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
-from rocketnpu.program.assemble import assemble
 from rocketnpu.program.program import Program, Role
-from rocketnpu.soc import RK3588, Soc
-from rocketnpu.tasks.cycles import task_cycles
-from rocketnpu.tasks.jobs import job_groups
-from rocketnpu.tasks.lowering import lower
-from rocketnpu.tasks.task import ConvolutionTask
+from rocketnpu.rockchip.assembly.assemble import assemble
+from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.soc import RK3588, Soc
+from rocketnpu.rockchip.tasks.cycles import task_cycles
+from rocketnpu.rockchip.tasks.jobs import job_groups
+from rocketnpu.rockchip.tasks.task import ConvolutionTask
 
 ONE_TASK, FEW_TASKS = replace(RK3588, job_cycles=1), replace(RK3588, job_cycles=30_000)
 SOCS = (RK3588, FEW_TASKS, ONE_TASK)

@@ -17,12 +17,12 @@ from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
-from rocketnpu.soc import ATOM, RK3588
-from rocketnpu.tasks.emit_dpu import written_end
-from rocketnpu.tasks.feature import FeatureMap
-from rocketnpu.tasks.lowering import Lowered, lower
-from rocketnpu.tasks.placement import place
-from rocketnpu.tasks.task import ConvolutionTask, PoolingTask
+from rocketnpu.rockchip.emission.dpu import written_end
+from rocketnpu.rockchip.lowering.lowering import Lowered, lower
+from rocketnpu.rockchip.lowering.placement import place
+from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.tasks.task import ConvolutionTask, PoolingTask
 
 
 class Ledger:

@@ -21,7 +21,7 @@ def disassemble(file: Path, back: bool, output: Path | None, as_json: bool) -> N
     without a meaning are marked in comments.
     """
     from rocketnpu.errors import CommandError
-    from rocketnpu.inspect import disassembly
+    from rocketnpu.rockchip.streams import disassembly
 
     if back:
         if output is None:

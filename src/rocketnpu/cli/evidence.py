@@ -18,7 +18,7 @@ def evidence(names: tuple[str, ...], page: str | None, as_json: bool) -> None:
     driver's, and why.
     """
     from rocketnpu.errors import InputError
-    from rocketnpu.evidence import RULES
+    from rocketnpu.rockchip.evidence import RULES
 
     if page is not None and (as_json or names):
         raise click.UsageError(
@@ -39,7 +39,7 @@ def evidence(names: tuple[str, ...], page: str | None, as_json: bool) -> None:
 
 
 def _page(name: str) -> str:
-    from rocketnpu.inspect.differences_page import differences_page
     from rocketnpu.inspect.evidence_page import evidence_page
+    from rocketnpu.rockchip.streams.differences_page import differences_page
 
     return evidence_page() if name == "evidence" else differences_page()

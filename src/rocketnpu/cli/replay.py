@@ -12,10 +12,10 @@ import click
 from rocketnpu.cli.output import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from rocketnpu.inspect.recording import Recording
-    from rocketnpu.inspect.replay import TaskOutcome
-    from rocketnpu.inspect.replay_reference import OperationOutcome
-    from rocketnpu.inspect.streams import StreamComparison
+    from rocketnpu.rockchip.streams.recording import Recording
+    from rocketnpu.rockchip.streams.replay import TaskOutcome
+    from rocketnpu.rockchip.streams.replay_reference import OperationOutcome
+    from rocketnpu.rockchip.streams.streams import StreamComparison
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def _recordings(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def _replay(path: Path, tolerance: int, beside_ours: bool) -> _Found:
-    from rocketnpu.inspect.recorded_model import recorded_model
-    from rocketnpu.inspect.recording import load
-    from rocketnpu.inspect.replay import replay_tasks
-    from rocketnpu.inspect.replay_reference import replay_operations
-    from rocketnpu.inspect.streams import compare_streams
+    from rocketnpu.rockchip.streams.recorded_model import recorded_model
+    from rocketnpu.rockchip.streams.recording import load
+    from rocketnpu.rockchip.streams.replay import replay_tasks
+    from rocketnpu.rockchip.streams.replay_reference import replay_operations
+    from rocketnpu.rockchip.streams.streams import compare_streams
 
     recording = load(path)
     tasks = replay_tasks(recording)

@@ -25,7 +25,7 @@ from typing import Any
 
 from rocketnpu.device.discover import NAMES
 from rocketnpu.errors import InputError
-from rocketnpu.soc import RK3588
+from rocketnpu.rockchip.soc import RK3588
 
 MINIMUM_MACS = 1_000_000
 """Multiply-accumulates below which a part does not pay.

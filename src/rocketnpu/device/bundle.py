@@ -1,7 +1,7 @@
 """A failure bundle: what a device was given, frozen as a recording, so that ``rocketnpu replay`` runs it elsewhere.
 
-A zip in the format of :mod:`rocketnpu.inspect.recording` (``recording.json`` and the buffers' contents), with three
-additions for people: ``failure.json`` ``failing_task.json``, and ``tasks.txt``, the task index with every list
+A zip in the format of :mod:`rocketnpu.rockchip.streams.recording` (``recording.json`` and the buffers' contents), with
+three additions for people: ``failure.json`` ``failing_task.json``, and ``tasks.txt``, the task index with every list
 decoded.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from rocketnpu._version import __version__
 from rocketnpu.device.base import DeviceJob
 from rocketnpu.errors import DeviceError
-from rocketnpu.registers.command import format_words
+from rocketnpu.rockchip.registers.command import format_words
 
 if TYPE_CHECKING:
     from rocketnpu.device.executor import PlacedProgram

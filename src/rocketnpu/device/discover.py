@@ -7,11 +7,11 @@ from collections.abc import Callable
 from rocketnpu.device.base import Device
 from rocketnpu.device.calls import Calls
 from rocketnpu.device.group import DeviceGroup
-from rocketnpu.device.rknpu import RknpuDevice
-from rocketnpu.device.rocket import RocketDevice
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
-from rocketnpu.soc import RK3588
+from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
+from rocketnpu.rockchip.drivers.rocket import RocketDevice
+from rocketnpu.rockchip.soc import RK3588
 
 NAMES = ("auto", "simulator", "rocket", "rknpu")
 """What :func:`open_device` understands."""

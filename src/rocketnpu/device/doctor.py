@@ -17,9 +17,9 @@ from typing import Literal
 
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.nodes import find_node
-from rocketnpu.device.rknpu import RknpuDevice
-from rocketnpu.device.rocket import RocketDevice
 from rocketnpu.errors import DeviceError
+from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
+from rocketnpu.rockchip.drivers.rocket import RocketDevice
 
 State = Literal["good", "note", "bad"]
 MAINLINE_KERNEL = (6, 18)

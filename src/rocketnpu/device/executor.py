@@ -13,8 +13,8 @@ from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.failure import describe_failure
 from rocketnpu.errors import DeviceTimeoutError, InputError
-from rocketnpu.evidence import refuse_unproven
 from rocketnpu.program.program import Binding, Program, ProgramJob, Role
+from rocketnpu.rockchip.evidence import refuse_unproven
 
 Array = npt.NDArray[np.generic]
 SIMULATOR = "simulator"

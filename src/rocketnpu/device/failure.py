@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from rocketnpu.device.base import DeviceJob
 from rocketnpu.device.bundle import write_bundle
-from rocketnpu.device.check import address_writes
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
-from rocketnpu.registers.command import format_words
+from rocketnpu.rockchip.drivers.check import address_writes
+from rocketnpu.rockchip.registers.command import format_words
 
 if TYPE_CHECKING:
     from rocketnpu.device.executor import PlacedProgram

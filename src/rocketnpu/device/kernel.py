@@ -15,10 +15,10 @@ import numpy as np
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, DeviceJob, DeviceTask
 from rocketnpu.device.calls import Calls, SystemCalls
-from rocketnpu.device.check import Words
 from rocketnpu.device.mapping import Mapping
 from rocketnpu.device.nodes import find_node
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
+from rocketnpu.rockchip.drivers.check import Words
 
 _WORDS_OF_ERRORS = {
     errno.ENOMEM: "the kernel has no memory left",

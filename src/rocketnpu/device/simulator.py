@@ -14,10 +14,10 @@ import numpy as np
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, DeviceJob
 from rocketnpu.errors import DeviceError
-from rocketnpu.simulator import Memory, Npu, TaskReport
-from rocketnpu.simulator.arrays import Bytes
-from rocketnpu.simulator.memory import ADDRESS_SPACE
-from rocketnpu.soc import RK3588, Soc
+from rocketnpu.rockchip.simulator import Memory, Npu, TaskReport
+from rocketnpu.rockchip.simulator.arrays import Bytes
+from rocketnpu.rockchip.simulator.memory import ADDRESS_SPACE
+from rocketnpu.rockchip.soc import RK3588, Soc
 
 PAGE = 4096
 """Alignment of buffers, and size of the guard page at address 0."""
@@ -28,7 +28,7 @@ class SimulatorDevice(Closing):
 
     Args:
         soc: the chip to simulate.
-        strict: refuse what silicon would compute wrongly (see :class:`~rocketnpu.simulator.Npu`).
+        strict: refuse what silicon would compute wrongly (see :class:`~rocketnpu.rockchip.simulator.Npu`).
     """
 
     name = "simulator"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rocketnpu.device.rocket_uapi import PAGE
+from rocketnpu.rockchip.drivers.rocket_uapi import PAGE
 
 LIMIT = 1 << 32
 """Command words carry 32-bit addresses, and the driver's address space ends there (addendum 9.1)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rocketnpu.emulator.jobs import TaskHangError
-from rocketnpu.simulator import Memory, Npu
+from rocketnpu.rockchip.simulator import Memory, Npu
 
 _DPU_INTERRUPTS = 0x300
 """INTERRUPT_MASK that the driver programs (spec 1.7; addendum 4.6)."""

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rocketnpu.device import rocket_uapi, uapi
+from rocketnpu.device import uapi
 from rocketnpu.emulator.address_space import LIMIT, AddressSpace
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.emulator.jobs import CorePool, JobQueue, QueuedJob
 from rocketnpu.emulator.wire import Capability, WireJob
-from rocketnpu.simulator.memory import Memory
+from rocketnpu.rockchip.drivers import rocket_uapi
+from rocketnpu.rockchip.simulator.memory import Memory
 
 _MMAP_BASE = 1 << 32
 """First offset for mmap; such offsets name buffers and mean nothing else."""

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.errors import RocketError
-from rocketnpu.simulator.memory import Memory
+from rocketnpu.rockchip.simulator.memory import Memory
 
 
 class TaskHangError(RocketError):

@@ -15,13 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rocketnpu.device import rocket_uapi, uapi
+from rocketnpu.device import uapi
 from rocketnpu.emulator import wire
 from rocketnpu.emulator.core import SimulatedCore
 from rocketnpu.emulator.file import Limits, NodeFile
 from rocketnpu.emulator.jobs import Core, CorePool, QueuedJob
 from rocketnpu.errors import DeviceError
-from rocketnpu.soc import RK3588
+from rocketnpu.rockchip.drivers import rocket_uapi
+from rocketnpu.rockchip.soc import RK3588
 
 Observer = Callable[[NodeFile, QueuedJob], None]
 _ARGUMENTS: dict[int, type[ctypes.Structure]] = {

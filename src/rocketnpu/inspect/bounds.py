@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.graph import Graph, Operator
-from rocketnpu.partition.rules import RULES
-from rocketnpu.tasks.byte_functions import BYTE_FUNCTIONS
+from rocketnpu.rockchip.rules.table import RULES
 
 
 @dataclass(frozen=True)

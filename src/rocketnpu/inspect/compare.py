@@ -19,10 +19,10 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator, Tensor
 from rocketnpu.inspect.bounds import SAME_MEMORY, Bound, bound_of
 from rocketnpu.inspect.groups import operator_groups
-from rocketnpu.inspect.operator_model import Array, graph_model, to_stored
 from rocketnpu.inspect.reference import operator_reference
 from rocketnpu.partition.plan import Plan
-from rocketnpu.tasks.placement import computes_nothing, is_view
+from rocketnpu.rockchip.lowering.placement import computes_nothing, is_view
+from rocketnpu.rockchip.models.operator_model import Array, graph_model, to_stored
 
 Tensors = Mapping[int, Array]
 Tell = Callable[[str], None]

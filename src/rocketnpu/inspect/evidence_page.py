@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rocketnpu.evidence import OPTIONAL, PROVEN, RULES, SECTIONS, Evidence, HardwareRule
+from rocketnpu.rockchip.evidence import OPTIONAL, PROVEN, RULES, SECTIONS, Evidence, HardwareRule
 
 _HEAD = """# What speaks for each hardware rule
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.partition.plan import Plan
-from rocketnpu.soc import RK3588
-from rocketnpu.tasks.lowering import prepare
+from rocketnpu.rockchip.lowering.lowering import prepare
+from rocketnpu.rockchip.soc import RK3588
 
 
 def operator_groups(plan: Plan) -> list[tuple[Operator, ...]]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from rocketnpu.graph import Graph
 from rocketnpu.partition.plan import Plan
-from rocketnpu.soc import RK3588
-from rocketnpu.tasks.lowering import lower
-from rocketnpu.tasks.task import ConvolutionTask, Task
+from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.tasks.task import ConvolutionTask, Task
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.passes import flatten
 from rocketnpu.graph.passes.flatten import flattened_map
-from rocketnpu.partition.rules import RULES
 from rocketnpu.policy import Policy
-from rocketnpu.soc import RK3588
-from rocketnpu.tasks.context import Context
-from rocketnpu.tasks.lowering import check_operator
-from rocketnpu.tasks.placement import computes_nothing, place
+from rocketnpu.rockchip.lowering.context import Context
+from rocketnpu.rockchip.lowering.lowering import check_operator
+from rocketnpu.rockchip.lowering.placement import computes_nothing, place
+from rocketnpu.rockchip.rules.table import RULES
+from rocketnpu.rockchip.soc import RK3588
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rocketnpu.evidence import Unproven
-from rocketnpu.partition.rules import RULES
-from rocketnpu.tasks.byte_functions import BYTE_FUNCTIONS
+from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
+from rocketnpu.rockchip.evidence import Unproven
+from rocketnpu.rockchip.rules.table import RULES
 
 CLAMPING = (Unproven.CEILING, Unproven.LIFT)
 """Unproven rules that a clamp inside the output's range needs."""

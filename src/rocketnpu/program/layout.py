@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.soc import ATOM
+from rocketnpu.rockchip.soc import ATOM
 
 Bytes = npt.NDArray[np.uint8]
 

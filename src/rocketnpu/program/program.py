@@ -79,7 +79,7 @@ class ProgramJob:
     sentinel: tuple[int, int, int]
     """Buffer, offset and bytes of a place that the last task of the job writes and nothing else does, neither another
     task of the program nor the packing of an input: who fills it with random bytes before a run, and finds any of them
-    changed afterwards, knows that this task ran (:mod:`rocketnpu.program.sentinel`)."""
+    changed afterwards, knows that this task ran (:mod:`rocketnpu.rockchip.assembly.sentinel`)."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Program:
     inputs: tuple[Binding, ...]
     outputs: tuple[Binding, ...]
     rules: tuple[str, ...] = ()
-    """Names of the hardware rules that it relies on (:mod:`rocketnpu.evidence`), sorted."""
+    """Names of the hardware rules that it relies on (:mod:`rocketnpu.rockchip.evidence`), sorted."""
     notes: tuple[str, ...] = ()
     """What the compiler wants people to know, a line each."""
 

@@ -11,7 +11,7 @@ from rocketnpu.graph.operators import Conv2D, FullyConnected, Operator, Padding
 from rocketnpu.graph.passes.rewrite import Accepts, anything, fresh_index, fresh_tensor, only_reader, rewrite
 from rocketnpu.graph.quantisation import Quantisation
 from rocketnpu.graph.tensors import DType, Tensor
-from rocketnpu.soc import RK3588
+from rocketnpu.rockchip.soc import RK3588
 
 
 def flatten(graph: Graph, accepts: Accepts = anything) -> Graph:

@@ -10,7 +10,7 @@ from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, Operator, Padding, Pads
 from rocketnpu.graph.passes.rewrite import Accepts, anything, rewrite, same_quantisation
 from rocketnpu.graph.tensors import Tensor
-from rocketnpu.soc import RK3588
+from rocketnpu.rockchip.soc import RK3588
 
 PADS = ("PAD", "PADV2")
 

@@ -1,0 +1,1 @@
+"""The arithmetic of the frameworks' reference kernels, which knows no chip."""

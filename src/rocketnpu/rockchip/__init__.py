@@ -1,0 +1,1 @@
+"""The NPUs of Rockchip: the RK3588, and the room for its relatives."""

@@ -1,0 +1,206 @@
+"""Tasks become a program: regions get buffers, lists become words with holes, tasks become jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rocketnpu.graph import DType, Tensor
+from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.program.memory import MemoryPlan, Region, Slot, plan_memory
+from rocketnpu.program.program import (
+    Binding,
+    Program,
+    ProgramBuffer,
+    ProgramJob,
+    ProgramTask,
+    Relocations,
+    Role,
+)
+from rocketnpu.rockchip.assembly.sentinel import Sentinel, Writers, sentinels
+from rocketnpu.rockchip.emission.dpu import operand_end, written_end
+from rocketnpu.rockchip.emission.emit import TRAILER_WORDS, CommandList, chain_words, emit
+from rocketnpu.rockchip.lowering.lowering import Lowered
+from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS_REGION
+from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.tasks.jobs import STATUS, job_groups, job_notes, status_task
+from rocketnpu.rockchip.tasks.task import PoolingTask, Task
+
+CONSTANTS, COMMANDS = 0, 1
+"""Numbers of the two buffers that every program has."""
+TASK_ALIGNMENT = 64
+"""Bytes between starts of command lists, as Mesa aligns them (spec 1.5)."""
+Groups = Sequence[Sequence[Task]]
+"""Tasks of each job."""
+
+
+def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
+    """Make a program of tasks.
+
+    Raises:
+        UnsupportedError: there is nothing to run.
+        RegisterFieldError: a value does not fit its register.
+    """
+    graph = lowered.graph
+    groups, plan, marks = _arrange(lowered, soc)
+    lowered = replace(lowered, tasks=_joined(groups))
+    slots = {**plan.slots, CONSTANTS_REGION: Slot(CONSTANTS, 0)}
+    lists = [emit(task) for task in lowered.tasks]
+    tasks, words, relocations = _commands(lowered.tasks, lists, slots)
+    constants = lowered.constants.content()
+    commands = words.tobytes()
+    buffers = (
+        ProgramBuffer("constants", Role.CONSTANTS, len(constants), constants),
+        ProgramBuffer("commands", Role.COMMANDS, len(commands), commands),
+        *(ProgramBuffer(label, role, size) for label, role, size in plan.roles),
+    )
+    return Program(
+        name,
+        soc.name,
+        buffers,
+        COMMANDS,
+        relocations,
+        _jobs(groups, tasks, plan, marks),
+        tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.inputs),
+        tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.outputs),
+        tuple(sorted({rule for task in lowered.tasks for rule in task.rules})),
+        (*lowered.notes, *job_notes(lowered.tasks, soc)),
+    )
+
+
+def _arrange(lowered: Lowered, soc: Soc) -> tuple[Groups, MemoryPlan, list[Sentinel]]:
+    """Form jobs, plan memory, and find each job's sentinel.
+
+    A job whose last task has no place for itself gets a status task. That moves other things in memory, so everything
+    is planned again; each round ends one more job with a status task, whose place is nobody else's for certain.
+    """
+    groups = list(job_groups(lowered.tasks, soc))
+    inputs = [lowered.features[number] for number in lowered.graph.inputs]
+    while True:
+        plan = _plan(replace(lowered, tasks=_joined(groups)))
+        found = sentinels(groups, Writers.of(_joined(groups), inputs, plan, COMMANDS + 1))
+        marks = [mark for mark in found if mark is not None]
+        if len(marks) == len(groups):
+            return groups, plan, marks
+        for number, mark in enumerate(found):
+            if mark is None:
+                last = groups[number][-1]
+                groups[number] = (*groups[number], status_task(number, last, lowered.constants, soc))
+
+
+def _joined(groups: Groups) -> tuple[Task, ...]:
+    return tuple(task for group in groups for task in group)
+
+
+def _plan(lowered: Lowered) -> MemoryPlan:
+    graph = lowered.graph
+    return plan_memory(
+        _regions(lowered),
+        [lowered.features[number].at.region for number in graph.inputs],
+        [lowered.features[number].at.region for number in graph.outputs],
+        COMMANDS + 1,
+    )
+
+
+def _regions(lowered: Lowered) -> list[Region]:
+    """Find size and life of each region that tasks read or write."""
+    sizes: dict[str, int] = {}
+    lives: dict[str, tuple[int, int]] = {}
+
+    def touch(feature: FeatureMap, end: int, number: int) -> None:
+        name = feature.at.region
+        if name == CONSTANTS_REGION:
+            return
+        sizes[name] = max(sizes.get(name, 0), end)
+        first, last = lives.get(name, (number, number))
+        lives[name] = (min(first, number), max(last, number))
+
+    last = len(lowered.tasks)
+    for graph_input in lowered.graph.inputs:
+        feature = lowered.features[graph_input]
+        touch(feature, _end(feature), 0)
+    for number, task in enumerate(lowered.tasks):
+        touch(task.source.feature, _end(task.source.feature), number)
+        if isinstance(task, PoolingTask):
+            touch(task.target.feature, _end(task.target.feature), number)
+            continue
+        touch(task.target.feature, written_end(task), number)
+        if task.target.at.region.startswith(STATUS):  # nothing may lie there before or after, or it would tell nothing
+            touch(task.target.feature, written_end(task), 0)
+            touch(task.target.feature, written_end(task), last)
+        if task.output.elementwise:
+            operand = task.output.elementwise.operand.feature
+            touch(operand, operand_end(task), number)
+    for graph_output in lowered.graph.outputs:
+        feature = lowered.features[graph_output]
+        touch(feature, _end(feature), last)
+    return [Region(name, size, *lives[name]) for name, size in sizes.items()]
+
+
+def _end(feature: FeatureMap) -> int:
+    return feature.end()
+
+
+def _commands(
+    tasks: Sequence[Task], lists: Sequence[CommandList], slots: dict[str, Slot]
+) -> tuple[list[ProgramTask], np.ndarray[tuple[int], np.dtype[np.uint64]], Relocations]:
+    """Lay the lists one behind the other, link each to the next, and note every address."""
+    step = TASK_ALIGNMENT // 8
+    starts: list[int] = []
+    length = 0
+    for commands in lists:
+        starts.append(length)
+        length += -(-len(commands.words) // step) * step
+    words = np.zeros(length, "<u8")
+    holes: list[tuple[int, int, int]] = []
+    made: list[ProgramTask] = []
+    for number, (task, commands, start) in enumerate(zip(tasks, lists, starts, strict=True)):
+        count = len(commands.words)
+        words[start : start + count] = np.array(commands.words, np.uint64)
+        if number + 1 < len(lists):
+            tail = start + count - TRAILER_WORDS
+            words[tail : tail + 2] = np.array(chain_words(len(lists[number + 1].words)), np.uint64)
+            holes.append((tail, COMMANDS, starts[number + 1] * 8))
+        for word, location in commands.addresses.items():
+            slot = slots[location.region]
+            holes.append((start + word, slot.buffer, slot.offset + location.offset))
+        made.append(ProgramTask(start * 8, count, commands.enable_mask, task.operator, task.label, task.macs))
+    columns = np.array(holes, np.int64).reshape(-1, 3)
+    return made, words, Relocations(columns[:, 0], columns[:, 1], columns[:, 2])
+
+
+def _jobs(
+    groups: Groups, made: Sequence[ProgramTask], plan: MemoryPlan, marks: Sequence[Sentinel]
+) -> tuple[ProgramJob, ...]:
+    """Make a job of each group. Later jobs wait for earlier ones by the buffers that both write.
+
+    The mainline kernel attaches a job's fence to the buffers of its write list only, and a job waits for the fences on
+    all buffers of both its lists (addendum 9.1). A buffer that is read alone orders nothing: not a later writer behind
+    an earlier reader either. So every job lists every buffer that is not a pure input as written, whether or not it
+    touches it: each then waits for all before it, and who waits for any output waits for all jobs. Inputs are written
+    by the host only; commands and constants never change, so they are in no list.
+    """
+    read = tuple(COMMANDS + 1 + i for i, (_, role, _) in enumerate(plan.roles) if role is Role.INPUT)
+    written = tuple(COMMANDS + 1 + i for i, (_, role, _) in enumerate(plan.roles) if role is not Role.INPUT)
+    jobs = []
+    first = 0
+    for group, sentinel in zip(groups, marks, strict=True):
+        jobs.append(ProgramJob(tuple(made[first : first + len(group)]), read, written, sentinel))
+        first += len(group)
+    return tuple(jobs)
+
+
+def _binding(tensor: Tensor, feature: FeatureMap, slots: dict[str, Slot]) -> Binding:
+    slot = slots[feature.at.region]
+    layout = FeatureLayout(
+        feature.height,
+        feature.width,
+        feature.channels,
+        slot.offset + feature.at.offset,
+        feature.surface_pitch,
+        tensor.dtype is DType.UINT8,
+    )
+    return Binding(tensor.index, tensor.name, tensor.shape, tensor.dtype, slot.buffer, layout)

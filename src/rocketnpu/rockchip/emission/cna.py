@@ -1,0 +1,128 @@
+"""CNA and CORE: what a convolution task fetches and multiplies."""
+
+from __future__ import annotations
+
+from rocketnpu.rockchip.emission.writer import Writer
+from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.tasks.task import ConvolutionTask
+from rocketnpu.rockchip.tasks.weights import aligned, padded_channels
+
+DEPTHWISE_MODE = 3
+"""CONV_MODE of a depthwise convolution, in CNA, DPU and DPU_RDMA alike (Mesa; vendor captures)."""
+LINE_GROUP = 4
+"""Rows that the feature fetch takes as one run while GROUP_LINE_OFF is 0 (spec 3.3: 614 of 614 vendor tasks)."""
+GRAINS = 50
+"""Mesa's constant part of FEATURE_GRAINS; any of 9..65 worked on silicon (addendum 7.4)."""
+DEEP = 4096
+"""Input channels beyond which large FEATURE_GRAINS time out (happyme531; spec 10.1, item 14)."""
+DEEP_GRAIN_BYTES = 114688
+"""What FEATURE_GRAINS may fill of deep maps: 3.5 banks (the row-major matrix product, exact on silicon with 5632 and
+10752 channels; addendum 6.1, 7.3)."""
+BURST = 15
+"""AXI bursts of 16 beats, as everybody writes."""
+
+
+def write_cna(writer: Writer, task: ConvolutionTask) -> None:
+    """Write every CNA register of a convolution task."""
+    mode = DEPTHWISE_MODE if task.weights.depthwise else 0
+    _buffer_share(writer, task)
+    writer.zero("CNA.DCOMP_REGNUM", "CNA.DCOMP_CTRL")
+    writer.put("CNA.CONV_CON1", CONV_MODE=mode, GROUP_LINE_OFF=int(task.source.feature.line_gap > 0))
+    writer.put("DPU.S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
+    writer.put("DPU_RDMA.RDMA_S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
+    writer.put("CNA.CONV_CON1", CONV_MODE=mode, GROUP_LINE_OFF=int(task.source.feature.line_gap > 0))
+    _geometry(writer, task)
+    _buffer_share(writer, task)
+    writer.put("CNA.CBUF_CON1", DATA_ENTRIES=task.banks.entries)
+    # The input converter is bypassed: 8-bit data is stored signed already (Mesa).
+    writer.put("CNA.CVT_CON0", DATA_SIGN=1, CVT_TYPE=1, CVT_BYPASS=1)
+    for number in range(4):
+        writer.put(f"CNA.CVT_CON{number + 1}", **{f"CVT_SCALE{number}": 1})
+    writer.zero("CNA.FC_CON0", "CNA.FC_CON1")
+    writer.put("CNA.PAD_CON0", PAD_LEFT=task.kernel.pad_left, PAD_TOP=task.kernel.pad_top)
+    _feature_fetch(writer, task)
+    writer.zero("CNA.DCOMP_CTRL", "CNA.DCOMP_REGNUM")
+    writer.address("CNA.DCOMP_ADDR0", task.weights.at)
+    writer.zero(*(f"CNA.DCOMP_AMOUNT{lane}" for lane in range(16)), "CNA.CVT_CON5")
+    # Depthwise pads odd channels with the second byte, so both hold the value (spec 5.3: CI lists; addendum 2.5).
+    writer.put("CNA.PAD_CON1", PAD_VALUE=_doubled(task.kernel.pad_value))
+
+
+def _doubled(value: int) -> int:
+    both = (value & 0xFF) * 0x0101
+    return both - 0x10000 if value < 0 else both
+
+
+def _buffer_share(writer: Writer, task: ConvolutionTask) -> None:
+    writer.put(
+        "CNA.CBUF_CON0",
+        WEIGHT_REUSE=int(task.weights.reuse),
+        WEIGHT_BANK=task.banks.weights,
+        DATA_BANK=task.banks.data,
+    )
+
+
+def feature_grains(task: ConvolutionTask) -> int:
+    """Return how many input rows are fetched before the multiplication starts. Values do not depend on it.
+
+    That is Mesa's number up to 4096 channels. Deeper maps take the matrix product's rule, which is exact on silicon:
+    rows + 1, or the largest power of two of rows in 3.5 banks if that is less (addendum 6.1), at most 16 and so below
+    the 30 of spec 10.1. It is never less than the TRM's advice, stride + kernel rows + 1, as long as there are rows.
+    """
+    kernel = task.kernel
+    if task.source.feature.channels <= DEEP:
+        return GRAINS + kernel.stride[0] + 1
+    rows = DEEP_GRAIN_BYTES // (task.banks.entries * RK3588.cbuf_entry_bytes)
+    reach = (kernel.size[0] - 1) * kernel.dilation[0] + 1
+    advised = kernel.stride[0] + reach + 1
+    return min(task.source.count + 1, max(1 << rows.bit_length() >> 1, advised))
+
+
+def _geometry(writer: Writer, task: ConvolutionTask) -> None:
+    kernel, weights, source, target = task.kernel, task.weights, task.source, task.target
+    channels = source.feature.channels
+    writer.put("CNA.CONV_CON2", FEATURE_GRAINS=feature_grains(task))
+    writer.put(
+        "CNA.CONV_CON3",
+        ATROUS_Y_DILATION=kernel.dilation[0] - 1,
+        ATROUS_X_DILATION=kernel.dilation[1] - 1,
+        CONV_Y_STRIDE=kernel.stride[0],
+        CONV_X_STRIDE=kernel.stride[1],
+    )
+    writer.put("CNA.DATA_SIZE0", DATAIN_WIDTH=source.feature.width, DATAIN_HEIGHT=source.count)
+    writer.put("CNA.DATA_SIZE1", DATAIN_CHANNEL_REAL=channels - 1, DATAIN_CHANNEL=padded_channels(channels, RK3588))
+    writer.put("CNA.DATA_SIZE2", DATAOUT_WIDTH=target.feature.width)
+    writer.put("CNA.DATA_SIZE3", DATAOUT_ATOMICS=target.feature.width * target.count)
+    writer.put("CNA.WEIGHT_SIZE0", WEIGHT_BYTES=weights.bytes)
+    writer.put("CNA.WEIGHT_SIZE1", WEIGHT_BYTES_PER_KERNEL=weights.kernel_bytes)
+    writer.put(
+        "CNA.WEIGHT_SIZE2",
+        WEIGHT_WIDTH=kernel.size[1],
+        WEIGHT_HEIGHT=kernel.size[0],
+        WEIGHT_KERNELS=weights.kernels,
+    )
+
+
+def _feature_fetch(writer: Writer, task: ConvolutionTask) -> None:
+    feature = task.source.feature
+    # Rows with gaps between them are fetched one by one.
+    line = feature.width if feature.line_gap else LINE_GROUP * feature.width
+    writer.address("CNA.FEATURE_DATA_ADDR", task.source.at)
+    writer.zero("CNA.FC_CON2")
+    writer.put("CNA.DMA_CON0", WEIGHT_BURST_LEN=BURST, DATA_BURST_LEN=BURST)
+    writer.put("CNA.DMA_CON1", LINE_STRIDE=line + feature.line_gap)
+    # From the end of a group of lines to the same group of the next surface; negative below four rows (spec 3.3).
+    writer.put("CNA.DMA_CON2", SURF_STRIDE=feature.surface_pitch // ATOM - line)
+    writer.put("CNA.FC_DATA_SIZE0", DMA_WIDTH=feature.width, DMA_HEIGHT=task.source.count)
+    writer.put("CNA.FC_DATA_SIZE1", DMA_CHANNEL=padded_channels(feature.channels, RK3588))
+
+
+def write_core(writer: Writer, task: ConvolutionTask) -> None:
+    """Write every CORE register of a convolution task."""
+    target = task.target
+    depthwise = task.weights.depthwise
+    group = RK3588.depthwise_group if depthwise else RK3588.kernel_group
+    writer.put("CORE.MISC_CFG", DW_EN=int(depthwise), QD_EN=1)
+    writer.put("CORE.DATAOUT_SIZE_0", DATAOUT_HEIGHT=target.count - 1, DATAOUT_WIDTH=target.feature.width - 1)
+    writer.put("CORE.DATAOUT_SIZE_1", DATAOUT_CHANNEL=aligned(target.feature.channels, group) - 1)
+    writer.zero("CORE.CLIP_TRUNCATE", "CORE.UNK_3030")

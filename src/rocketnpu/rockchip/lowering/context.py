@@ -1,0 +1,58 @@
+"""What lowering an operator needs to know: the graph, where its tensors lie, and the pool of constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.policy import Policy
+from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.tasks.constants import ConstantPool
+from rocketnpu.rockchip.tasks.feature import FeatureMap
+
+
+def map_shape(tensor: Tensor) -> tuple[int, int, int] | None:
+    """Return height, width and channels of a tensor as a feature map, or None where it cannot be one.
+
+    Batches above one cannot; leading dimensions of a tensor with fewer than four are taken as 1.
+    """
+    if not 1 <= len(tensor.shape) <= 4 or 0 in tensor.shape:
+        return None
+    batch, height, width, channels = (1,) * (4 - len(tensor.shape)) + tensor.shape
+    return (height, width, channels) if batch == 1 else None
+
+
+@dataclass
+class Context:
+    """One compilation: read by every operator's lowering, written through ``constants`` and ``fresh`` only."""
+
+    graph: Graph
+    soc: Soc
+    features: Mapping[int, FeatureMap]
+    policy: Policy = field(default_factory=Policy)
+    constants: ConstantPool = field(default_factory=ConstantPool)
+    notes: list[str] = field(default_factory=list)
+    """What the user should know about how an operator is done."""
+    temporaries: int = 0
+
+    def tensor(self, operator: Operator, position: int) -> Tensor:
+        """Return an operator's input tensor."""
+        number = operator.input(position)
+        if number is None:
+            raise UnsupportedError(f"operator {operator.index} ({operator.kind}) lacks input {position}")
+        return self.graph.tensors[number]
+
+    def output(self, operator: Operator) -> Tensor:
+        """Return an operator's only output tensor."""
+        return self.graph.tensors[operator.outputs[0]]
+
+    def feature(self, tensor: Tensor) -> FeatureMap:
+        """Return where a tensor lies."""
+        return self.features[tensor.index]
+
+    def fresh(self, height: int, width: int, channels: int) -> FeatureMap:
+        """Make a temporary map in a region of its own."""
+        self.temporaries += 1
+        return FeatureMap.packed(f"temporary{self.temporaries}", height, width, channels)

@@ -1,0 +1,282 @@
+"""CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED as convolution layers in stored values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.graph import Activation, Operator, Padding, Tensor
+from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
+from rocketnpu.rockchip.evidence import Unproven
+from rocketnpu.rockchip.lowering import quantised
+from rocketnpu.rockchip.lowering.blocks import Groups, dense_blocks, grouped_blocks
+from rocketnpu.rockchip.lowering.channel_scales import accumulator_range, cut_channels
+from rocketnpu.rockchip.lowering.context import Context
+from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
+from rocketnpu.rockchip.tasks.requantise import Scale, ceiling_for, encode_scale
+from rocketnpu.rockchip.tasks.task import Conversion
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Weights and bias of an operator, as stored."""
+
+    weights: npt.NDArray[np.int8]
+    zero_point: int
+    scales: npt.NDArray[np.float64]
+    """One, or one for each output channel."""
+    bias: npt.NDArray[np.int64]
+
+
+def kernel_of(context: Context, operator: Operator, outputs: int, bias_position: int = 2) -> Kernel:
+    """Read the constant weights (input 1) and bias of an operator."""
+    weights = context.tensor(operator, 1)
+    assert weights.quantisation is not None
+    number = operator.input(bias_position)
+    bias = np.zeros(outputs, np.int64)
+    if number is not None:
+        data = context.graph.tensors[number].data
+        assert data is not None
+        bias = data.astype(np.int64).reshape(-1)
+    return Kernel(
+        quantised.stored(weights),
+        quantised.zero_point(weights) if not weights.quantisation.is_per_channel else 0,
+        weights.quantisation.scales.astype(np.float64),
+        bias,
+    )
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Return outputs and padding in front along one axis under TFLite's SAME rule."""
+    outputs = -(-size // stride)
+    total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return outputs, total // 2
+
+
+def window_padding(
+    attributes: Conv2D | DepthwiseConv2D, size: tuple[int, int], kernel: tuple[int, int]
+) -> tuple[int, int]:
+    """Return padding above and to the left."""
+    if attributes.pads is not None:
+        return attributes.pads[0][0], attributes.pads[1][0]
+    if attributes.padding is Padding.VALID:
+        return 0, 0
+    above = same_padding(size[0], kernel[0], attributes.stride[0], attributes.dilation[0])[1]
+    left = same_padding(size[1], kernel[1], attributes.stride[1], attributes.dilation[1])[1]
+    return above, left
+
+
+def clamped(
+    common: Scale, target: Tensor, activation: Activation, multipliers: npt.NDArray[np.int64] | None = None
+) -> Requantise:
+    """Put the output's zero point and a fused activation around a common factor.
+
+    Raises:
+        UnsupportedError: the clamp cannot be expressed.
+    """
+    zero = quantised.zero_point(target)
+    low, high = quantised.activation_range(activation, target)
+    relu = low > quantised.INT8_MIN or high < quantised.INT8_MAX
+    floor, lift = zero, 0
+    if relu and low != zero:
+        # The ReLU clamps at 0, so what is to become the lowest output is lifted there.
+        floor, lift = low, _converting_to(zero - low, common, activation)
+    ceiling = _converting_to(high - floor, common, activation) if high < quantised.INT8_MAX else None
+    return Requantise(Conversion(common.multiplier, common.shift, floor), multipliers, relu, ceiling, lift)
+
+
+MAX_LIFT_ERROR = 0.05
+"""Output steps by which a lifted ReLU may be off: half an accumulator unit."""
+
+
+def _converting_to(steps: int, common: Scale, activation: Activation) -> int:
+    found = ceiling_for(steps, common)
+    if found is None or common.value > 2 * MAX_LIFT_ERROR:
+        raise UnsupportedError(
+            f"no accumulator value converts well to the clamp {steps} steps off of {activation.value}: "
+            f"a unit is {common.value:.3g} steps"
+        )
+    return found
+
+
+def output_factors(source: Tensor, kernel: Kernel, target: Tensor) -> npt.NDArray[np.float64]:
+    """Return accumulator to output steps, for each weight scale, in double precision as TFLite computes it."""
+    return quantised.scale(source) * kernel.scales / quantised.scale(target)
+
+
+def corrected_bias(kernel: Kernel, source_zero: int) -> npt.NDArray[np.int64]:
+    """Fold the input's zero point into the bias: ``bias - zero * sum(w - w_zero)`` (spec 5.2).
+
+    Raises:
+        UnsupportedError: a bias leaves 32 bits.
+    """
+    weights = kernel.weights
+    depthwise = weights.ndim == 3
+    axes = (0, 1) if depthwise else (1, 2, 3)
+    taps = weights[..., 0].size if depthwise else weights[0].size
+    sums = weights.sum(axes, dtype=np.int64) - taps * kernel.zero_point
+    biases: npt.NDArray[np.int64] = kernel.bias - source_zero * sums
+    if np.any(np.abs(biases) >= 1 << 31):
+        raise UnsupportedError(f"a bias of {int(np.abs(biases).max())} does not fit 32 bits")
+    return biases
+
+
+def conv_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe CONV_2D as layers. Kernels that read fewer channels than there are make a grouped convolution."""
+    attributes = operator.attributes
+    assert isinstance(attributes, Conv2D)
+    channels = context.feature(context.tensor(operator, 0)).channels
+    kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
+    layers = window_layers(context, operator, kernel, attributes)
+    if kernel.weights.shape[-1] == channels:
+        return layers
+    whole = context.feature(context.output(operator))
+    return [block for layer in layers for block in grouped_blocks(layer, Groups.of(layer, whole, channels))]
+
+
+def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe DEPTHWISE_CONV_2D as layers.
+
+    A depth multiplier has no mode of the chip, and per-channel scales of depthwise kernels no proof on it: the first
+    always, the second where only proven rules are allowed, become dense blocks.
+    """
+    attributes = operator.attributes
+    assert isinstance(attributes, DepthwiseConv2D)
+    channels = context.feature(context.tensor(operator, 0)).channels
+    kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
+    plain = replace(kernel, weights=kernel.weights[0])
+    if plain.weights.shape[-1] != channels:
+        grouped = np.ascontiguousarray(plain.weights.transpose(2, 0, 1))[..., None]
+        layers = window_layers(context, operator, replace(kernel, weights=grouped), attributes)
+        whole = context.feature(context.output(operator))
+        return [block for layer in layers for block in grouped_blocks(layer, Groups.of(layer, whole, channels))]
+    layers = window_layers(context, operator, plain, attributes)
+    if len(kernel.scales) == 1:
+        return layers
+    if context.policy.allow_unproven:
+        return [replace(layer, rules=(Unproven.CHANNEL_RECORDS_DEPTHWISE,)) for layer in layers]
+    return [block for layer in layers for block in dense_blocks(layer)]
+
+
+def fully_connected_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
+    """Describe FULLY_CONNECTED: a 1x1 convolution of the map whose pixels are the rows (spec 6.2, exact on silicon).
+
+    Without ``keep_dims`` the output is a matrix; a surface is one run of pixels, so it is seen as the input's map.
+    """
+    attributes = operator.attributes
+    assert isinstance(attributes, FullyConnected)
+    source = context.feature(context.tensor(operator, 0))
+    kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
+    kernel = replace(kernel, weights=kernel.weights[:, None, None, :])
+    layers = window_layers(context, operator, kernel, Conv2D((1, 1), Padding.VALID, activation=attributes.activation))
+    return [replace(layer, target=layer.target.reshaped(source.height, source.width)) for layer in layers]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is made of accumulators."""
+
+    visible: tuple[float, float]
+    """Smallest and largest result that is not clamped, in output steps relative to the zero point."""
+    finish: Callable[[ConvolutionLayer, Scale, npt.NDArray[np.int64] | None], ConvolutionLayer]
+    """Completes a layer, given the common factor and multipliers of its channels."""
+
+
+def clamping(target: Tensor, activation: Activation) -> Outcome:
+    """Convert to the output tensor, with a fused activation."""
+    zero = quantised.zero_point(target)
+    low, high = quantised.activation_range(activation, target)
+
+    def finish(layer: ConvolutionLayer, common: Scale, multipliers: npt.NDArray[np.int64] | None) -> ConvolutionLayer:
+        return replace(layer, requantise=clamped(common, target, activation, multipliers))
+
+    return Outcome((low - zero, high - zero), finish)
+
+
+def window_layers(
+    context: Context, operator: Operator, kernel: Kernel, attributes: Conv2D | DepthwiseConv2D
+) -> list[ConvolutionLayer]:
+    """Describe a convolution with its scales: one layer, or several where per-channel scales spread too far."""
+    layer, kernel = window_layer(context, operator, kernel, attributes)
+    source, target = context.tensor(operator, 0), context.output(operator)
+    factors = output_factors(source, kernel, target)
+    return scaled_layers(context, layer, kernel, factors, clamping(target, attributes.activation))
+
+
+def window_layer(
+    context: Context, operator: Operator, kernel: Kernel, attributes: Conv2D | DepthwiseConv2D
+) -> tuple[ConvolutionLayer, Kernel]:
+    """Describe a convolution up to the accumulator, and return the kernel that it really uses."""
+    source = context.tensor(operator, 0)
+    feature = context.feature(source)
+    dilation = attributes.dilation
+    padding = window_padding(attributes, (feature.height, feature.width), kernel.weights.shape[-3:-1])
+    if not context.policy.allow_unproven and dilation != (1, 1):
+        kernel, dilation = spread(kernel, dilation, context.soc), (1, 1)
+    height, width = kernel.weights.shape[-3:-1]
+    layer = ConvolutionLayer(
+        operator.index,
+        f"{operator.kind} {height}x{width}",
+        feature,
+        context.feature(context.output(operator)),
+        kernel.weights,
+        kernel.zero_point,
+        corrected_bias(kernel, quantised.zero_point(source)),
+        attributes.stride,
+        dilation,
+        padding,
+        quantised.zero_point(source),
+        Requantise(Conversion(1, 0, 0)),
+    )
+    return layer, kernel
+
+
+def spread(kernel: Kernel, dilation: tuple[int, int], soc: Soc) -> Kernel:
+    """Write a dilation as zeros between the taps: exact, and proven where the dilation itself is not.
+
+    Raises:
+        UnsupportedError: the kernel grows beyond the chip's.
+    """
+    *front, height, width, last = kernel.weights.shape
+    reach = [(size - 1) * step + 1 for size, step in zip((height, width), dilation, strict=True)]
+    if max(reach) > soc.max_kernel:
+        raise UnsupportedError(f"the dilated kernel reaches over {reach[0]}x{reach[1]}, proven are {soc.max_kernel}")
+    weights = np.full((*front, *reach, last), kernel.zero_point, np.int8)
+    weights[..., :: dilation[0], :: dilation[1], :] = kernel.weights
+    return replace(kernel, weights=weights)
+
+
+def scaled_layers(
+    context: Context, layer: ConvolutionLayer, kernel: Kernel, factors: npt.NDArray[np.float64], outcome: Outcome
+) -> list[ConvolutionLayer]:
+    """Give a layer its scales, cut into ranges of channels where one common factor is not accurate enough.
+
+    Args:
+        context: the compilation.
+        layer: complete up to the accumulator.
+        kernel: what its weights, scales and bias are.
+        factors: accumulator to output steps: one, or one for each channel.
+        outcome: what is made of the accumulators.
+
+    Raises:
+        UnsupportedError: even 16 channels are off by more than would keep the result within 1.
+    """
+    if len(factors) == 1:
+        return [outcome.finish(layer, encode_scale(float(factors[0]), context.soc), None)]
+    kernels = np.moveaxis(kernel.weights, -1, 0) if layer.depthwise else kernel.weights
+    reach = accumulator_range(kernels, layer.pad_value, kernel.bias)
+    # The stored biases contain the input's zero point, the accumulator's reach is that of the model's own numbers.
+    cuts = cut_channels(factors, reach, outcome.visible, layer.biases, context.soc)
+    note = f"operator {layer.operator}: per-channel scales spread over {len(cuts)} ranges of channels"
+    if len(cuts) > 1 and note not in context.notes:
+        context.notes.append(note)
+    layers = []
+    for first, fitted in cuts:
+        part = replace(layer.kernel_slice(first, len(fitted.biases)), biases=fitted.biases)
+        layers.append(outcome.finish(part, fitted.common, fitted.multipliers))
+    return layers

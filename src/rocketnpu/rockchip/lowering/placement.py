@@ -1,0 +1,170 @@
+"""Where tensors lie: in regions of their own, in each other's memory where operators only see it differently, and
+next to one another where they are to be joined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.graph.operators import CONV_ADD, Concatenation
+from rocketnpu.graph.passes.rewrite import same_quantisation
+from rocketnpu.rockchip.lowering import quantised
+from rocketnpu.rockchip.lowering.context import map_shape
+from rocketnpu.rockchip.lowering.slices import SLICES, map_ranges, sliced_tensor
+from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.tasks.feature import FeatureMap
+
+VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+"""Operators that only see the same bytes in another shape."""
+ROWS, COLUMNS, CHANNELS = -3, -2, -1
+"""Axes of a map, from the last."""
+_DENSE = ("CONV_2D", CONV_ADD, "FULLY_CONNECTED")
+"""Operators that only ever write whole kernel groups of dense convolutions."""
+Features = dict[int, FeatureMap]
+
+
+def is_view(graph: Graph, operator: Operator) -> bool:
+    """Say whether an operator's output is its input's memory: reshapes, and QUANTIZE from UINT8 to INT8 and back."""
+    if operator.kind in VIEWS:
+        return True
+    if operator.kind != "QUANTIZE":
+        return False
+    source, target = graph.input_of(operator, 0), graph.tensors[operator.outputs[0]]
+    if source.dtype not in quantised.SHIFT or target.dtype not in quantised.SHIFT:
+        return False
+    same_zero = quantised.zero_point(source) == quantised.zero_point(target)
+    return same_zero and quantised.scale(source) == quantised.scale(target)
+
+
+def computes_nothing(graph: Graph, operator: Operator) -> bool:
+    """Say whether an operator needs no task: a view, or slices that all lie in the memory of what they are cut from."""
+    if operator.kind not in SLICES:
+        return is_view(graph, operator)
+    shape = map_shape(graph.input_of(operator, sliced_tensor(operator)))
+    ranges = map_ranges(graph, operator)
+    if shape is None or ranges is None:
+        return False
+    source = FeatureMap.packed("", *shape)
+    return all(part.of(source) is not None for part in ranges)
+
+
+def place(graph: Graph) -> Features:
+    """Give each tensor that is a feature map a place."""
+    features: Features = {}
+    for number, tensor in graph.tensors.items():
+        shape = map_shape(tensor)
+        if shape is not None and not tensor.is_constant:
+            features[number] = FeatureMap.packed(f"t{number}", *shape)
+    for operator in reversed(graph.operators):
+        # The last joins first, so that what is joined twice lies inside the larger map.
+        if operator.kind == "CONCATENATION":
+            _join(graph, operator, features)
+    for operator in graph.operators:
+        if operator.kind in SLICES:
+            _cut(graph, operator, features)
+        elif operator.outputs and is_view(graph, operator):
+            _see(operator, features)
+    return features
+
+
+def _see(operator: Operator, features: Features) -> None:
+    source, target = operator.inputs[0], operator.outputs[0]
+    if source is None or source not in features or target not in features:
+        return
+    seen, wanted = features[source], features[target]
+    if (wanted.height * wanted.width, wanted.channels) == (seen.height * seen.width, seen.channels):
+        features[target] = seen.reshaped(wanted.height, wanted.width)
+
+
+def _cut(graph: Graph, operator: Operator, features: Features) -> None:
+    source = features.get(operator.inputs[sliced_tensor(operator)] or 0)
+    ranges = map_ranges(graph, operator)
+    if source is None or ranges is None:
+        return
+    for number, part in zip(operator.outputs, ranges, strict=True):
+        features[number] = part.of(source) or features[number]
+
+
+def joined_axis(graph: Graph, operator: Operator) -> int:
+    """Return the axis along which CONCATENATION joins, from the last: -1 for channels."""
+    attributes = operator.attributes
+    assert isinstance(attributes, Concatenation)
+    rank = len(graph.tensors[operator.outputs[0]].shape)
+    return attributes.axis % rank - rank
+
+
+def joined_slice(target: FeatureMap, axis: int, first: int, count: int) -> FeatureMap | None:
+    """Return the part of a joined map that an input becomes, or None where it starts inside a group of channels.
+
+    Columns of a map of several rows have gaps between their rows, so they can be written but not read.
+    """
+    if axis == CHANNELS:
+        return None if first % ATOM else target.channel_slice(first, count)
+    if axis == ROWS:
+        return target.row_slice(first, count)
+    return replace(
+        target, at=target.at + first * ATOM, width=count, line_gap=0 if target.height == 1 else target.width - count
+    )
+
+
+def _join(graph: Graph, operator: Operator, features: Features) -> None:
+    """Place inputs of CONCATENATION where they are to be in its output, if whoever makes them may write there.
+
+    Writers fill whole groups of channels, so the surfaces behind a slice are overwritten when it is made. What lies
+    there must be made later (recorded on two relatives; addendum 6.7); the copies that CONCATENATION itself makes come
+    last of all, in the order of their channels.
+    """
+    target = operator.outputs[0]
+    if target not in features:
+        return
+    axis, size = joined_axis(graph, operator), map_shape(graph.tensors[target])
+    if axis not in (ROWS, CHANNELS) and not (axis == COLUMNS and size is not None and size[0] == 1):
+        return
+    places = {other.index: place for place, other in enumerate(graph.operators)}
+    first, tails = 0, list[tuple[int, int]]()
+    for position in range(len(operator.inputs)):
+        tensor = graph.input_of(operator, position)
+        count = (map_shape(tensor) or (0, 0, 0))[3 + axis]
+        place, end = places[operator.index], first + count + ATOM
+        slot = joined_slice(features[target], axis, first, count)
+        maker = graph.producers.get(tensor.index)
+        if slot is not None and maker is not None and _may_lie_inside(graph, operator, tensor, features):
+            safe = all(when < _made(graph, maker, places) for reach, when in tails if reach > first)
+            if safe or axis != CHANNELS:
+                features[tensor.index] = slot
+                place, end = places[maker.index], first + count + _tail(maker)
+        tails.append((end, place))
+        first += count
+
+
+def _may_lie_inside(graph: Graph, operator: Operator, tensor: Tensor, features: Features) -> bool:
+    """Say whether an input of CONCATENATION can be written in place: an operator makes it, with the output's scale, in
+    memory that nothing else decides about.
+    """
+    maker, target = graph.producers[tensor.index], graph.tensors[operator.outputs[0]]
+    if maker.kind in SLICES or is_view(graph, maker) or operator.inputs.count(tensor.index) > 1:
+        return False
+    placed = features.get(tensor.index)
+    own = placed is not None and placed.at.region == f"t{tensor.index}"
+    whole = (
+        joined_axis(graph, operator) != CHANNELS or tensor.shape[-1] % ATOM == 0 or operator.inputs[-1] == tensor.index
+    )
+    return own and whole and same_quantisation(tensor, target)
+
+
+def _tail(maker: Operator) -> int:
+    """Return how many channels behind its last one an operator may overwrite: whole groups, which may start at any
+    surface.
+    """
+    return (RK3588.kernel_group if maker.kind in _DENSE else RK3588.depthwise_group) - 1
+
+
+def _made(graph: Graph, maker: Operator, places: dict[int, int]) -> int:
+    """Return the place of the first operator that writes into the output of ``maker``."""
+    found = places[maker.index]
+    if maker.kind == "CONCATENATION":
+        for number in maker.inputs:
+            other = graph.producers.get(number or 0)
+            found = min(found, _made(graph, other, places) if other else found)
+    return found

@@ -1,0 +1,1 @@
+"""What the chip must compute, in plain integers, apart from the simulator."""

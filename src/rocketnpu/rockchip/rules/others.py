@@ -1,0 +1,133 @@
+"""Rules of element-wise operators, means, and operators that only change a shape or a scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.operators import Pool2D
+from rocketnpu.rockchip.lowering.context import map_shape
+from rocketnpu.rockchip.rules.common import (
+    COMMON,
+    Rule,
+    any_byte_features,
+    byte_features,
+    clamping_activation,
+    feature_maps,
+    features,
+    input_tensor,
+    static_shapes,
+    unquantised,
+    variable_input,
+)
+from rocketnpu.rockchip.soc import RK3588
+
+
+def byte_operands(graph: Graph, operator: Operator) -> str | None:
+    """Both operands and the output are INT8 or UINT8, all of the same, with one scale and zero point."""
+    tensors = [input_tensor(graph, operator, position) for position in (0, 1)]
+    found = [tensor for tensor in tensors if tensor is not None] + [graph.tensors[operator.outputs[0]]]
+    for tensor in found:
+        failed = unquantised(tensor)
+        if failed:
+            return failed
+    types = {tensor.dtype.value for tensor in found}
+    return " and ".join(sorted(types)) if len(types) > 1 else None
+
+
+def matching_operands(graph: Graph, operator: Operator) -> str | None:
+    """Operands that are computed are as high and wide as the output, or one of them is a single pixel; they have its
+    channels or a single one. One may be a constant of any shape.
+    """
+    output = graph.tensors[operator.outputs[0]]
+    operands = [graph.tensors[number] for number in operator.inputs if number is not None]
+    variable = [tensor for tensor in operands if not tensor.is_constant]
+    height, width, channels = map_shape(output) or (0, 0, 0)
+    sizes = []
+    for tensor in variable:
+        shape = map_shape(tensor)
+        if shape is None or shape[:2] not in ((height, width), (1, 1)) or shape[2] not in (channels, 1):
+            return f"an operand of shape {tensor.shape} for an output of {output.shape}"
+        sizes.append(shape[:2])
+    if not variable:
+        return "both are constant"
+    return None if (height, width) in sizes else f"{variable[0].shape} alone for an output of {output.shape}"
+
+
+def operand_map(graph: Graph, operator: Operator) -> str | None:
+    """The output is a map of batch 1, of at most 2047 rows and columns and 8192 channels."""
+    shape = map_shape(graph.tensors[operator.outputs[0]])
+    if shape is None or max(shape[:2]) > RK3588.max_size or shape[2] > RK3588.max_cube:
+        return f"shape {graph.tensors[operator.outputs[0]].shape}"
+    return None
+
+
+def equal_scales(graph: Graph, operator: Operator) -> str | None:
+    """Inputs and output have the same scale and zero point."""
+    output = graph.tensors[operator.outputs[0]]
+    for number in operator.inputs:
+        quantisation = graph.tensors[number].quantisation if number is not None else None
+        if quantisation is not None and not quantisation.same_as(output.quantisation):
+            return f"{quantisation} and {output.quantisation}"
+    return None
+
+
+def small_window(graph: Graph, operator: Operator) -> str | None:
+    """The window has at most 31 rows and columns, or is the whole map, of at most 217 rows and columns and 704 squares
+    of 7x7; strides are 1 to 7 along axes with more than one output.
+    """
+    source, target = (map_shape(tensor) for tensor in features(graph, operator))
+    assert source is not None
+    assert target is not None
+    kernel, stride = source[:2], (1, 1)
+    if isinstance(operator.attributes, Pool2D):
+        kernel, steps = operator.attributes.kernel, operator.attributes.stride
+        stride = (steps[0] if target[0] > 1 else 1, steps[1] if target[1] > 1 else 1)
+    largest = RK3588.max_kernel * (RK3588.max_stride if kernel == source[:2] else 1)
+    if not 1 <= min(kernel) <= max(kernel) <= largest:
+        return f"window {kernel[0]}x{kernel[1]}"
+    return f"stride {stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= RK3588.max_stride else None
+
+
+def over_the_map(graph: Graph, operator: Operator) -> str | None:
+    """The mean is over rows, columns or both, of a tensor of four dimensions."""
+    axes = input_tensor(graph, operator, 1)
+    source = features(graph, operator)[0]
+    if axes is None or axes.data is None or len(source.shape) != 4:
+        return f"input of shape {source.shape}"
+    found = sorted({int(axis) % 4 for axis in np.ravel(axes.data).astype(np.int64)})
+    return None if found in ([1], [2], [1, 2]) else f"axes {found}"
+
+
+def same_pixels(graph: Graph, operator: Operator) -> str | None:
+    """Input and output have the same number of channels: then their memory is the same. A map may also become a row
+    that only fully connected layers read.
+    """
+    source, target = (map_shape(tensor) for tensor in features(graph, operator))
+    assert source is not None
+    assert target is not None
+    same = source[2] == target[2] and source[0] * source[1] == target[0] * target[1]
+    return None if same else f"{source[2]} and {target[2]} channels"
+
+
+def known_shape(graph: Graph, operator: Operator) -> str | None:
+    """The new shape is constant."""
+    shape = input_tensor(graph, operator, 1)
+    return None if shape is None or shape.is_constant else f"tensor {shape.index} is computed"
+
+
+_PAIR: tuple[Rule, ...] = (static_shapes, byte_operands, operand_map, matching_operands)
+ARITHMETIC: tuple[Rule, ...] = (*_PAIR, clamping_activation)
+"""ADD, SUB and MUL."""
+EXTREMES: tuple[Rule, ...] = (*_PAIR, equal_scales)
+"""MAXIMUM and MINIMUM."""
+AVERAGE: tuple[Rule, ...] = (*COMMON, small_window, clamping_activation)
+"""AVERAGE_POOL_2D."""
+MEAN: tuple[Rule, ...] = (*COMMON, over_the_map, small_window)
+"""MEAN."""
+CLAMP: tuple[Rule, ...] = COMMON
+"""RELU and RELU6."""
+REQUANTISE: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps)
+"""QUANTIZE."""
+VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps, known_shape, same_pixels)
+"""RESHAPE, SQUEEZE and EXPAND_DIMS."""

@@ -1,0 +1,1 @@
+"""The silicon, unit by unit."""

@@ -1,0 +1,81 @@
+"""Facts of one system on chip, in one place: another chip is another value of :class:`Soc`, not another compiler.
+
+Evidence for each number stands beside it; "spec" and "addendum" are the project's hardware documents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ATOM = 16
+"""Bytes of one pixel slot, which hold 16 int8 channels: the same on every chip of the family (spec 3.1, 11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Soc:
+    """Limits and sizes of one NPU. Bytes and counts unless a name says otherwise."""
+
+    name: str
+    cores: int
+    """Independent NPU cores (TRM 36.1)."""
+    kernel_group: int
+    """Output channels that the MAC array computes at once, int8 (TRM; spec 3.5)."""
+    depthwise_group: int
+    """Channels of one depthwise group, int8 (Mesa and recordings; spec 3.5)."""
+    weight_lanes: int
+    """Input channels of one weight block, int8 (Mesa and recordings; spec 3.5)."""
+    cbuf_banks: int
+    """Banks of the convolution buffer, shared by features and weights (683 of 683 vendor tasks; spec 4.1)."""
+    cbuf_bank_bytes: int
+    """Bytes of one bank (TRM: 384 KiB in all)."""
+    cbuf_entry_bytes: int
+    """Granularity in which one feature row occupies the buffer (CI lists and silicon sweeps; addendum 7.1)."""
+    max_size: int
+    """Largest input or output width and height of a convolution task: 11-bit fields (TRM)."""
+    max_cube: int
+    """Largest width, height and channel count of a DPU cube: 13-bit fields, minus one (TRM)."""
+    max_kernel: int
+    """Largest kernel width and height: 5-bit fields (TRM; 31 works on RV1106, 33 does not)."""
+    max_stride: int
+    """Largest convolution stride: 3-bit fields (TRM)."""
+    max_padding: int
+    """Largest left and top padding: 4-bit fields (TRM)."""
+    max_dilation: int
+    """Largest dilation: 5-bit fields hold dilation - 1 (TRM)."""
+    max_kernel_bytes: int
+    """Bytes of one kernel: a 19-bit field (TRM)."""
+    multiplier_bits: int
+    """Significant bits of the output multiplier, kept below the sign bit (spec 5.7, addendum 2.3)."""
+    clock_hz: int
+    """Lowest clock of a kernel in use: mainline's device tree asks for 200 MHz (timing 0, finding 1)."""
+    job_cycles: int
+    """Estimated cycles (:mod:`rocketnpu.rockchip.tasks.cycles`) that a job of several tasks may hold: 100 ms at
+    :attr:`clock_hz`, a fifth of what the kernel grants a job before it resets the core (500 ms; addendum 9.1)."""
+
+    @property
+    def cbuf_bank_entries(self) -> int:
+        """Entries of one bank."""
+        return self.cbuf_bank_bytes // self.cbuf_entry_bytes
+
+
+RK3588 = Soc(
+    name="rk3588",
+    cores=3,
+    kernel_group=32,
+    depthwise_group=64,
+    weight_lanes=32,
+    cbuf_banks=12,
+    cbuf_bank_bytes=32 * 1024,
+    cbuf_entry_bytes=64,
+    max_size=2047,
+    max_cube=8192,
+    max_kernel=31,
+    max_stride=7,
+    max_padding=15,
+    max_dilation=32,
+    max_kernel_bytes=524287,
+    multiplier_bits=15,
+    clock_hz=200_000_000,
+    job_cycles=20_000_000,
+)
+"""The Rockchip RK3588 (and RK3588S; RK3583 has two cores)."""

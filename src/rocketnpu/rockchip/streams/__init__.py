@@ -1,0 +1,1 @@
+"""Other people's command streams: recordings, replay, disassembly, comparison with ours."""

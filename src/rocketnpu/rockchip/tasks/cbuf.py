@@ -1,0 +1,68 @@
+"""The convolution buffer: how much of it rows and kernels occupy, and how its banks are shared out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.rockchip.soc import ATOM, Soc
+
+STREAMING_DATA_BANKS = 7
+"""Banks for features while weights stream through the rest: Mesa's 7 and 5 (spec 4.2), known to run."""
+
+
+def row_entries(width: int, channels: int, soc: Soc) -> int:
+    """Return the 64-byte units that one input row occupies.
+
+    A unit takes four pixel slots; three left-over slots of a pixel use a whole unit (spec 3.3: CI lists of RK3588).
+    """
+    slots = -(-channels // ATOM)
+    per_entry = soc.cbuf_entry_bytes // ATOM
+    rest = slots % per_entry
+    tail = width if rest == per_entry - 1 else -(-rest * width // per_entry)
+    return slots // per_entry * width + tail
+
+
+def data_banks(rows: int, entries: int, soc: Soc) -> int:
+    """Return the banks that ``rows`` input rows need: rows are whole entries, banks whole (addendum 7.1)."""
+    return -(-rows * entries // soc.cbuf_bank_entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of the buffer that features may use in each task of an operator."""
+
+    data_banks: int
+    reuse_weights: bool
+    """Whether all weights stay in the buffer, so that later tasks need not fetch them again."""
+
+    def rows(self, entries: int, soc: Soc) -> int:
+        """Return how many input rows fit."""
+        return self.data_banks * soc.cbuf_bank_entries // entries
+
+
+def share(weight_bytes: int, group_bytes: int, soc: Soc) -> Share:
+    """Decide how many banks an operator leaves to its features.
+
+    Weights that fit with one bank to spare stay resident, as Mesa does; larger ones stream through the buffer a
+    kernel group at a time, and at least one group must fit (spec 4.1, 4.2); of a depthwise task, whose only kernel has
+    all channels, that is the whole kernel (addendum 7.3).
+
+    Args:
+        weight_bytes: all kernels of the task.
+        group_bytes: one kernel group.
+        soc: the chip.
+
+    Raises:
+        UnsupportedError: one kernel group is larger than the buffer leaves room for.
+    """
+    resident = -(-weight_bytes // soc.cbuf_bank_bytes) + 1
+    if resident + 1 < soc.cbuf_banks:
+        return Share(soc.cbuf_banks - resident, True)
+    group = -(-group_bytes // soc.cbuf_bank_bytes)
+    if group >= soc.cbuf_banks:
+        raise UnsupportedError(
+            f"a group of kernels takes {group_bytes} bytes, the convolution buffer leaves room for "
+            f"{(soc.cbuf_banks - 1) * soc.cbuf_bank_bytes}"
+        )
+    return Share(min(STREAMING_DATA_BANKS, soc.cbuf_banks - group), False)

@@ -1,0 +1,99 @@
+"""Feature maps as tasks see them: a place in some named region of memory, and a geometry.
+
+A region is memory without an address yet; :mod:`rocketnpu.program` decides which buffer holds it, and where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rocketnpu.rockchip.soc import ATOM
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A byte inside a region."""
+
+    region: str
+    offset: int = 0
+
+    def __add__(self, distance: int) -> Location:
+        return Location(self.region, self.offset + distance)
+
+    def __str__(self) -> str:
+        return f"{self.region}+0x{self.offset:x}" if self.offset else self.region
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMap:
+    """A map of ``height * width`` pixels with ``channels`` 8-bit channels, in surfaces of 16 channels (spec 3.1)."""
+
+    at: Location
+    height: int
+    width: int
+    channels: int
+    surface_pitch: int
+    """Bytes from one surface to the next."""
+    line_gap: int = 0
+    """Pixel slots left out after each row. Only what convolutions read and write may have some."""
+
+    @classmethod
+    def packed(cls, region: str, height: int, width: int, channels: int) -> FeatureMap:
+        """Make a map that starts its region, with surfaces back to back as Mesa lays them."""
+        return cls(Location(region), height, width, channels, height * width * ATOM)
+
+    @property
+    def surfaces(self) -> int:
+        """Number of surfaces."""
+        return -(-self.channels // ATOM)
+
+    @property
+    def line_bytes(self) -> int:
+        """Bytes from one row of a surface to the next."""
+        return (self.width + self.line_gap) * ATOM
+
+    def end(self, surfaces: int | None = None) -> int:
+        """Return the offset in the region behind the last byte of so many surfaces, all of them if not said."""
+        last = (self.surfaces if surfaces is None else surfaces) - 1
+        return self.at.offset + last * self.surface_pitch + (self.height - 1) * self.line_bytes + self.width * ATOM
+
+    def row(self, number: int) -> Location:
+        """Return where row ``number`` of the first surface starts."""
+        return self.at + number * self.line_bytes
+
+    def channel_slice(self, first: int, count: int) -> FeatureMap:
+        """Cut out channels. ``first`` is a multiple of 16, for surfaces cannot be cut."""
+        if first % ATOM:
+            raise ValueError(f"a channel slice starts at a multiple of {ATOM}, not at {first}")
+        return replace(self, at=self.at + first // ATOM * self.surface_pitch, channels=count)
+
+    def row_slice(self, first: int, count: int) -> FeatureMap:
+        """Cut out rows."""
+        return replace(self, at=self.row(first), height=count)
+
+    def column_slice(self, first: int, count: int) -> FeatureMap:
+        """Cut out columns: the rest of each row becomes a gap."""
+        gap = self.width - count if self.height > 1 else 0
+        return replace(self, at=self.at + first * ATOM, width=count, line_gap=gap)
+
+    def every_row(self, step: int, first: int) -> FeatureMap:
+        """See every ``step``-th row from the ``first`` on; those between are gaps."""
+        count = -(-(self.height - first) // step)
+        return replace(self, at=self.row(first), height=count, line_gap=(step - 1) * self.width if count > 1 else 0)
+
+    def every_pixel(self, step: int, first: int) -> FeatureMap:
+        """See every ``step``-th pixel from the ``first`` on as a single column; those between are gaps.
+
+        All rows are one run of pixels, so that is the same column of each ``step`` where their width is a multiple.
+        """
+        count = -(-(self.height * self.width - first) // step)
+        return replace(self, at=self.at + first * ATOM, height=count, width=1, line_gap=step - 1 if count > 1 else 0)
+
+    def reshaped(self, height: int, width: int) -> FeatureMap:
+        """See the same pixels in other rows: a surface is one run of pixels."""
+        if self.line_gap or height * width != self.height * self.width:
+            raise ValueError(f"{self.height}x{self.width} pixels cannot be seen as {height}x{width}")
+        return replace(self, height=height, width=width)
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}x{self.channels} at {self.at}"

@@ -1,0 +1,147 @@
+"""Tasks grouped to jobs, each with the loading of the look-up tables that its tasks use.
+
+A job runs on one core and whole; between two jobs anybody may use the core, and the next may run on another. So a job
+relies on nothing that an earlier one left behind: it loads its tables itself, equal ones once while they stay current,
+and its tasks fetch their weights unless the task right before them in the same job left them (addendum 7.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rocketnpu.rockchip.soc import ATOM, Soc
+from rocketnpu.rockchip.tasks.constants import ConstantPool
+from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise, convolution_tasks
+from rocketnpu.rockchip.tasks.cycles import START, milliseconds, task_cycles
+from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.tasks.task import (
+    BYPASS,
+    Conversion,
+    ConvolutionTask,
+    FlyingTask,
+    Lookup,
+    OutputStage,
+    Rows,
+    Task,
+)
+
+LOADED = "loaded"
+"""Region that loaders write a slot of; nobody reads it."""
+STATUS = "status "
+"""Beginning of the names of regions that status tasks write; no NPU task reads them."""
+_PASS = OutputStage(BYPASS, BYPASS, None, Conversion(1, 0, 0))
+
+
+def job_groups(tasks: Sequence[Task], soc: Soc) -> tuple[tuple[Task, ...], ...]:
+    """Cut tasks into jobs of at most ``soc.job_cycles`` each, or of one task, ready to run by themselves."""
+    groups: list[list[Task]] = [[]]
+    spent = 0
+    for task, cycles in zip(tasks, _costs(tasks), strict=True):
+        if groups[-1] and spent + cycles > soc.job_cycles:
+            groups.append([])
+            spent = 0
+        groups[-1].append(task)
+        spent += cycles
+    return tuple(tuple(with_fetches(with_loaders(group))) for group in groups)
+
+
+def _costs(tasks: Iterable[Task]) -> Iterable[int]:
+    """Estimate cycles of each task with the loader that it needs in front."""
+    current: Lookup | None = None
+    for task in tasks:
+        wanted = _tables(task)
+        fresh = wanted is not None and wanted != current
+        current = wanted or current
+        yield task_cycles(task) + (START if fresh else 0)
+
+
+def job_notes(tasks: Iterable[Task], soc: Soc) -> tuple[str, ...]:
+    """Name the tasks that alone exceed what a job should hold: jobs cannot be cut inside a task."""
+    return tuple(
+        f"operator {task.operator}: task {task.label} takes {milliseconds(cycles, soc.clock_hz):.0f} ms at "
+        f"{soc.clock_hz // 1_000_000} MHz by estimate; the mainline kernel ends a job after 500 ms"
+        for task in tasks
+        if (cycles := task_cycles(task)) > soc.job_cycles
+    )
+
+
+def with_loaders(tasks: Iterable[Task]) -> Iterable[Task]:
+    """Put a loader before each task whose tables are not those that were loaded last."""
+    current: Lookup | None = None
+    for task in tasks:
+        wanted = _tables(task)
+        if wanted is not None and wanted != current:
+            yield loader(task, wanted)
+            current = wanted
+        yield task
+
+
+def _tables(task: Task) -> Lookup | None:
+    return task.output.lookup if isinstance(task, ConvolutionTask) else None
+
+
+def with_fetches(tasks: Iterable[Task]) -> Iterable[Task]:
+    """Have each task of a job fetch its weights unless the task right before it left them.
+
+    Reuse holds within one job, from one task to the next, with kernels and bank split the same; elsewhere the chip
+    computes garbage without a sign (addendum 7.2).
+    """
+    previous: Task | None = None
+    for task in tasks:
+        kept = task
+        if isinstance(task, ConvolutionTask) and task.weights.reuse and not _leaves_weights(previous, task):
+            kept = replace(task, weights=replace(task.weights, reuse=False))
+        yield kept
+        previous = kept
+
+
+def _leaves_weights(previous: Task | None, task: ConvolutionTask) -> bool:
+    if not isinstance(previous, ConvolutionTask):
+        return False
+    same_weights = replace(previous.weights, reuse=True) == task.weights
+    same_split = (previous.banks.data, previous.banks.weights) == (task.banks.data, task.banks.weights)
+    return same_weights and same_split and previous.kernel.size == task.kernel.size
+
+
+def loader(task: Task, tables: Lookup) -> FlyingTask:
+    """Make the task that loads ``tables`` for ``task``: it copies the first pixel that ``task`` reads to a spare place.
+
+    That place alone makes the copy harmless; loading wants some task of DPU and DPU_RDMA (addendum 5.4).
+    """
+    pixel = FeatureMap(task.source.at, 1, 1, ATOM, ATOM)
+    spare = FeatureMap.packed(LOADED, 1, 1, ATOM)
+    label = f"load look-up tables for {task.label}"
+    return FlyingTask(task.operator, label, Rows(pixel, 0, 1), _PASS, Rows(spare, 0, 1), task.rules, tables=tables)
+
+
+def status_task(job: int, last: Task, constants: ConstantPool, soc: Soc) -> ConvolutionTask:
+    """Make a task that ends a job by writing a slot which nothing else writes.
+
+    It is a 1x1 convolution of one pixel, the same as a fully connected layer of 16 inputs and outputs, because those
+    are exact on silicon (addendum 1.7) while a plain copy of bytes is not proven there.
+
+    Args:
+        job: number of the job.
+        last: the task that it follows.
+        constants: where its weights and its pixel go.
+        soc: the chip.
+    """
+    layer = ConvolutionLayer(
+        operator=last.operator,
+        label=f"status of job {job}:",
+        source=FeatureMap(constants.add(bytes(ATOM)), 1, 1, ATOM, ATOM),
+        target=FeatureMap.packed(f"{STATUS}{job}", 1, 1, ATOM),
+        weights=np.zeros((ATOM, 1, 1, ATOM), np.int8),
+        weight_zero_point=0,
+        biases=np.zeros(ATOM, np.int64),
+        stride=(1, 1),
+        dilation=(1, 1),
+        padding=(0, 0),
+        pad_value=0,
+        requantise=Requantise(Conversion(1 << 14, 14, 0)),
+    )
+    (task,) = convolution_tasks(layer, constants, soc)
+    return task

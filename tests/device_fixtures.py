@@ -1,0 +1,83 @@
+"""Each device, as the tests open it. The rocket driver runs over the emulated node, the vendor's over a fake kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from device_cases import CASES
+from fake_rknpu import FakeRknpu
+from rocketnpu.cli.selftest import Case
+from rocketnpu.device.base import Device
+from rocketnpu.device.calls import Calls, SystemCalls
+from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.emulator import EmulatedNode, Limits, shim_library
+from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
+from rocketnpu.rockchip.drivers.rocket import RocketDevice
+
+JOB_TIMEOUT = 0.05
+"""Seconds; the real kernel's 0.5 would only make tests slow."""
+
+
+@dataclass
+class Node:
+    """An emulated node, how to reach it from this process, and what it reported."""
+
+    node: EmulatedNode
+    calls: Calls
+    lines: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def start_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Node]]:
+    """Start emulated nodes with the limits given; all are stopped at the end."""
+    nodes: list[EmulatedNode] = []
+    library = shim_library()
+
+    def start(**limits: float) -> Node:
+        lines: list[str] = []
+        node = EmulatedNode(limits=Limits(**{"job_timeout": JOB_TIMEOUT, **limits}), report=lines.append)
+        nodes.append(node)
+        monkeypatch.setenv("ROCKETNPU_NODE_SOCKET", str(node.path))
+        return Node(node, SystemCalls(str(library)), lines)
+
+    yield start
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture
+def node(start_node: Callable[..., Node]) -> Node:
+    return start_node()
+
+
+@pytest.fixture
+def fake_rknpu() -> Iterator[FakeRknpu]:
+    fake = FakeRknpu()
+    yield fake
+    fake.end()
+
+
+@pytest.fixture(params=["simulator", "rocket", "rknpu"])
+def open_one(request: pytest.FixtureRequest) -> Callable[[], Device]:
+    """A function that opens the device under test."""
+    if request.param == "simulator":
+        return SimulatorDevice
+    if request.param == "rocket":
+        emulated: Node = request.getfixturevalue("node")
+        return lambda: RocketDevice(calls=emulated.calls)
+    fake: FakeRknpu = request.getfixturevalue("fake_rknpu")
+    return lambda: RknpuDevice(calls=fake)
+
+
+@pytest.fixture
+def device(open_one: Callable[[], Device]) -> Iterator[Device]:
+    with open_one() as opened:
+        yield opened
+
+
+@pytest.fixture(params=list(CASES))
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from rocketnpu.errors import UnsupportedError
+from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Program
-from rocketnpu.rockchip.assembly.assemble import assemble
-from rocketnpu.rockchip.lowering.lowering import lower
-from rocketnpu.rockchip.soc import RK3588
 
 
 def compile_graph(graph: Graph, policy: Policy | None = None) -> Program:
-    """Compile a graph all of whose operators the NPU takes.
+    """Compile a graph all of whose operators the NPU takes, for the policy's chip.
 
     Raises:
+        InputError: there is no such chip.
         UnsupportedError: an operator cannot be run, there is none, or none of them computes anything.
         RegisterFieldError: a value does not fit its register; :func:`rocketnpu.partition.plan.plan` refuses such
             operators.
     """
     if not graph.operators:
         raise UnsupportedError(f"{graph.name} has no operator to compile")
-    lowered = lower(graph, RK3588, policy or Policy())
-    if not lowered.tasks:
-        raise UnsupportedError(f"{graph.name} computes nothing: its outputs are its inputs, seen in another shape")
-    return assemble(lowered, graph.name, RK3588)
+    policy = policy or Policy()
+    return family_of(policy.chip).compile(graph, policy)

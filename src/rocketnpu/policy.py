@@ -1,9 +1,11 @@
-"""What a user allows: which driver will run the program, and whether unproven hardware rules may be used."""
+"""What a user allows: which chip and driver will run the program, and whether unproven hardware rules may be used."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+from rocketnpu.family import DEFAULT_CHIP
 
 Target = Literal["simulator", "mainline", "vendor"]
 
@@ -18,3 +20,5 @@ class Policy:
     """Whether rules may be used whose only evidence is an assumption; always sensible on the simulator."""
     minimum_macs: int = 0
     """Parts with fewer multiply-accumulates are left to the CPU, for handing them over would cost more."""
+    chip: str = DEFAULT_CHIP
+    """Name of the chip, one of :func:`rocketnpu.family.chips`."""

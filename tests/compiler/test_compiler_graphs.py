@@ -16,12 +16,12 @@ from rocketnpu.compiler import compile_graph
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.graph import Graph, Operator
-from rocketnpu.inspect.bounds import bound_of
 from rocketnpu.inspect.reference import operator_reference, reference
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Role
 from rocketnpu.rockchip.lowering.lowering import prepare
+from rocketnpu.rockchip.models.bounds import bound_of
 from rocketnpu.rockchip.models.operator_model import graph_model
 from rocketnpu.rockchip.soc import RK3588
 

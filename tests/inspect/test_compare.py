@@ -14,13 +14,14 @@ from rocketnpu.cli import main
 from rocketnpu.graph import DType, Graph
 from rocketnpu.graph import operators as ops
 from rocketnpu.inspect import compare as module
-from rocketnpu.inspect.bounds import bound_of
 from rocketnpu.inspect.compare import compare_model, difference, steps
 from rocketnpu.inspect.groups import operator_groups
 from rocketnpu.inspect.reference import reference
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
 from rocketnpu.partition.plan import Plan, plan
+from rocketnpu.rockchip.family import RockchipFamily
+from rocketnpu.rockchip.models.bounds import bound_of
 
 CHAIN = chain()
 
@@ -106,12 +107,12 @@ def test_the_first_operator_beyond_its_bound_is_named() -> None:
 
 def test_a_difference_from_the_integer_model_is_unsound(monkeypatch: pytest.MonkeyPatch) -> None:
     divided, tensors = prepared()
-    true = module.graph_model
+    true = RockchipFamily.model
 
-    def off_by_one(graph: Graph, *rest: object) -> dict:
-        return {number: values ^ np.uint8(1) for number, values in true(graph, *rest).items()}
+    def off_by_one(family: RockchipFamily, graph: Graph, *rest: object) -> dict:
+        return {number: values ^ np.uint8(1) for number, values in true(family, graph, *rest).items()}
 
-    monkeypatch.setattr(module, "graph_model", off_by_one)
+    monkeypatch.setattr(RockchipFamily, "model", off_by_one)
     found = compare_model(divided, tensors)
     assert all(row.equals_model is False and not row.exceeds for row in found.operators)
     assert not found.is_sound

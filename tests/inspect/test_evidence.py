@@ -17,8 +17,9 @@ from rocketnpu.delegate.session import Session
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
+from rocketnpu.evidence import OPTIONAL, Evidence
 from rocketnpu.inspect.evidence_page import evidence_page
-from rocketnpu.rockchip.evidence import OPTIONAL, RULES, SECTIONS, Evidence, Unproven, refuse_unproven
+from rocketnpu.rockchip.evidence import TABLE, Unproven
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAMES = {value for name, value in vars(Unproven).items() if name.isupper()}
@@ -34,7 +35,7 @@ def functions(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=list(RULES))
+@pytest.mark.parametrize("rule", TABLE.rules.values(), ids=list(TABLE.rules))
 def test_every_rule_is_pinned_by_a_test_that_exists(rule) -> None:
     path, _, name = rule.test.partition("::")
     assert name.startswith("test_")
@@ -44,17 +45,17 @@ def test_every_rule_is_pinned_by_a_test_that_exists(rule) -> None:
 
 
 def test_every_name_that_a_task_can_carry_is_described() -> None:
-    assert {rule.name for rule in SECTIONS[OPTIONAL]} == NAMES
-    assert all(RULES[name].optional and not RULES[name].is_proven for name in NAMES)
+    assert {rule.name for rule in TABLE.sections[OPTIONAL]} == NAMES
+    assert all(TABLE.rules[name].optional and not TABLE.rules[name].is_proven for name in NAMES)
 
 
 def test_names_are_unique() -> None:
-    assert len(RULES) == sum(len(rules) for rules in SECTIONS.values())
+    assert len(TABLE.rules) == sum(len(rules) for rules in TABLE.sections.values())
 
 
 def test_assumptions_that_every_program_relies_on_are_only_about_what_it_avoids() -> None:
     """What is merely assumed, and not optional, is about padding, saturation and defects, or the simulator's own."""
-    always = {rule.name for rule in RULES.values() if rule.evidence is Evidence.ASSUMED and not rule.optional}
+    always = {rule.name for rule in TABLE.rules.values() if rule.evidence is Evidence.ASSUMED and not rule.optional}
     assert always == {
         "pointer-bit",
         "written-padding",
@@ -67,13 +68,13 @@ def test_assumptions_that_every_program_relies_on_are_only_about_what_it_avoids(
 
 def test_the_page_is_up_to_date() -> None:
     page = CHECKOUT / "docs" / "hardware" / "evidence.md"
-    assert page.read_text() == evidence_page(), "print it anew: rocketnpu evidence --page evidence"
+    assert page.read_text() == evidence_page(TABLE), "print it anew: rocketnpu evidence --page evidence"
 
 
 def test_proven_rules_pass_and_others_are_named() -> None:
-    refuse_unproven(["row-entries", "surfaces"], "rocket")
+    TABLE.refuse_unproven(["row-entries", "surfaces"], "rocket")
     with pytest.raises(DeviceError, match=r"rocket: .* dilation \(manual\); invented \(unknown\)\. .*--allow-unproven"):
-        refuse_unproven(["row-entries", "dilation", "invented"], "rocket")
+        TABLE.refuse_unproven(["row-entries", "dilation", "invented"], "rocket")
 
 
 def test_a_device_refuses_a_program_that_needs_an_unproven_rule() -> None:
@@ -103,10 +104,10 @@ def test_programs_say_which_rules_they_need() -> None:
 def test_the_verb_prints_all_or_some(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["evidence"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in RULES)
+    assert all(name in out for name in TABLE.rules)
     assert main.run(["evidence", "dilation", "--json"]) == 0
     (rule,) = json.loads(capsys.readouterr().out)
     assert (rule["name"], rule["evidence"], rule["optional"]) == ("dilation", "manual", True)
     assert main.run(["evidence", "nothing"]) == 2
     assert main.run(["evidence", "--page", "evidence"]) == 0
-    assert capsys.readouterr().out == evidence_page()
+    assert capsys.readouterr().out == evidence_page(TABLE)

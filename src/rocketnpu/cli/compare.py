@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rocketnpu.cli.output import json_option, model_option, print_json, print_table
+from rocketnpu.cli.output import chip_option, json_option, model_option, print_json, print_table
 
 if TYPE_CHECKING:
     from rocketnpu.graph import Graph, Tensor
@@ -24,8 +24,9 @@ _SEED = 0
 @model_option
 @click.option("-i", "--image", type=click.Path(path_type=Path), help="Picture to compare with; noise if not given.")
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
+@chip_option
 @json_option
-def compare(model: str, image: Path | None, allow_unproven: bool, as_json: bool) -> int:
+def compare(model: str, image: Path | None, allow_unproven: bool, chip: str, as_json: bool) -> int:
     """Compare the simulated NPU with LiteRT's reference kernels, layer by layer and end to end.
 
     Every operator gets the reference's own inputs. Exit status 1 if one is further off than is stated for its kind, or
@@ -40,7 +41,7 @@ def compare(model: str, image: Path | None, allow_unproven: bool, as_json: bool)
 
     path = resolve(model)
     graph = tflite.load(path)
-    divided = plan(graph, Policy(allow_unproven=allow_unproven))
+    divided = plan(graph, Policy(allow_unproven=allow_unproven, chip=chip))
     tensors = reference(path, _inputs(graph, image))
     with _progress(steps(divided)) as tell:
         found = compare_model(divided, tensors, tell)

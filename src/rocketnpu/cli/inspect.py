@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import click
 
-from rocketnpu.cli.output import counted, json_option, model_option, print_json, print_table
+from rocketnpu.cli.output import chip_option, counted, json_option, model_option, print_json, print_table
 
 
 @click.command()
 @model_option
 @json_option
+@chip_option
 @click.option(
     "--target", type=click.Choice(["simulator", "mainline", "vendor"]), default="simulator", show_default=True
 )
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
-def inspect(model: str, as_json: bool, target: str, allow_unproven: bool) -> None:
+def inspect(model: str, as_json: bool, chip: str, target: str, allow_unproven: bool) -> None:
     """Print operators, where each runs and why, tasks, CBUF banks, bytes and multiply-accumulates."""
     from rocketnpu.inspect.summary import summarise
     from rocketnpu.model import tflite
@@ -24,7 +25,7 @@ def inspect(model: str, as_json: bool, target: str, allow_unproven: bool) -> Non
 
     chosen: dict[str, Target] = {"simulator": "simulator", "mainline": "mainline", "vendor": "vendor"}
     graph = tflite.load(resolve(model))
-    summary = summarise(plan(graph, Policy(chosen[target], allow_unproven)))
+    summary = summarise(plan(graph, Policy(chosen[target], allow_unproven, chip=chip)))
     if as_json:
         print_json(summary)
         return
@@ -50,7 +51,7 @@ def inspect(model: str, as_json: bool, target: str, allow_unproven: bool) -> Non
         f"{on_npu} of {counted(len(rows), 'operator')} on the NPU in {counted(summary.parts, 'part')}, "
         f"{summary.coverage:.2%} of {counted(sum(row.macs for row in summary.operators), 'multiply-accumulate')}"
     )
-    proven = plan(graph, Policy(chosen[target], allow_unproven=False))
+    proven = plan(graph, Policy(chosen[target], allow_unproven=False, chip=chip))
     on_npu = sum(decision.supported for decision in proven.decisions)
     click.echo(
         f"with proven hardware rules only: {counted(on_npu, 'operator')} in {counted(len(proven.parts), 'part')}, "

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import click
 
-from rocketnpu.cli.output import json_option, print_json
+from rocketnpu.cli.output import chip_option, json_option, print_json
 
 
 @click.command()
 @click.argument("kind", required=False)
 @click.option("--markdown", is_flag=True, help="Print the page docs/supported-operators.md.")
+@chip_option
 @json_option
-def operators(kind: str | None, markdown: bool, as_json: bool) -> None:
+def operators(kind: str | None, markdown: bool, chip: str, as_json: bool) -> None:
     """Print the rules of one KIND of operator, such as CONV_2D, or of all."""
     from rocketnpu.errors import InputError
+    from rocketnpu.family import family_of
     from rocketnpu.inspect.bounds import stated_bounds
-    from rocketnpu.partition.published import page, published
+    from rocketnpu.partition.published import page
 
     if markdown and (as_json or kind is not None):
         raise click.UsageError(f"--markdown prints a whole page, it takes no {'--json' if as_json else 'KIND'}")
+    family = family_of(chip)
+    published = family.published()
     if markdown:
-        click.echo(page(stated_bounds()), nl=False)
+        click.echo(page(published, stated_bounds(family)), nl=False)
         return
-    found = [operator for operator in published() if kind is None or operator.kind == kind.upper()]
+    found = [operator for operator in published if kind is None or operator.kind == kind.upper()]
     if not found:
-        raise InputError(f"the NPU has no {kind}; it has {', '.join(operator.kind for operator in published())}")
+        raise InputError(f"the NPU has no {kind}; it has {', '.join(operator.kind for operator in published)}")
     if as_json:
         print_json(found)
         return

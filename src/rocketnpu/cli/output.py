@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import click
 
+from rocketnpu.family import DEFAULT_CHIP
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 _GAP = "  "
@@ -23,6 +25,12 @@ _BOLD, _ITALIC = "\x1b[1m{}\x1b[0m", "\x1b[3m{}\x1b[0m"
 def json_option(function: Decorated) -> Decorated:
     """Add ``--json``, passed on as ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
+
+
+def chip_option(function: Decorated) -> Decorated:
+    """Add ``--chip``, passed on as the text ``chip``, to be given to :func:`rocketnpu.family.family_of`."""
+    text = "The chip, where no device names it; an unknown name lists all."
+    return click.option("--chip", "chip", default=DEFAULT_CHIP, show_default=True, metavar="NAME", help=text)(function)
 
 
 def model_option(function: Decorated) -> Decorated:

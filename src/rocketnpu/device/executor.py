@@ -13,8 +13,8 @@ from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.failure import describe_failure
 from rocketnpu.errors import DeviceTimeoutError, InputError
+from rocketnpu.family import family_of
 from rocketnpu.program.program import Binding, Program, ProgramJob, Role
-from rocketnpu.rockchip.evidence import refuse_unproven
 
 Array = npt.NDArray[np.generic]
 SIMULATOR = "simulator"
@@ -45,7 +45,7 @@ class PlacedProgram(Closing):
             DeviceError: the device has no room, or the program relies on unproven rules.
         """
         if not allow_unproven and device.name != SIMULATOR:
-            refuse_unproven(program.rules, device.name)
+            family_of(program.chip).evidence.refuse_unproven(program.rules, device.name)
         self.device, self.program, self.bundle_folder = device, program, bundle_folder
         self._buffers: list[Buffer] = []
         try:

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import UnsupportedError
+from rocketnpu.family import family_of
 from rocketnpu.graph import Graph, Operator, Tensor
-from rocketnpu.inspect.bounds import SAME_MEMORY, Bound, bound_of
+from rocketnpu.inspect.bounds import SAME_MEMORY, Bound
 from rocketnpu.inspect.groups import operator_groups
 from rocketnpu.inspect.reference import operator_reference
 from rocketnpu.partition.plan import Plan
-from rocketnpu.rockchip.lowering.placement import computes_nothing, is_view
-from rocketnpu.rockchip.models.operator_model import Array, graph_model, to_stored
 
+Array = npt.NDArray[Any]
 Tensors = Mapping[int, Array]
 Tell = Callable[[str], None]
 """Told the name of each step before it starts."""
@@ -178,8 +180,10 @@ def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensor
     if not chosen.issuperset(numbers):
         return OperatorComparison(numbers, label, output.index, output.shape, "cpu", None, None, None)
     start = (numbers, label, output.index, output.shape)
-    if all(computes_nothing(graph, operator) for operator in operators):
-        seen = _viewed(graph, last, tensors) if is_view(graph, last) else None
+    family = family_of(plan.policy.chip)
+    checker = family.checker(graph, plan.policy)
+    if all(checker.computes_nothing(operator) for operator in operators):
+        seen = _viewed(graph, last, tensors) if checker.is_view(last) else None
         return OperatorComparison(*start, "view", seen, SAME_MEMORY, None)
     part = graph.subgraph(operators, label)
     if output.index not in part.outputs:  # nobody reads it
@@ -191,7 +195,7 @@ def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensor
         *start,
         "npu",
         difference(found, tensors[output.index], output),
-        bound_of(graph, operators),
+        family.bound(graph, operators),
         _equals_model(plan, part, tensors, output.index, found),
     )
 
@@ -199,13 +203,17 @@ def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensor
 def _viewed(graph: Graph, operator: Operator, tensors: Tensors) -> Difference:
     """Compare the bytes that a view's two tensors are stored as."""
     source, target = graph.input_of(operator, 0), graph.tensors[operator.outputs[0]]
-    found = to_stored(tensors[source.index], source.dtype).ravel()
-    return difference(found, to_stored(tensors[target.index], target.dtype).ravel(), target)
+    return difference(_signed(tensors[source.index]).ravel(), _signed(tensors[target.index]).ravel(), target)
+
+
+def _signed(values: Array) -> Array:
+    """See bytes as signed ones: UINT8 tensors and INT8 tensors of one scale differ in the top bit alone."""
+    return (values ^ np.uint8(0x80)).view(np.int8) if values.dtype == np.uint8 else values
 
 
 def _equals_model(plan: Plan, part: Graph, tensors: Tensors, number: int, found: Array) -> bool | None:
     try:
-        wanted = graph_model(part, tensors, plan.policy)
+        wanted = family_of(plan.policy.chip).model(part, tensors, plan.policy)
     except UnsupportedError:
         return None
     return bool(np.array_equal(wanted[number], found))

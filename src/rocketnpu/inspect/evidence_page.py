@@ -5,41 +5,41 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from rocketnpu.rockchip.evidence import OPTIONAL, PROVEN, RULES, SECTIONS, Evidence, HardwareRule
+from rocketnpu.evidence import OPTIONAL, PROVEN, Evidence, EvidenceTable, HardwareRule
 
 _HEAD = """# What speaks for each hardware rule
 
-<!-- Printed by `rocketnpu evidence --page evidence`; edit src/rocketnpu/evidence.py instead. -->
+<!-- Printed by `rocketnpu evidence --page evidence`; edit the chip's evidence.py instead. -->
 
 Compiler and simulator rely on the rules below. For each there is what speaks for it, where that is found, and the test
 that pins the rule. Sources are sections of the project's hardware documents; "CI" are the published lists of Mesa's
-test models that pass or fail on an RK3588.
+test models that pass or fail on an {chip}.
 
 | evidence | meaning | rules |
 |---|---|---|"""
 _MEANINGS = {
-    Evidence.SILICON: "somebody recorded it on a board, an RK3588 unless another chip is named",
-    Evidence.DRIVER: "an open driver does it, and people run that driver on RK3588",
+    Evidence.SILICON: "somebody recorded it on a board, an {chip} unless another chip is named",
+    Evidence.DRIVER: "an open driver does it, and people run that driver on {chip}",
     Evidence.VENDOR: "the vendor's compiler or runtime does it; nobody recorded the result",
     Evidence.MANUAL: "the manual says so, or the design that the chip descends from",
     Evidence.ASSUMED: "an inference; the source says from what",
 }
 
 
-def evidence_page() -> str:
-    """Return the page as Markdown."""
-    return "\n".join(_lines()) + "\n"
+def evidence_page(table: EvidenceTable) -> str:
+    """Return the page of a chip's rules as Markdown."""
+    return "\n".join(_lines(table)) + "\n"
 
 
-def _lines() -> Iterator[str]:
-    yield _HEAD
-    counts = Counter(rule.evidence for rule in RULES.values())
+def _lines(table: EvidenceTable) -> Iterator[str]:
+    yield _HEAD.format(chip=table.chip)
+    counts = Counter(rule.evidence for rule in table.rules.values())
     for kind, meaning in _MEANINGS.items():
-        yield f"| {kind.value} | {meaning} | {counts[kind]} |"
+        yield f"| {kind.value} | {meaning.format(chip=table.chip)} | {counts[kind]} |"
     yield ""
     proven = " or ".join(f'"{kind.value}"' for kind in Evidence if kind in PROVEN)
     yield f"A rule counts as proven with the evidence {proven}."
-    for title, rules in SECTIONS.items():
+    for title, rules in table.sections.items():
         yield from ("", f"## {title}", "")
         if title == OPTIONAL:
             yield (

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rocketnpu.family import family_of
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.partition.plan import Plan
-from rocketnpu.rockchip.lowering.lowering import prepare
-from rocketnpu.rockchip.soc import RK3588
 
 
 def operator_groups(plan: Plan) -> list[tuple[Operator, ...]]:
@@ -15,10 +14,11 @@ def operator_groups(plan: Plan) -> list[tuple[Operator, ...]]:
 
     An operator whose result nobody can see any more without its successors belongs to them.
     """
+    family = family_of(plan.policy.chip)
     joined = {
         group[-1].index: group
         for part in plan.parts
-        for group in _joined(part, prepare(part, RK3588, plan.policy))
+        for group in _joined(part, family.prepare(part, plan.policy))
         if len(group) > 1
     }
     hidden = {operator.index for group in joined.values() for operator in group[:-1]}

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.partition.plan import Plan
-from rocketnpu.rockchip.lowering.lowering import lower
-from rocketnpu.rockchip.soc import RK3588
-from rocketnpu.rockchip.tasks.task import ConvolutionTask, Task
+
+
+@dataclass(frozen=True)
+class OperatorWork:
+    """What one operator becomes on a chip."""
+
+    tasks: int
+    banks: str
+    """Shares of the chip's buffer in the first task, in the chip's own words."""
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class PartWork:
+    """What a part becomes on a chip."""
+
+    operators: Mapping[int, OperatorWork]
+    """By the operator's number; those that compute nothing are absent."""
+    rules: frozenset[str]
+    """Names of the hardware rules that it relies on."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +63,23 @@ class ModelSummary:
     """Names of the hardware rules that the programs rely on."""
 
 
+_NO_WORK = OperatorWork(0, "", 0)
+
+
 def summarise(plan: Plan) -> ModelSummary:
     """Describe a divided graph; its parts are turned into tasks to count them."""
-    tasks: dict[int, list[Task]] = {}
+    family = family_of(plan.policy.chip)
+    work: dict[int, OperatorWork] = {}
     places: dict[int, int] = {}
     rules: set[str] = set()
     for number, part in enumerate(plan.parts):
-        for task in lower(part, RK3588, plan.policy).tasks:
-            tasks.setdefault(task.operator, []).append(task)
-            rules.update(task.rules)
+        made = family.work(part, plan.policy)
+        work.update(made.operators)
+        rules |= made.rules
         places.update({operator.index: number for operator in part.operators})
     rows = []
     for operator, decision in zip(plan.graph.operators, plan.decisions, strict=True):
-        found = tasks.get(operator.index, [])
+        found = work.get(operator.index, _NO_WORK)
         rows.append(
             OperatorSummary(
                 operator.index,
@@ -64,19 +87,14 @@ def summarise(plan: Plan) -> ModelSummary:
                 plan.graph.tensors[operator.outputs[0]].shape if operator.outputs else (),
                 f"npu {places[operator.index]}" if operator.index in places else "cpu",
                 decision.reason,
-                len(found),
-                _banks(found),
-                sum(t.weights.bytes for t in found if isinstance(t, ConvolutionTask) and not t.weights.reuse),
-                _feature_bytes(plan.graph, operator.inputs, operator.outputs) if found else 0,
+                found.tasks,
+                found.banks,
+                found.weight_bytes,
+                _feature_bytes(plan.graph, operator.inputs, operator.outputs) if found.tasks else 0,
                 decision.macs,
             )
         )
     return ModelSummary(plan.graph.name, tuple(rows), len(plan.parts), plan.coverage, tuple(sorted(rules)))
-
-
-def _banks(tasks: list[Task]) -> str:
-    first = tasks[0] if tasks else None
-    return f"{first.banks.data}/{first.banks.weights}" if isinstance(first, ConvolutionTask) else ""
 
 
 def _feature_bytes(graph: Graph, inputs: tuple[int | None, ...], outputs: tuple[int, ...]) -> int:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from rocketnpu.family import Checker, Family, family_of
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.passes import flatten
 from rocketnpu.graph.passes.flatten import flattened_map
 from rocketnpu.policy import Policy
-from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.lowering import check_operator
-from rocketnpu.rockchip.lowering.placement import computes_nothing, place
-from rocketnpu.rockchip.rules.table import RULES
-from rocketnpu.rockchip.soc import RK3588
 
 
 @dataclass(frozen=True)
@@ -54,13 +49,14 @@ class Plan:
 def plan(graph: Graph, policy: Policy | None = None) -> Plan:
     """Decide for each operator, then group those that the NPU takes."""
     policy = policy or Policy()
-    context = Context(graph, RK3588, place(graph), policy)
-    decisions = _folded(graph, policy, [_decide(context, operator) for operator in graph.operators])
+    family = family_of(policy.chip)
+    checker = family.checker(graph, policy)
+    decisions = _folded(family, graph, policy, [_decide(checker, graph, operator) for operator in graph.operators])
     chosen = {decision.operator for decision in decisions if decision.supported}
     parts: list[Graph] = []
     refused: dict[int, str] = {}
     for operators in _groups(graph, chosen):
-        reason = _not_worth(graph, operators, policy)
+        reason = _not_worth(checker, graph, operators, policy)
         if reason is None:
             parts.append(graph.subgraph(operators, f"{graph.name} part {len(parts)}"))
         else:
@@ -74,7 +70,7 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
     return Plan(graph, tuple(decisions), tuple(parts), policy)
 
 
-def _folded(graph: Graph, policy: Policy, decisions: list[Decision]) -> list[Decision]:
+def _folded(family: Family, graph: Graph, policy: Policy, decisions: list[Decision]) -> list[Decision]:
     """Take those operators too that only run because a pass joins them with others: maps that become rows of fully
     connected layers.
 
@@ -83,7 +79,7 @@ def _folded(graph: Graph, policy: Policy, decisions: list[Decision]) -> list[Dec
     """
 
     def accepts(candidate: Graph, operator: Operator) -> bool:
-        return _decide(Context(candidate, RK3588, place(candidate), policy), operator).supported
+        return family.checker(candidate, policy).refusal(operator) is None
 
     flat = flatten(graph, accepts)
     kinds = {operator.index: operator.kind for operator in flat.operators}
@@ -103,9 +99,9 @@ def _folded(graph: Graph, policy: Policy, decisions: list[Decision]) -> list[Dec
     ]
 
 
-def _not_worth(graph: Graph, operators: list[Operator], policy: Policy) -> str | None:
+def _not_worth(checker: Checker, graph: Graph, operators: list[Operator], policy: Policy) -> str | None:
     """Say why a part is not worth handing over, or return None."""
-    if all(computes_nothing(graph, operator) for operator in operators):
+    if all(checker.computes_nothing(operator) for operator in operators):
         return "alone it computes nothing, so there is nothing to hand over"
     work = sum(operator_macs(graph, operator) for operator in operators)
     if work < policy.minimum_macs:
@@ -113,23 +109,9 @@ def _not_worth(graph: Graph, operators: list[Operator], policy: Policy) -> str |
     return None
 
 
-def _decide(context: Context, operator: Operator) -> Decision:
-    macs = operator_macs(context.graph, operator)
-    rules = RULES.get(operator.kind)
-    if rules is None:
-        return Decision(operator.index, operator.kind, False, f"the NPU has no {operator.kind}", macs)
-    for rule in rules:
-        failed = rule(context.graph, operator)
-        if failed is not None:
-            return Decision(operator.index, operator.kind, False, f"{_text(rule)} Found: {failed}", macs)
-    failed = check_operator(context, operator)
-    if failed is not None:
-        return Decision(operator.index, operator.kind, False, failed, macs)
-    return Decision(operator.index, operator.kind, True, "", macs)
-
-
-def _text(rule: Callable[..., object]) -> str:
-    return " ".join((rule.__doc__ or rule.__name__).split())
+def _decide(checker: Checker, graph: Graph, operator: Operator) -> Decision:
+    reason = checker.refusal(operator)
+    return Decision(operator.index, operator.kind, reason is None, reason or "", operator_macs(graph, operator))
 
 
 def operator_macs(graph: Graph, operator: Operator) -> int:

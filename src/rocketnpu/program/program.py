@@ -101,7 +101,8 @@ class Program:
     """One NPU part of a network, compiled."""
 
     name: str
-    soc: str
+    chip: str
+    """Name of the chip that it is compiled for."""
     buffers: tuple[ProgramBuffer, ...]
     commands: int
     """Number of the commands buffer."""
@@ -120,7 +121,7 @@ class Program:
         return tuple(task for job in self.jobs for task in job.tasks)
 
     def __str__(self) -> str:
-        lines = [f"program {self.name} for {self.soc}: {len(self.jobs)} jobs, {len(self.tasks)} tasks"]
+        lines = [f"program {self.name} for {self.chip}: {len(self.jobs)} jobs, {len(self.tasks)} tasks"]
         lines += [f"  buffer {i} {b.role.value} {b.name}: {b.size} bytes" for i, b in enumerate(self.buffers)]
         for number, job in enumerate(self.jobs):
             lines.append(f"  job {number}: reads {list(job.reads)} writes {list(job.writes)}")

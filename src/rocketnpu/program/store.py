@@ -108,7 +108,7 @@ def from_bytes(data: bytes) -> Program:
 def _describe(program: Program) -> dict[str, Any]:
     return {
         "name": program.name,
-        "soc": program.soc,
+        "chip": program.chip,
         "buffers": [[b.name, b.role.value, b.size, len(b.data)] for b in program.buffers],
         "commands": program.commands,
         "relocations": len(program.relocations.words),
@@ -159,7 +159,7 @@ def _rebuild(header: dict[str, Any], blobs: memoryview) -> Program:
     columns = np.frombuffer(blobs[position:], "<i8").reshape(3, header["relocations"]).astype(np.int64)
     program = Program(
         header["name"],
-        header["soc"],
+        header["chip"],
         tuple(buffers),
         header["commands"],
         Relocations(columns[0], columns[1], columns[2]),

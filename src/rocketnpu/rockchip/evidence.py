@@ -1,49 +1,12 @@
-"""Every hardware rule that compiler or simulator relies on, and what speaks for it.
+"""What speaks for each hardware rule of the RK3588 that compiler or simulator rely on.
 
 A rule is named where it is used (tasks carry the names of the unproven rules they need), described here once, and
-pinned by a test. ``docs/hardware/evidence.md`` is printed from :data:`SECTIONS` by ``rocketnpu evidence``.
+pinned by a test. ``docs/hardware/evidence.md`` is printed from :data:`TABLE` by ``rocketnpu evidence``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
-
-from rocketnpu.errors import DeviceError
-
-
-class Evidence(Enum):
-    """What speaks for a rule, the strongest first."""
-
-    SILICON = "recorded on silicon"
-    DRIVER = "open driver known to run"
-    VENDOR = "vendor stream"
-    MANUAL = "manual"
-    ASSUMED = "assumed"
-
-
-PROVEN = frozenset({Evidence.SILICON, Evidence.DRIVER})
-"""Evidence that lets a program run on a device without ``--allow-unproven``."""
-
-
-@dataclass(frozen=True)
-class HardwareRule:
-    """One fact about the chip that code depends on."""
-
-    name: str
-    statement: str
-    evidence: Evidence
-    source: str
-    test: str
-    """Test that pins it, as ``file::name``."""
-    optional: bool = False
-    """Whether a program can do without it: then one that needs it says so, and is refused where it is not proven."""
-
-    @property
-    def is_proven(self) -> bool:
-        """Whether it has been seen to hold on this chip."""
-        return self.evidence in PROVEN
+from rocketnpu.evidence import EvidenceTable
 
 
 class Unproven:
@@ -64,8 +27,6 @@ class Unproven:
     SOURCE_GAP = "feature-line-gap"
 
 
-OPTIONAL = "Optional rules"
-"""Section of the rules that a program may need or do without."""
 _TABLE = """
 ## Command lists
 command-word: A command word is 64 bits: target unit, 32-bit value, register offset.
@@ -286,46 +247,5 @@ spoiled-output: A task with a known defect computes something wrong; what, nobod
 Sources are sections of the hardware documents, which name the people and boards behind each statement. "CI" are the
 published lists of Mesa's test models that pass or fail on an RK3588.
 """
-
-
-def _read(table: str) -> Iterator[tuple[str, HardwareRule]]:
-    """Read the table; yields each rule with the title of its section."""
-    title = ""
-    lines = iter(table.strip().splitlines())
-    for line in lines:
-        if line.startswith("## "):
-            title = line.removeprefix("## ")
-            continue
-        name, _, statement = line.partition(": ")
-        evidence, _, source = next(lines).strip().partition("; ")
-        test = f"tests/{next(lines).strip()}"
-        yield title, HardwareRule(name, statement, Evidence(evidence), source, test, title == OPTIONAL)
-
-
-SECTIONS: Mapping[str, tuple[HardwareRule, ...]] = {
-    title: tuple(rule for place, rule in _read(_TABLE) if place == title) for title, _ in _read(_TABLE)
-}
-"""Rules by what they are about."""
-RULES: Mapping[str, HardwareRule] = {rule.name: rule for rules in SECTIONS.values() for rule in rules}
-"""All rules by name."""
-
-
-def refuse_unproven(rules: Iterable[str], device: str) -> None:
-    """Refuse a program that relies on rules nobody has seen to hold on this chip.
-
-    Args:
-        rules: names of the rules that the program carries.
-        device: name of the device, for the message.
-
-    Raises:
-        DeviceError: one is not proven; the message names each, its evidence, and what to do.
-    """
-    doubtful = [name for name in rules if name not in RULES or not RULES[name].is_proven]
-    if not doubtful:
-        return
-    shown = "; ".join(f"{name} ({RULES[name].evidence.value if name in RULES else 'unknown'})" for name in doubtful)
-    raise DeviceError(
-        f"{device}: the program relies on hardware rules that are not proven on this chip: {shown}. Compile it for "
-        "proven rules only, run it on the simulator, or allow unproven rules (--allow-unproven); "
-        "`rocketnpu evidence` describes them"
-    )
+TABLE = EvidenceTable.read("RK3588", _TABLE)
+"""All rules of this chip."""

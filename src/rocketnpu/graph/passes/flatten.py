@@ -11,15 +11,14 @@ from rocketnpu.graph.operators import Conv2D, FullyConnected, Operator, Padding
 from rocketnpu.graph.passes.rewrite import Accepts, anything, fresh_index, fresh_tensor, only_reader, rewrite
 from rocketnpu.graph.quantisation import Quantisation
 from rocketnpu.graph.tensors import DType, Tensor
-from rocketnpu.rockchip.soc import RK3588
 
 
 def flatten(graph: Graph, accepts: Accepts = anything) -> Graph:
     """Replace FULLY_CONNECTED of a map of more than one pixel, behind a RESHAPE or without, by CONV_2D.
 
     Memory holds a map pixel by pixel in groups of 16 channels, so its row of all values exists nowhere; but kernels
-    of the map's size (at most 31x31) read the same values in the same order. The result is exactly the same. A
-    RESHAPE that nobody else reads goes.
+    of the map's size read the same values in the same order, where the chip has such kernels. The result is exactly
+    the same. A RESHAPE that nobody else reads goes.
     """
     for connected in graph.operators:
         if connected.kind == "FULLY_CONNECTED":
@@ -38,8 +37,7 @@ def flattened_map(graph: Graph, connected: Operator) -> tuple[Tensor, Operator |
     if len(source.shape) != 4 or source.shape[0] != 1 or source.is_constant or source.is_dynamic:
         return None
     height, width = source.shape[1:3]
-    small = height * width > 1 and max(height, width) <= RK3588.max_kernel
-    return (source, reshape) if small else None
+    return (source, reshape) if height * width > 1 else None
 
 
 def _flatten(graph: Graph, connected: Operator, accepts: Accepts) -> Graph:

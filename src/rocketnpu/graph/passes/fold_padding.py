@@ -10,7 +10,6 @@ from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, Operator, Padding, Pads
 from rocketnpu.graph.passes.rewrite import Accepts, anything, rewrite, same_quantisation
 from rocketnpu.graph.tensors import Tensor
-from rocketnpu.rockchip.soc import RK3588
 
 PADS = ("PAD", "PADV2")
 
@@ -18,8 +17,8 @@ PADS = ("PAD", "PADV2")
 def fold_padding(graph: Graph, accepts: Accepts = anything) -> Graph:
     """Give explicit padding to CONV_2D and DEPTHWISE_CONV_2D with VALID padding that read a PAD or PADV2.
 
-    The PAD adds rows and columns of the zero point, at most 15 above and to the left (the hardware's fields), and
-    fewer on each side than the kernel reaches over, so that no window lies in the padding alone. It goes when nobody
+    The PAD adds rows and columns of the zero point, fewer on each side than the kernel reaches over, so that no window
+    lies in the padding alone. It goes when nobody
     reads it any more. The result is exactly the same.
     """
     for pad in graph.operators:
@@ -79,6 +78,6 @@ def _fits(attributes: Conv2D | DepthwiseConv2D, weights: Tensor, pads: Pads) -> 
     if attributes.padding is not Padding.VALID or attributes.pads is not None or len(weights.shape) != 4:
         return False
     for (before, behind), kernel, dilation in zip(pads, weights.shape[1:3], attributes.dilation, strict=True):
-        if before > RK3588.max_padding or max(before, behind) > (kernel - 1) * dilation:
+        if max(before, behind) > (kernel - 1) * dilation:
             return False
     return True

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from rocketnpu.graph import DType, Graph, Operator
 from rocketnpu.rockchip.rules.common import COMMON, Rule, features, input_tensor, unquantised
+from rocketnpu.rockchip.soc import Soc
 
 
-def equal_shapes(graph: Graph, operator: Operator) -> str | None:
+def equal_shapes(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and output have the same shape."""
     source, target = features(graph, operator)
     return None if source.shape == target.shape else f"{source.shape} and {target.shape}"
 
 
-def signed_features(graph: Graph, operator: Operator) -> str | None:
+def signed_features(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and output are INT8: LiteRT has no kernel of this operator for UINT8."""
     found = features(graph, operator)[0].dtype
     return None if found is DType.INT8 else found.value
 
 
-def constant_slopes(graph: Graph, operator: Operator) -> str | None:
+def constant_slopes(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Slopes are constant, of the input's type with one scale, and one for each channel or one for all."""
     slopes, source = input_tensor(graph, operator, 1), features(graph, operator)[0]
     if slopes is None or not slopes.is_constant:

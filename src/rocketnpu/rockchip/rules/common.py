@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from rocketnpu.graph import Activation, DType, Graph, Operator, Tensor
 from rocketnpu.rockchip.lowering.context import map_shape
-from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.soc import Soc
 
-Rule = Callable[[Graph, Operator], str | None]
+Rule = Callable[[Graph, Operator, Soc], str | None]
 """Returns None where the operator satisfies it, else the value that fails. Its docstring is the published rule."""
 
 _BYTES = (DType.INT8, DType.UINT8)
@@ -42,7 +42,7 @@ def unquantised(tensor: Tensor) -> str | None:
     return None
 
 
-def static_shapes(graph: Graph, operator: Operator) -> str | None:
+def static_shapes(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """All shapes are known when the model is compiled."""
     for tensor in features(graph, operator):
         if tensor.is_dynamic:
@@ -50,13 +50,13 @@ def static_shapes(graph: Graph, operator: Operator) -> str | None:
     return None
 
 
-def variable_input(graph: Graph, operator: Operator) -> str | None:
+def variable_input(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """The input is computed or given, not constant."""
     first = input_tensor(graph, operator, FEATURES.get(operator.kind, 0))
     return "it is constant" if first is None or first.is_constant else None
 
 
-def byte_features(graph: Graph, operator: Operator) -> str | None:
+def byte_features(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and output are INT8 or UINT8, both of the same, with one scale and zero point."""
     found = features(graph, operator)
     for tensor in found:
@@ -68,21 +68,21 @@ def byte_features(graph: Graph, operator: Operator) -> str | None:
     return None
 
 
-def any_byte_features(graph: Graph, operator: Operator) -> str | None:
+def any_byte_features(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and output are INT8 or UINT8 with one scale and zero point."""
     return next((failed for tensor in features(graph, operator) if (failed := unquantised(tensor))), None)
 
 
-def feature_maps(graph: Graph, operator: Operator) -> str | None:
+def feature_maps(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and output are maps of batch 1, of at most 2047 rows and columns and 8192 channels."""
     for tensor in features(graph, operator):
         shape = map_shape(tensor)
-        if shape is None or max(shape[:2]) > RK3588.max_size or shape[2] > RK3588.max_cube:
+        if shape is None or max(shape[:2]) > soc.max_size or shape[2] > soc.max_cube:
             return f"tensor {tensor.index} has shape {tensor.shape}"
     return None
 
 
-def clamping_activation(graph: Graph, operator: Operator) -> str | None:
+def clamping_activation(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """A fused activation is none, RELU, RELU6 or RELU_N1_TO_1."""
     activation = getattr(operator.attributes, "activation", Activation.NONE)
     return activation.value if activation not in _CLAMPS else None

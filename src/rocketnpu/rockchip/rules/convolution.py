@@ -5,10 +5,10 @@ from __future__ import annotations
 from rocketnpu.graph import DType, Graph, Operator
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
 from rocketnpu.rockchip.rules.common import COMMON, Rule, clamping_activation, features, input_tensor
-from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.soc import Soc
 
 
-def constant_weights(graph: Graph, operator: Operator) -> str | None:
+def constant_weights(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Weights are constant and of the input's type; INT8 weights have zero point 0 where they have several scales."""
     weights, source = input_tensor(graph, operator, 1), features(graph, operator)[0]
     if weights is None or not weights.is_constant:
@@ -23,7 +23,7 @@ def constant_weights(graph: Graph, operator: Operator) -> str | None:
     return None
 
 
-def scales_by_output(graph: Graph, operator: Operator) -> str | None:
+def scales_by_output(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Several weight scales are one for each output channel."""
     weights = input_tensor(graph, operator, 1)
     assert weights is not None
@@ -34,7 +34,7 @@ def scales_by_output(graph: Graph, operator: Operator) -> str | None:
     return None
 
 
-def constant_bias(graph: Graph, operator: Operator) -> str | None:
+def constant_bias(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """A bias is constant, INT32, and one for each output channel."""
     bias = input_tensor(graph, operator, 3 if operator.kind == "TRANSPOSE_CONV" else 2)
     if bias is None:
@@ -51,37 +51,37 @@ def _window(operator: Operator) -> Conv2D | DepthwiseConv2D:
     return attributes
 
 
-def kernel_size(graph: Graph, operator: Operator) -> str | None:
+def kernel_size(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """The kernel has at most 31 rows and columns."""
     weights = input_tensor(graph, operator, 1)
     assert weights is not None
     if len(weights.shape) != 4:
         return f"weights have shape {weights.shape}"
     height, width = weights.shape[1:3]
-    return f"{height}x{width}" if not 1 <= min(height, width) <= max(height, width) <= RK3588.max_kernel else None
+    return f"{height}x{width}" if not 1 <= min(height, width) <= max(height, width) <= soc.max_kernel else None
 
 
-def strides(graph: Graph, operator: Operator) -> str | None:
+def strides(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Strides are 1 to 7."""
     stride = _window(operator).stride
-    return f"{stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= RK3588.max_stride else None
+    return f"{stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= soc.max_stride else None
 
 
-def dilations(graph: Graph, operator: Operator) -> str | None:
+def dilations(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Dilations are 1 to 32, and padding is at most 15."""
     dilation = _window(operator).dilation
-    if not 1 <= min(dilation) <= max(dilation) <= RK3588.max_dilation:
+    if not 1 <= min(dilation) <= max(dilation) <= soc.max_dilation:
         return f"dilation {dilation[0]}x{dilation[1]}"
     weights = input_tensor(graph, operator, 1)
     assert weights is not None
     if _window(operator).padding.value == "SAME":
         for kernel, step in zip(weights.shape[1:3], dilation, strict=True):
-            if (kernel - 1) * step // 2 > RK3588.max_padding:
+            if (kernel - 1) * step // 2 > soc.max_padding:
                 return f"kernel {kernel} with dilation {step} needs padding {(kernel - 1) * step // 2}"
     return None
 
 
-def channels_match(graph: Graph, operator: Operator) -> str | None:
+def channels_match(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Weights fit the channels: dense or evenly grouped convolutions, any depth multiplier."""
     weights, source = input_tensor(graph, operator, 1), input_tensor(graph, operator, 0)
     assert weights is not None
@@ -101,7 +101,7 @@ def channels_match(graph: Graph, operator: Operator) -> str | None:
     return f"{given} to {outputs} channels, {kernels} kernels that read {read}"
 
 
-def plain_weights(graph: Graph, operator: Operator) -> str | None:
+def plain_weights(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Weights are a plain matrix, and the input is rows as long as its second dimension, or a map of so many values."""
     attributes = operator.attributes
     assert isinstance(attributes, FullyConnected)

@@ -10,16 +10,17 @@ from rocketnpu.rockchip.lowering.context import map_shape
 from rocketnpu.rockchip.rules.common import COMMON, Rule, clamping_activation, features, input_tensor
 from rocketnpu.rockchip.rules.convolution import constant_bias, constant_weights, kernel_size, scales_by_output
 from rocketnpu.rockchip.rules.moving import same_scale
+from rocketnpu.rockchip.soc import Soc
 
 
-def known_output(graph: Graph, operator: Operator) -> str | None:
+def known_output(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """The output's size is constant."""
     position = 0 if operator.kind == "TRANSPOSE_CONV" else 1
     size = input_tensor(graph, operator, position)
     return None if size is not None and size.is_constant else "it is computed at run time"
 
 
-def positive_strides(graph: Graph, operator: Operator) -> str | None:
+def positive_strides(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Strides are at least 1; any are possible."""
     del graph
     assert isinstance(operator.attributes, TransposeConv)
@@ -27,7 +28,7 @@ def positive_strides(graph: Graph, operator: Operator) -> str | None:
     return None if min(stride) >= 1 else f"{stride[0]}x{stride[1]}"
 
 
-def whole_factors(graph: Graph, operator: Operator) -> str | None:
+def whole_factors(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Height and width grow by whole factors."""
     source, target = (map_shape(tensor) for tensor in features(graph, operator))
     assert source is not None
@@ -36,7 +37,7 @@ def whole_factors(graph: Graph, operator: Operator) -> str | None:
     return None if fits else f"{source[0]}x{source[1]} to {target[0]}x{target[1]}"
 
 
-def replicates(graph: Graph, operator: Operator) -> str | None:
+def replicates(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Every pixel is repeated as often as every other (with aligned corners that is seldom so)."""
     attributes = operator.attributes
     assert isinstance(attributes, Resize)
@@ -60,7 +61,7 @@ def nearest_pixels(size: int, wanted: int, attributes: Resize) -> np.ndarray[tup
     return found
 
 
-def free_corners(graph: Graph, operator: Operator) -> str | None:
+def free_corners(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Corners are not aligned, unless the size stays: then every pixel would have weights of its own."""
     attributes = operator.attributes
     assert isinstance(attributes, Resize)
@@ -68,7 +69,7 @@ def free_corners(graph: Graph, operator: Operator) -> str | None:
     return "they are" if attributes.align_corners and source.shape != target.shape else None
 
 
-def equal_weights(graph: Graph, operator: Operator) -> str | None:
+def equal_weights(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """INT8 maps grow by powers of two: for other factors LiteRT's 10-bit weights drift over the map."""
     source, target = features(graph, operator)
     if source.dtype is not DType.INT8:

@@ -9,10 +9,10 @@ from rocketnpu.rockchip.lowering.context import map_shape
 from rocketnpu.rockchip.lowering.placement import CHANNELS, COLUMNS, ROWS, joined_axis
 from rocketnpu.rockchip.lowering.slices import map_ranges
 from rocketnpu.rockchip.rules.common import COMMON, Rule, features, unquantised
-from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.soc import Soc
 
 
-def same_scale(graph: Graph, operator: Operator) -> str | None:
+def same_scale(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and outputs have the same scale and zero point."""
     source, *targets = features(graph, operator)
     assert source.quantisation is not None
@@ -22,7 +22,7 @@ def same_scale(graph: Graph, operator: Operator) -> str | None:
     return None
 
 
-def constant_paddings(graph: Graph, operator: Operator) -> str | None:
+def constant_paddings(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Paddings and their value are constant, and the batch is not padded."""
     edges, value = paddings(graph, operator), pad_value(graph, operator)
     if edges is None or value is None:
@@ -31,7 +31,7 @@ def constant_paddings(graph: Graph, operator: Operator) -> str | None:
     return f"the batch is padded by {batch[0]}" if any(map(any, batch)) else None
 
 
-def joined_maps(graph: Graph, operator: Operator) -> str | None:
+def joined_maps(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """All inputs are computed or given, INT8 or UINT8 as the output, with one scale each, and maps of batch 1 of at
     most 2047 rows and columns and 8192 channels.
     """
@@ -43,12 +43,12 @@ def joined_maps(graph: Graph, operator: Operator) -> str | None:
         if failed or tensor.dtype is not output.dtype:
             return failed or f"{tensor.dtype.value} and {output.dtype.value}"
         shape = map_shape(tensor)
-        if shape is None or max(shape[:2]) > RK3588.max_size or shape[2] > RK3588.max_cube:
+        if shape is None or max(shape[:2]) > soc.max_size or shape[2] > soc.max_cube:
             return f"tensor {tensor.index} has shape {tensor.shape}"
     return None
 
 
-def joins_a_map(graph: Graph, operator: Operator) -> str | None:
+def joins_a_map(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """It joins channels, rows or columns, and has no fused activation."""
     assert isinstance(operator.attributes, Concatenation)
     if operator.attributes.activation is not Activation.NONE:
@@ -57,7 +57,7 @@ def joins_a_map(graph: Graph, operator: Operator) -> str | None:
     return None if axis in (ROWS, COLUMNS, CHANNELS) else f"axis {operator.attributes.axis}"
 
 
-def known_slices(graph: Graph, operator: Operator) -> str | None:
+def known_slices(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Slices are constant ranges of step 1 of rows, columns and channels."""
     ranges, source = map_ranges(graph, operator), map_shape(features(graph, operator)[0])
     if ranges is None or source is None:

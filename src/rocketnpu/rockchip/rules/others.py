@@ -20,10 +20,10 @@ from rocketnpu.rockchip.rules.common import (
     unquantised,
     variable_input,
 )
-from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.soc import Soc
 
 
-def byte_operands(graph: Graph, operator: Operator) -> str | None:
+def byte_operands(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Both operands and the output are INT8 or UINT8, all of the same, with one scale and zero point."""
     tensors = [input_tensor(graph, operator, position) for position in (0, 1)]
     found = [tensor for tensor in tensors if tensor is not None] + [graph.tensors[operator.outputs[0]]]
@@ -35,7 +35,7 @@ def byte_operands(graph: Graph, operator: Operator) -> str | None:
     return " and ".join(sorted(types)) if len(types) > 1 else None
 
 
-def matching_operands(graph: Graph, operator: Operator) -> str | None:
+def matching_operands(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Operands that are computed are as high and wide as the output, or one of them is a single pixel; they have its
     channels or a single one. One may be a constant of any shape.
     """
@@ -54,15 +54,15 @@ def matching_operands(graph: Graph, operator: Operator) -> str | None:
     return None if (height, width) in sizes else f"{variable[0].shape} alone for an output of {output.shape}"
 
 
-def operand_map(graph: Graph, operator: Operator) -> str | None:
+def operand_map(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """The output is a map of batch 1, of at most 2047 rows and columns and 8192 channels."""
     shape = map_shape(graph.tensors[operator.outputs[0]])
-    if shape is None or max(shape[:2]) > RK3588.max_size or shape[2] > RK3588.max_cube:
+    if shape is None or max(shape[:2]) > soc.max_size or shape[2] > soc.max_cube:
         return f"shape {graph.tensors[operator.outputs[0]].shape}"
     return None
 
 
-def equal_scales(graph: Graph, operator: Operator) -> str | None:
+def equal_scales(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Inputs and output have the same scale and zero point."""
     output = graph.tensors[operator.outputs[0]]
     for number in operator.inputs:
@@ -72,7 +72,7 @@ def equal_scales(graph: Graph, operator: Operator) -> str | None:
     return None
 
 
-def small_window(graph: Graph, operator: Operator) -> str | None:
+def small_window(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """The window has at most 31 rows and columns, or is the whole map, of at most 217 rows and columns and 704 squares
     of 7x7; strides are 1 to 7 along axes with more than one output.
     """
@@ -83,13 +83,13 @@ def small_window(graph: Graph, operator: Operator) -> str | None:
     if isinstance(operator.attributes, Pool2D):
         kernel, steps = operator.attributes.kernel, operator.attributes.stride
         stride = (steps[0] if target[0] > 1 else 1, steps[1] if target[1] > 1 else 1)
-    largest = RK3588.max_kernel * (RK3588.max_stride if kernel == source[:2] else 1)
+    largest = soc.max_kernel * (soc.max_stride if kernel == source[:2] else 1)
     if not 1 <= min(kernel) <= max(kernel) <= largest:
         return f"window {kernel[0]}x{kernel[1]}"
-    return f"stride {stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= RK3588.max_stride else None
+    return f"stride {stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= soc.max_stride else None
 
 
-def over_the_map(graph: Graph, operator: Operator) -> str | None:
+def over_the_map(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """The mean is over rows, columns or both, of a tensor of four dimensions."""
     axes = input_tensor(graph, operator, 1)
     source = features(graph, operator)[0]
@@ -99,7 +99,7 @@ def over_the_map(graph: Graph, operator: Operator) -> str | None:
     return None if found in ([1], [2], [1, 2]) else f"axes {found}"
 
 
-def same_pixels(graph: Graph, operator: Operator) -> str | None:
+def same_pixels(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and output have the same number of channels: then their memory is the same. A map may also become a row
     that only fully connected layers read.
     """
@@ -110,7 +110,7 @@ def same_pixels(graph: Graph, operator: Operator) -> str | None:
     return None if same else f"{source[2]} and {target[2]} channels"
 
 
-def known_shape(graph: Graph, operator: Operator) -> str | None:
+def known_shape(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """The new shape is constant."""
     shape = input_tensor(graph, operator, 1)
     return None if shape is None or shape.is_constant else f"tensor {shape.index} is computed"

@@ -7,11 +7,11 @@ from rocketnpu.graph.operators import Pool2D
 from rocketnpu.rockchip.lowering.context import map_shape
 from rocketnpu.rockchip.rules.common import COMMON, Rule, clamping_activation
 from rocketnpu.rockchip.rules.others import equal_scales
-from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.pooling import MAX_WINDOW
 
 
-def pool_window(graph: Graph, operator: Operator) -> str | None:
+def pool_window(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """The window has at most 31 rows and columns and strides 1 to 7, or at most 16 both and padding at most 7 where the
     pooling unit can be used: on the simulator and with the vendor's kernel, not with the mainline kernel.
     """
@@ -19,7 +19,7 @@ def pool_window(graph: Graph, operator: Operator) -> str | None:
     assert isinstance(attributes, Pool2D)
     assert output is not None
     stride = [step if size > 1 else 1 for step, size in zip(attributes.stride, output[:2], strict=True)]
-    largest = MAX_WINDOW if max(stride) > RK3588.max_stride else RK3588.max_kernel
+    largest = MAX_WINDOW if max(stride) > soc.max_stride else soc.max_kernel
     if min(*attributes.kernel, *stride) >= 1 and max(attributes.kernel) <= largest and max(stride) <= MAX_WINDOW:
         return None
     return f"window {attributes.kernel[0]}x{attributes.kernel[1]}, stride {stride[0]}x{stride[1]}"

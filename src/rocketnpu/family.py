@@ -1,0 +1,140 @@
+"""What a family of chips brings, as one value for each chip; and the chips by name.
+
+Partition, compiler, passes, delegate, devices, inspection and the command line are given a :class:`Family`, or find
+it by the name in a :class:`~rocketnpu.policy.Policy` or a program. They import nothing of a chip themselves.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rocketnpu.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from rocketnpu.evidence import EvidenceTable
+    from rocketnpu.graph import Graph, Operator
+    from rocketnpu.inspect.bounds import Bound
+    from rocketnpu.inspect.summary import PartWork
+    from rocketnpu.partition.published import PublishedOperator
+    from rocketnpu.policy import Policy
+    from rocketnpu.program.program import Program
+
+DEFAULT_CHIP = "rk3588"
+"""The chip that is compiled for where neither a device nor the user names one."""
+_CHIPS = {
+    "rk3588": "rocketnpu.rockchip.family:RK3588_FAMILY",
+}
+"""Where each chip's family is defined; it is imported when it is first asked for."""
+
+
+class Checker(Protocol):
+    """Decides about the operators of one graph under one policy."""
+
+    def refusal(self, operator: Operator) -> str | None:
+        """Say why the NPU does not take an operator (the rule it fails and the value found), or return None."""
+
+    def computes_nothing(self, operator: Operator) -> bool:
+        """Say whether an operator's output lies where its input is, so that nothing is left to do."""
+
+    def is_view(self, operator: Operator) -> bool:
+        """Say whether an operator only gives the same memory another shape."""
+
+
+@dataclass(frozen=True)
+class Family(abc.ABC):
+    """One chip, and what its family of chips brings for it. Immutable; its methods may be called from any thread."""
+
+    name: str
+    """The chip's name on the command line, in programs and policies."""
+    family: str
+    """The family's name: the folder of its code."""
+    title: str
+    """The chip's name for people."""
+    cores: int
+    """NPU cores that work independently."""
+
+    @property
+    @abc.abstractmethod
+    def evidence(self) -> EvidenceTable:
+        """What speaks for each hardware rule of this chip."""
+
+    @abc.abstractmethod
+    def checker(self, graph: Graph, policy: Policy) -> Checker:
+        """Return what decides about a graph's operators."""
+
+    @abc.abstractmethod
+    def published(self) -> tuple[PublishedOperator, ...]:
+        """Return the published rules of every kind of operator that the NPU takes, in alphabetical order."""
+
+    @abc.abstractmethod
+    def prepare(self, graph: Graph, policy: Policy) -> Graph:
+        """Return the graph that is really run: all passes, where the NPU takes what comes out of them."""
+
+    @abc.abstractmethod
+    def compile(self, graph: Graph, policy: Policy) -> Program:
+        """Compile a graph all of whose operators the NPU takes.
+
+        Raises:
+            UnsupportedError: an operator cannot be run, or nothing is left to compute.
+            RegisterFieldError: a value does not fit its register.
+        """
+
+    @abc.abstractmethod
+    def work(self, graph: Graph, policy: Policy) -> PartWork:
+        """Count what each operator of a part becomes on the chip.
+
+        Raises:
+            UnsupportedError: as :meth:`compile`.
+        """
+
+    @abc.abstractmethod
+    def model(
+        self, graph: Graph, inputs: Mapping[int, npt.NDArray[Any]], policy: Policy
+    ) -> dict[int, npt.NDArray[Any]]:
+        """Compute in plain integers what the chip must give for a graph all of whose operators it takes.
+
+        Args:
+            graph: usually a single operator, or a part.
+            inputs: elements of the graph's inputs, by tensor number.
+            policy: that of the compilation.
+
+        Returns:
+            Elements of every tensor that an operator makes, after all graph passes.
+
+        Raises:
+            UnsupportedError: the NPU does not take an operator.
+        """
+
+    @abc.abstractmethod
+    def bound(self, graph: Graph, operators: Sequence[Operator]) -> Bound:
+        """Return how far an operator, or several run as one, may be from the reference kernels given its inputs."""
+
+    @abc.abstractmethod
+    def bound_of_kind(self, kind: str) -> Bound:
+        """Return how far a single operator of a kind may be from the reference kernels given its inputs."""
+
+
+def chips() -> tuple[str, ...]:
+    """Return the names of all chips."""
+    return tuple(_CHIPS)
+
+
+@cache
+def family_of(chip: str) -> Family:
+    """Return the family of a chip.
+
+    Raises:
+        InputError: there is no such chip; the message lists those that there are.
+    """
+    if chip not in _CHIPS:
+        raise InputError(f"there is no chip {chip!r}; the chips are {', '.join(_CHIPS)}")
+    module, _, name = _CHIPS[chip].partition(":")
+    found: Family = getattr(import_module(module), name)
+    return found

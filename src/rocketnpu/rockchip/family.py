@@ -1,0 +1,95 @@
+"""What this family brings for each of its chips. Rooms are imported when they are first entered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.family import Family
+from rocketnpu.rockchip.soc import RK3588, Soc
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from rocketnpu.evidence import EvidenceTable
+    from rocketnpu.graph import Graph, Operator
+    from rocketnpu.inspect.bounds import Bound
+    from rocketnpu.inspect.summary import PartWork
+    from rocketnpu.partition.published import PublishedOperator
+    from rocketnpu.policy import Policy
+    from rocketnpu.program.program import Program
+    from rocketnpu.rockchip.rules.checker import RockchipChecker
+
+
+@dataclass(frozen=True)
+class RockchipFamily(Family):
+    """A chip of Rockchip's NPU family."""
+
+    soc: Soc
+    """The chip's facts."""
+
+    @property
+    def evidence(self) -> EvidenceTable:
+        """What speaks for each hardware rule of this chip."""
+        from rocketnpu.rockchip.evidence import TABLE
+
+        return TABLE
+
+    def checker(self, graph: Graph, policy: Policy) -> RockchipChecker:
+        """Return what decides about a graph's operators."""
+        from rocketnpu.rockchip.rules.checker import RockchipChecker
+
+        return RockchipChecker(graph, self.soc, policy)
+
+    def published(self) -> tuple[PublishedOperator, ...]:
+        """Return the published rules of every kind of operator."""
+        from rocketnpu.rockchip.rules.means import published
+
+        return published()
+
+    def prepare(self, graph: Graph, policy: Policy) -> Graph:
+        """Run all graph passes whose results the NPU takes."""
+        from rocketnpu.rockchip.lowering.lowering import prepare
+
+        return prepare(graph, self.soc, policy)
+
+    def compile(self, graph: Graph, policy: Policy) -> Program:
+        """Compile a part; see :meth:`rocketnpu.family.Family.compile`."""
+        from rocketnpu.rockchip.assembly.assemble import assemble
+        from rocketnpu.rockchip.lowering.lowering import lower
+
+        lowered = lower(graph, self.soc, policy)
+        if not lowered.tasks:
+            raise UnsupportedError(f"{graph.name} computes nothing: its outputs are its inputs, seen in another shape")
+        return assemble(lowered, graph.name, self.soc)
+
+    def work(self, graph: Graph, policy: Policy) -> PartWork:
+        """Count tasks, banks and bytes of weights of each operator."""
+        from rocketnpu.rockchip.lowering.work import part_work
+
+        return part_work(graph, self.soc, policy)
+
+    def model(
+        self, graph: Graph, inputs: Mapping[int, npt.NDArray[Any]], policy: Policy
+    ) -> dict[int, npt.NDArray[Any]]:
+        """Compute a part by the integer model; see :meth:`rocketnpu.family.Family.model`."""
+        from rocketnpu.rockchip.models.operator_model import graph_model
+
+        return graph_model(graph, inputs, policy)
+
+    def bound(self, graph: Graph, operators: Sequence[Operator]) -> Bound:
+        """Return the stated bound of operators that run as one."""
+        from rocketnpu.rockchip.models.bounds import bound_of
+
+        return bound_of(graph, operators)
+
+    def bound_of_kind(self, kind: str) -> Bound:
+        """Return the stated bound of a kind of operator."""
+        from rocketnpu.rockchip.models.bounds import bound_of_kind
+
+        return bound_of_kind(kind)
+
+
+RK3588_FAMILY = RockchipFamily("rk3588", "rockchip", "Rockchip RK3588", RK3588.cores, RK3588)

@@ -1,0 +1,29 @@
+"""What each operator of a part becomes, counted for people."""
+
+from __future__ import annotations
+
+from rocketnpu.graph import Graph
+from rocketnpu.inspect.summary import OperatorWork, PartWork
+from rocketnpu.policy import Policy
+from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.tasks.task import ConvolutionTask, Task
+
+
+def part_work(graph: Graph, soc: Soc, policy: Policy) -> PartWork:
+    """Turn a part into tasks and count them, by operator."""
+    tasks: dict[int, list[Task]] = {}
+    rules: set[str] = set()
+    for task in lower(graph, soc, policy).tasks:
+        tasks.setdefault(task.operator, []).append(task)
+        rules.update(task.rules)
+    return PartWork({operator: _count(found) for operator, found in tasks.items()}, frozenset(rules))
+
+
+def _count(tasks: list[Task]) -> OperatorWork:
+    first = tasks[0]
+    return OperatorWork(
+        len(tasks),
+        f"{first.banks.data}/{first.banks.weights}" if isinstance(first, ConvolutionTask) else "",
+        sum(t.weights.bytes for t in tasks if isinstance(t, ConvolutionTask) and not t.weights.reuse),
+    )

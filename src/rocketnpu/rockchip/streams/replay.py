@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from rocketnpu.errors import SimulationError
 from rocketnpu.rockchip.models.integer_model import Int8
+from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.simulator import Memory, Npu, TaskReport
 from rocketnpu.rockchip.soc import ATOM
 from rocketnpu.rockchip.streams.recording import RecordedJob, RecordedTask, Recording, Submission
 from rocketnpu.rockchip.streams.stream_memory import Buffers, OutsideError, target_slots, target_values
 from rocketnpu.rockchip.streams.stream_model import UndescribedError, task_output
-from rocketnpu.rockchip.streams.task_registers import TaskRegisters
 
 Bytes = npt.NDArray[np.uint8]
 OWN = "rocketnpu"

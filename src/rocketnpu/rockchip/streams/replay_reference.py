@@ -18,11 +18,11 @@ from rocketnpu.errors import SimulationError
 from rocketnpu.graph import Graph
 from rocketnpu.inspect.compare import Difference, difference
 from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.soc import ATOM
 from rocketnpu.rockchip.streams.recording import RecordedOperation, RecordedTask, Recording
 from rocketnpu.rockchip.streams.replay import Machine, Place, is_own, locate
 from rocketnpu.rockchip.streams.stream_memory import Bytes, OutsideError
-from rocketnpu.rockchip.streams.task_registers import TaskRegisters
 
 Array = npt.NDArray[Any]
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.rockchip.models.integer_model import Int8, Int64
+from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.soc import ATOM, RK3588
-from rocketnpu.rockchip.streams.task_registers import TaskRegisters
 
 Bytes = npt.NDArray[np.uint8]
 LANES = np.arange(ATOM)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rocketnpu.rockchip.models.integer_model import Int8, Int64, LayerModel, Operand, layer_output, round_shift
+from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.streams.stream_memory import (
     Buffers,
     ChannelRecords,
@@ -21,7 +22,6 @@ from rocketnpu.rockchip.streams.stream_memory import (
     target_size,
     weights,
 )
-from rocketnpu.rockchip.streams.task_registers import TaskRegisters
 from rocketnpu.rockchip.tasks.requantise import CHANNEL_SHIFT
 from rocketnpu.rockchip.tasks.task import Combine
 

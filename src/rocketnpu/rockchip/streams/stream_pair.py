@@ -13,9 +13,9 @@ from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.streams.recording import RecordedOperation, Submission
 from rocketnpu.rockchip.streams.stream_memory import Buffers, Bytes
-from rocketnpu.rockchip.streams.task_registers import TaskRegisters
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ import numpy as np
 
 from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.graph.operators import DepthwiseConv2D
+from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.soc import ATOM, RK3588
 from rocketnpu.rockchip.streams.stream_pair import Stream
-from rocketnpu.rockchip.streams.task_registers import TaskRegisters
 from rocketnpu.rockchip.tasks.cbuf import row_entries
 
 WEIGHTS, BIASES, TILING, REFUSED = "packed weights", "packed biases", "number of tasks", "refused"

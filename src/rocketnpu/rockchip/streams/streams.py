@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.soc import ATOM
 from rocketnpu.rockchip.streams.recording import RecordedOperation, Recording, Submission
 from rocketnpu.rockchip.streams.stream_differences import explain
 from rocketnpu.rockchip.streams.stream_pair import CompiledStream, Stream, recorded_stream
 from rocketnpu.rockchip.streams.stream_reasons import BIASES, REFUSED, TILING, WEIGHTS, Situation
-from rocketnpu.rockchip.streams.task_registers import TaskRegisters
 from rocketnpu.rockchip.streams.word_checks import ADDRESSES
 
 LINKS = ("PC.BASE_ADDRESS", "PC.REGISTER_AMOUNTS")

@@ -8,9 +8,20 @@ import numpy as np
 
 from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.operators import Conv2D, FullyConnected, Operator, Padding
-from rocketnpu.graph.passes.rewrite import Accepts, anything, fresh_index, fresh_tensor, only_reader, rewrite
+from rocketnpu.graph.passes.rewrite import (
+    Accepts,
+    anything,
+    fresh_index,
+    fresh_tensor,
+    only_reader,
+    rewrite,
+    same_quantisation,
+)
 from rocketnpu.graph.quantisation import Quantisation
 from rocketnpu.graph.tensors import DType, Tensor
+
+_NEW_TENSORS = 3
+"""Tensors that come with the convolution: its kernels, its output, and a bias of zeros."""
 
 
 def flatten(graph: Graph, accepts: Accepts = anything) -> Graph:
@@ -18,7 +29,8 @@ def flatten(graph: Graph, accepts: Accepts = anything) -> Graph:
 
     Memory holds a map pixel by pixel in groups of 16 channels, so its row of all values exists nowhere; but kernels
     of the map's size read the same values in the same order, where the chip has such kernels. The result is exactly
-    the same. A RESHAPE that nobody else reads goes.
+    the same. A RESHAPE that nobody else reads goes. LiteRT's RESHAPE copies bytes whatever its tensors' quantisation
+    says, so the row's counts: where the map has another, the convolution reads it through a view that has the row's.
     """
     for connected in graph.operators:
         if connected.kind == "FULLY_CONNECTED":
@@ -48,15 +60,27 @@ def _flatten(graph: Graph, connected: Operator, accepts: Accepts) -> Graph:
     source, reshape = found
     if weights.data is None or len(weights.shape) != 2 or weights.shape[1] != source.elements:
         return graph
-    if source.quantisation is None or weights.quantisation is None:
+    row = graph.input_of(connected, 0)
+    if row.quantisation is None or weights.quantisation is None:
         return graph
-    dense, tensors = _convolution(graph, connected, source, weights)
+    counted = source if same_quantisation(source, row) else _counted(graph, source, row)
+    dense, tensors = _convolution(graph, connected, counted, weights)
     view = Operator(fresh_index(graph), "RESHAPE", dense.outputs, connected.outputs)
-    changes: dict[int, tuple[Operator, ...]] = {connected.index: (dense, view)}
+    steps: tuple[Operator, ...] = (dense, view)
+    if counted is not source:
+        steps = (Operator(fresh_index(graph) + 1, "RESHAPE", (source.index,), (counted.index,)), *steps)
+        tensors = (*tensors, counted)
+    changes: dict[int, tuple[Operator, ...]] = {connected.index: steps}
     if reshape is not None and only_reader(graph, reshape.outputs[0]) is not None:
         changes[reshape.index] = ()
     candidate = rewrite(graph, changes, tensors)
     return candidate if accepts(candidate, dense) else graph
+
+
+def _counted(graph: Graph, source: Tensor, row: Tensor) -> Tensor:
+    """Return the map with the quantisation of the row that it becomes."""
+    name = f"{source.name} as {row.name} counts"
+    return replace(source, index=fresh_tensor(graph) + _NEW_TENSORS, name=name, quantisation=row.quantisation)
 
 
 def _convolution(

@@ -1,4 +1,8 @@
-"""How far each kind of operator may be from LiteRT's reference kernels on this chip, given the same inputs."""
+"""How far each kind of operator may be from LiteRT's reference kernels on this chip, given the same inputs.
+
+The bounds hold for what the NPU takes. Its rules leave operators to the CPU for which LiteRT's reference kernels wrap
+around 32 bits (``arithmetic/reference_range.py``), copy bytes although scales differ, or refuse to run.
+"""
 
 from __future__ import annotations
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from rocketnpu.graph import DType, Graph, Operator
-from rocketnpu.rockchip.rules.common import COMMON, Rule, features, input_tensor, unquantised
+from rocketnpu.rockchip.rules.common import COMMON, Rule, features, in_reference_range, input_tensor, unquantised
 from rocketnpu.rockchip.soc import Soc
+
+LOGISTIC_SCALE = 1 / 256
 
 
 def equal_shapes(graph: Graph, operator: Operator, soc: Soc) -> str | None:
@@ -17,6 +19,15 @@ def signed_features(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and output are INT8: LiteRT has no kernel of this operator for UINT8."""
     found = features(graph, operator)[0].dtype
     return None if found is DType.INT8 else found.value
+
+
+def whole_range(graph: Graph, operator: Operator, soc: Soc) -> str | None:
+    """The output has a scale of 1/256 and the lowest zero point: LiteRT's kernel takes no other."""
+    target = features(graph, operator)[1]
+    assert target.quantisation is not None
+    lowest = {DType.INT8: -128, DType.UINT8: 0}[target.dtype]
+    fits = target.quantisation.scale == LOGISTIC_SCALE and target.quantisation.zero_point == lowest
+    return None if fits else str(target.quantisation)
 
 
 def constant_slopes(graph: Graph, operator: Operator, soc: Soc) -> str | None:
@@ -33,8 +44,14 @@ def constant_slopes(graph: Graph, operator: Operator, soc: Soc) -> str | None:
 
 
 LOOKUP: tuple[Rule, ...] = (*COMMON, equal_shapes)
-"""LOGISTIC, TANH, HARD_SWISH, GELU and LEAKY_RELU: equal to the reference for each of the 256 bytes."""
+"""TANH, HARD_SWISH and GELU: equal to the reference for each of the 256 bytes."""
+LOGISTIC: tuple[Rule, ...] = (*LOOKUP, whole_range)
+"""LOGISTIC: equal to the reference for each of the 256 bytes."""
+LEAKY: tuple[Rule, ...] = (*LOOKUP, in_reference_range)
+"""LEAKY_RELU: equal to the reference for each of the 256 bytes."""
 LOOKUP_SIGNED: tuple[Rule, ...] = (*LOOKUP, signed_features)
-"""ELU, EXP, LOG and ABS, equal to the reference, and RSQRT, at most 1 from it."""
-PARAMETRIC: tuple[Rule, ...] = (*COMMON, equal_shapes, constant_slopes)
+"""ELU, EXP and LOG: equal to the reference."""
+MULTIPLIED: tuple[Rule, ...] = (*LOOKUP_SIGNED, in_reference_range)
+"""ABS, equal to the reference for each of the 256 bytes, and RSQRT, at most 1 from it."""
+PARAMETRIC: tuple[Rule, ...] = (*COMMON, equal_shapes, constant_slopes, in_reference_range)
 """PRELU: at most 1 from the reference."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from rocketnpu.arithmetic.reference_range import out_of_range
 from rocketnpu.graph import Activation, DType, Graph, Operator, Tensor
 from rocketnpu.rockchip.lowering.context import map_shape
 from rocketnpu.rockchip.soc import Soc
@@ -79,6 +80,23 @@ def feature_maps(graph: Graph, operator: Operator, soc: Soc) -> str | None:
         shape = map_shape(tensor)
         if shape is None or max(shape[:2]) > soc.max_size or shape[2] > soc.max_cube:
             return f"tensor {tensor.index} has shape {tensor.shape}"
+    return None
+
+
+def in_reference_range(graph: Graph, operator: Operator, soc: Soc) -> str | None:
+    """No value leaves 32 bits in LiteRT's reference kernel, which shifts to the left before it multiplies by a factor
+    of 1 or more: what wraps around there is saturated here.
+    """
+    return out_of_range(graph, operator)
+
+
+def equal_scales(graph: Graph, operator: Operator, soc: Soc) -> str | None:
+    """Inputs and output have the same scale and zero point."""
+    output = graph.tensors[operator.outputs[0]]
+    for number in operator.inputs:
+        quantisation = graph.tensors[number].quantisation if number is not None else None
+        if quantisation is not None and not quantisation.same_as(output.quantisation):
+            return f"{quantisation} and {output.quantisation}"
     return None
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from rocketnpu.graph import DType, Graph, Operator
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
-from rocketnpu.rockchip.rules.common import COMMON, Rule, clamping_activation, features, input_tensor
+from rocketnpu.rockchip.rules.common import (
+    COMMON,
+    Rule,
+    clamping_activation,
+    features,
+    in_reference_range,
+    input_tensor,
+)
 from rocketnpu.rockchip.soc import Soc
 
 
@@ -114,7 +121,13 @@ def plain_weights(graph: Graph, operator: Operator, soc: Soc) -> str | None:
 
 
 _WEIGHTED: tuple[Rule, ...] = (*COMMON, constant_weights, scales_by_output, constant_bias)
-WINDOWED: tuple[Rule, ...] = (*_WEIGHTED, kernel_size, strides, dilations, channels_match, clamping_activation)
+WINDOWED: tuple[Rule, ...] = (
+    *(*_WEIGHTED, kernel_size, strides, dilations, channels_match, clamping_activation),
+    in_reference_range,
+)
 """CONV_2D and DEPTHWISE_CONV_2D."""
-CONNECTED: tuple[Rule, ...] = (*_WEIGHTED, plain_weights, channels_match, clamping_activation)
+CONNECTED: tuple[Rule, ...] = (
+    *(*_WEIGHTED, plain_weights, channels_match, clamping_activation),
+    in_reference_range,
+)
 """FULLY_CONNECTED."""

@@ -7,7 +7,14 @@ import numpy as np
 from rocketnpu.graph import DType, Graph, Operator
 from rocketnpu.graph.operators import Resize, TransposeConv
 from rocketnpu.rockchip.lowering.context import map_shape
-from rocketnpu.rockchip.rules.common import COMMON, Rule, clamping_activation, features, input_tensor
+from rocketnpu.rockchip.rules.common import (
+    COMMON,
+    Rule,
+    clamping_activation,
+    features,
+    in_reference_range,
+    input_tensor,
+)
 from rocketnpu.rockchip.rules.convolution import constant_bias, constant_weights, kernel_size, scales_by_output
 from rocketnpu.rockchip.rules.moving import same_scale
 from rocketnpu.rockchip.soc import Soc
@@ -80,7 +87,7 @@ def equal_weights(graph: Graph, operator: Operator, soc: Soc) -> str | None:
 
 TRANSPOSED: tuple[Rule, ...] = (
     *(*COMMON, known_output, constant_weights, scales_by_output, constant_bias),
-    *(kernel_size, positive_strides, clamping_activation),
+    *(kernel_size, positive_strides, clamping_activation, in_reference_range),
 )
 """TRANSPOSE_CONV: at most 1 from the reference."""
 NEAREST: tuple[Rule, ...] = (*COMMON, same_scale, known_output, whole_factors, replicates)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from rocketnpu.graph import Activation, Graph, Operator
+from rocketnpu.graph import Activation, DType, Graph, Operator
 from rocketnpu.graph.operators import Concatenation
 from rocketnpu.graph.passes.fold_padding import pad_value, paddings
 from rocketnpu.rockchip.lowering.context import map_shape
 from rocketnpu.rockchip.lowering.placement import CHANNELS, COLUMNS, ROWS, joined_axis
 from rocketnpu.rockchip.lowering.slices import map_ranges
-from rocketnpu.rockchip.rules.common import COMMON, Rule, features, unquantised
+from rocketnpu.rockchip.rules.common import COMMON, Rule, equal_scales, features, unquantised
 from rocketnpu.rockchip.soc import Soc
 
 
@@ -57,6 +57,12 @@ def joins_a_map(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     return None if axis in (ROWS, COLUMNS, CHANNELS) else f"axis {operator.attributes.axis}"
 
 
+def one_scale_if_signed(graph: Graph, operator: Operator, soc: Soc) -> str | None:
+    """INT8 inputs have the output's scale and zero point: LiteRT refuses others, and rescales UINT8 only."""
+    signed = graph.tensors[operator.outputs[0]].dtype is DType.INT8
+    return equal_scales(graph, operator, soc) if signed else None
+
+
 def known_slices(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Slices are constant ranges of step 1 of rows, columns and channels."""
     ranges, source = map_ranges(graph, operator), map_shape(features(graph, operator)[0])
@@ -70,7 +76,7 @@ def known_slices(graph: Graph, operator: Operator, soc: Soc) -> str | None:
 
 PADDED: tuple[Rule, ...] = (*COMMON, same_scale, constant_paddings)
 """PAD and PADV2: exact."""
-JOINED: tuple[Rule, ...] = (joined_maps, joins_a_map)
+JOINED: tuple[Rule, ...] = (joined_maps, joins_a_map, one_scale_if_signed)
 """CONCATENATION: exact where scales are equal, else at most 1 from the reference."""
 SLICED: tuple[Rule, ...] = (*COMMON, same_scale, known_slices)
 """SPLIT, SPLIT_V, SLICE and STRIDED_SLICE: exact."""

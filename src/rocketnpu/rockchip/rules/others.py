@@ -13,8 +13,10 @@ from rocketnpu.rockchip.rules.common import (
     any_byte_features,
     byte_features,
     clamping_activation,
+    equal_scales,
     feature_maps,
     features,
+    in_reference_range,
     input_tensor,
     static_shapes,
     unquantised,
@@ -59,16 +61,6 @@ def operand_map(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     shape = map_shape(graph.tensors[operator.outputs[0]])
     if shape is None or max(shape[:2]) > soc.max_size or shape[2] > soc.max_cube:
         return f"shape {graph.tensors[operator.outputs[0]].shape}"
-    return None
-
-
-def equal_scales(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """Inputs and output have the same scale and zero point."""
-    output = graph.tensors[operator.outputs[0]]
-    for number in operator.inputs:
-        quantisation = graph.tensors[number].quantisation if number is not None else None
-        if quantisation is not None and not quantisation.same_as(output.quantisation):
-            return f"{quantisation} and {output.quantisation}"
     return None
 
 
@@ -117,17 +109,19 @@ def known_shape(graph: Graph, operator: Operator, soc: Soc) -> str | None:
 
 
 _PAIR: tuple[Rule, ...] = (static_shapes, byte_operands, operand_map, matching_operands)
-ARITHMETIC: tuple[Rule, ...] = (*_PAIR, clamping_activation)
+ARITHMETIC: tuple[Rule, ...] = (*_PAIR, clamping_activation, in_reference_range)
 """ADD, SUB and MUL."""
 EXTREMES: tuple[Rule, ...] = (*_PAIR, equal_scales)
 """MAXIMUM and MINIMUM."""
-AVERAGE: tuple[Rule, ...] = (*COMMON, small_window, clamping_activation)
-"""AVERAGE_POOL_2D."""
-MEAN: tuple[Rule, ...] = (*COMMON, over_the_map, small_window)
+AVERAGE: tuple[Rule, ...] = (*COMMON, equal_scales, small_window, clamping_activation, in_reference_range)
+"""AVERAGE_POOL_2D: LiteRT's kernels average bytes, whatever scale the output has."""
+MEAN: tuple[Rule, ...] = (*COMMON, over_the_map, small_window, in_reference_range)
 """MEAN."""
-CLAMP: tuple[Rule, ...] = COMMON
+CLAMP: tuple[Rule, ...] = (*COMMON, in_reference_range)
 """RELU and RELU6."""
 REQUANTISE: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps)
 """QUANTIZE."""
 VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps, known_shape, same_pixels)
-"""RESHAPE, SQUEEZE and EXPAND_DIMS."""
+"""RESHAPE and SQUEEZE: LiteRT's kernels copy bytes, whatever scale the output has."""
+EXPANDED: tuple[Rule, ...] = (*VIEW, equal_scales)
+"""EXPAND_DIMS: LiteRT refuses other scales."""

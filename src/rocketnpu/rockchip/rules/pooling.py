@@ -5,8 +5,7 @@ from __future__ import annotations
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.operators import Pool2D
 from rocketnpu.rockchip.lowering.context import map_shape
-from rocketnpu.rockchip.rules.common import COMMON, Rule, clamping_activation
-from rocketnpu.rockchip.rules.others import equal_scales
+from rocketnpu.rockchip.rules.common import COMMON, Rule, clamping_activation, equal_scales, in_reference_range
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.pooling import MAX_WINDOW
 
@@ -25,5 +24,5 @@ def pool_window(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     return f"window {attributes.kernel[0]}x{attributes.kernel[1]}, stride {stride[0]}x{stride[1]}"
 
 
-MAXIMUM: tuple[Rule, ...] = (*COMMON, equal_scales, pool_window, clamping_activation)
+MAXIMUM: tuple[Rule, ...] = (*COMMON, equal_scales, pool_window, clamping_activation, in_reference_range)
 """MAX_POOL_2D: equal to the reference."""

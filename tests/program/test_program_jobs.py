@@ -156,7 +156,7 @@ def depthwise_chain(layers: int, size: int, channels: int, window: int = 5) -> G
 def test_no_job_of_slow_layers_comes_near_the_limit() -> None:
     lowered = lower(depthwise_chain(10, 320, 128), RK3588, Policy())
     groups = job_groups(lowered.tasks, RK3588)
-    length = [sum(task_cycles(task) for task in group) / RK3588.clock_hz for group in groups]
+    length = [sum(task_cycles(task, RK3588) for task in group) / RK3588.clock_hz for group in groups]
     # The vendor's formula alone, 25 taps of 64 channels a cycle: 26 ms a layer (timing 4.1).
     assert sum(length) > 10 * 320 * 320 * 25 * 2 / 200e6
     assert max(length) <= 0.1

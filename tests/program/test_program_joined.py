@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from rocketnpu.policy import Policy
 from rocketnpu.rockchip.emission.dpu import written_end
 from rocketnpu.rockchip.lowering.lowering import Lowered, lower
 from rocketnpu.rockchip.lowering.placement import place
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.task import ConvolutionTask, PoolingTask
 
@@ -38,10 +39,8 @@ class Ledger:
         self.region(feature.at.region)[addresses(feature, rows)] = True
 
     def spoil(self, feature: FeatureMap, rows: tuple[int, int], surfaces: int) -> None:
-        tail = FeatureMap(
-            feature.at, feature.height, feature.width, surfaces * ATOM, feature.surface_pitch, feature.line_gap
-        )
-        self.region(feature.at.region)[addresses(tail, rows)[..., feature.surfaces * ATOM :]] = False
+        tail = replace(feature, channels=surfaces * feature.slot)
+        self.region(feature.at.region)[addresses(tail, rows)[..., feature.surfaces * RK3588.slot :]] = False
 
     def check(self, feature: FeatureMap, rows: tuple[int, int], reader: str) -> None:
         assert self.region(feature.at.region)[addresses(feature, rows)].all(), f"{reader} reads what was overwritten"
@@ -49,15 +48,15 @@ class Ledger:
 
 def addresses(feature: FeatureMap, rows: tuple[int, int]) -> npt.NDArray[np.int64]:
     channels = np.arange(feature.channels)
-    lanes = channels // ATOM * feature.surface_pitch + channels % ATOM
+    lanes = channels // RK3588.slot * feature.surface_pitch + channels % RK3588.slot
     lines = (rows[0] + np.arange(rows[1])) * feature.line_bytes
-    pixels = np.arange(feature.width) * ATOM
+    pixels = np.arange(feature.width) * RK3588.slot
     return feature.at.offset + lines[:, None, None] + pixels[None, :, None] + lanes
 
 
 def audit(lowered: Lowered) -> None:
     """Follow all tasks: what they read must be there, and what the graph returns must be there in the end."""
-    sizes = [written_end(task) for task in lowered.tasks if not isinstance(task, PoolingTask)]
+    sizes = [written_end(task, RK3588) for task in lowered.tasks if not isinstance(task, PoolingTask)]
     sizes += [feature.end() for feature in lowered.features.values()]
     ledger, features = Ledger(max(sizes)), lowered.features
     for number in lowered.graph.inputs:
@@ -69,7 +68,7 @@ def audit(lowered: Lowered) -> None:
             operand = task.output.elementwise.operand
             ledger.check(operand.feature, (operand.first, operand.count), task.label)
         feature, rows = task.target.feature, (task.target.first, task.target.count)
-        surfaces = (written_end(task) - feature.end()) // feature.surface_pitch + feature.surfaces
+        surfaces = (written_end(task, RK3588) - feature.end()) // feature.surface_pitch + feature.surfaces
         ledger.spoil(feature, rows, surfaces)
         ledger.write(feature, rows)
     for number in lowered.graph.outputs:
@@ -115,7 +114,7 @@ def joined(
 
 def inside(graph: Graph) -> list[bool]:
     """Which inputs of the join lie in its output."""
-    join, features = graph.operators[-1], place(graph)
+    join, features = graph.operators[-1], place(graph, RK3588)
     region = features[join.outputs[0]].at.region
     return [features[number or 0].at.region == region for number in join.inputs]
 

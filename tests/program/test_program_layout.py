@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.program.layout import SurfaceLayout
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 50))
 
@@ -14,7 +14,7 @@ SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 50))
 @given(shape=SHAPES, extra=st.integers(0, 3), offset=st.integers(0, 5), flip=st.booleans(), seed=st.integers(0, 999))
 def test_pack_and_unpack(shape: tuple[int, int, int], extra: int, offset: int, flip: bool, seed: int) -> None:
     height, width, channels = shape
-    layout = FeatureLayout(height, width, channels, offset * 16, (height * width + extra) * 16, flip)
+    layout = SurfaceLayout(height, width, channels, offset * 16, (height * width + extra) * 16, flip, 16)
     tensor = np.random.default_rng(seed).integers(0, 256, (1, *shape), np.uint8)
     memory = np.full(layout.end + 32, 0xAA, np.uint8)
     layout.pack(tensor, memory)

@@ -1,54 +1,83 @@
 """How a tensor of the host lies in the NPU's memory, and the copy in both directions.
 
-The NPU keeps a feature map as surfaces of 16 channels: ``byte(c, y, x) = surface[c / 16][y][x][c % 16]``, signed bytes
-(NC1HWC2; Mesa, vendor captures and every board report agree; spec 3.1). TFLite keeps NHWC. UINT8 tensors are stored as
-``q - 128``, which is a flip of the top bit.
+A layout is a value: fields that the program's file keeps, and the copies. Each chip's memory has its own kinds of
+layout; :data:`KINDS` names them for the file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.rockchip.soc import ATOM
-
 Bytes = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureLayout:
-    """Place of a feature map of 8-bit elements inside one buffer. Offsets and pitches in bytes."""
+class FeatureLayout(Protocol):
+    """Place of a tensor inside one buffer. A frozen dataclass of integers and truths."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    kind: ClassVar[str]
+    """Its name in program files."""
+
+    @property
+    def offset(self) -> int:
+        """Offset of its first byte."""
+
+    @property
+    def end(self) -> int:
+        """Offset just behind its last byte."""
+
+    def pack(self, tensor: npt.NDArray[np.generic], memory: memoryview | Bytes) -> None:
+        """Write a tensor of the host, C-contiguous, into the buffer. Bytes that hold no element keep their value."""
+
+    def unpack(self, memory: memoryview | Bytes, tensor: npt.NDArray[np.generic]) -> None:
+        """Read the tensor from the buffer into ``tensor``, which is C-contiguous."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurfaceLayout:
+    """A feature map of 8-bit elements in surfaces of ``slot`` channels. Offsets and pitches in bytes.
+
+    ``byte(c, y, x) = surface[c / slot][y][x][c % slot]``, signed bytes (NC1HWC2; Mesa, vendor captures and every board
+    report agree for slots of 16; spec 3.1). TFLite keeps NHWC. UINT8 tensors are stored as ``q - 128``, which is a flip
+    of the top bit.
+    """
+
+    kind: ClassVar[str] = "surfaces"
     height: int
     width: int
     channels: int
     offset: int
     surface_pitch: int
-    """From one surface to the next; at least ``height * width * 16``."""
+    """From one surface to the next; at least ``height * width * slot``."""
     flip: bool
     """Whether the host's element is unsigned, so that its top bit changes on the way."""
+    slot: int
+    """Bytes of one pixel in a surface: so many channels it holds."""
 
     @property
     def surfaces(self) -> int:
-        """Number of 16-channel surfaces that hold data."""
-        return -(-self.channels // ATOM)
+        """Number of surfaces that hold data."""
+        return -(-self.channels // self.slot)
 
     @property
     def end(self) -> int:
         """Offset just behind the last byte of the last surface."""
-        return self.offset + (self.surfaces - 1) * self.surface_pitch + self.height * self.width * ATOM
+        return self.offset + (self.surfaces - 1) * self.surface_pitch + self.height * self.width * self.slot
 
     def view(self, memory: memoryview | Bytes) -> Bytes:
-        """Return the feature map inside ``memory`` as ``(surfaces, height * width, 16)``, without a copy."""
+        """Return the feature map inside ``memory`` as ``(surfaces, height * width, slot)``, without a copy."""
         flat = np.frombuffer(memory, np.uint8)
         if self.end > flat.size:
             raise ValueError(f"layout ends at byte {self.end}, the buffer has {flat.size}")
         return np.lib.stride_tricks.as_strided(
             flat[self.offset :],
-            (self.surfaces, self.height * self.width, ATOM),
-            (self.surface_pitch, ATOM, 1),
+            (self.surfaces, self.height * self.width, self.slot),
+            (self.surface_pitch, self.slot, 1),
         )
 
     def pack(self, tensor: npt.NDArray[np.generic], memory: memoryview | Bytes) -> None:
@@ -56,12 +85,13 @@ class FeatureLayout:
         source = tensor.view(np.uint8).reshape(self.height * self.width, self.channels)
         slots = self.view(memory)
         change = np.uint8(0x80 if self.flip else 0)
-        whole = self.channels // ATOM
+        slot = self.slot
+        whole = self.channels // slot
         if whole:
-            blocks = source[:, : whole * ATOM].reshape(-1, whole, ATOM).transpose(1, 0, 2)
+            blocks = source[:, : whole * slot].reshape(-1, whole, slot).transpose(1, 0, 2)
             np.bitwise_xor(blocks, change, out=slots[:whole])
-        for lane in range(self.channels - whole * ATOM):
-            np.bitwise_xor(source[:, whole * ATOM + lane], change, out=slots[whole, :, lane])
+        for lane in range(self.channels - whole * slot):
+            np.bitwise_xor(source[:, whole * slot + lane], change, out=slots[whole, :, lane])
 
     def unpack(self, memory: memoryview | Bytes, tensor: npt.NDArray[np.generic]) -> None:
         """Read the feature map into ``tensor``, which is C-contiguous."""
@@ -69,6 +99,10 @@ class FeatureLayout:
         slots = self.view(memory)
         change = np.uint8(0x80 if self.flip else 0)
         for surface in range(self.surfaces):
-            lanes = min(ATOM, self.channels - surface * ATOM)
-            columns = target[:, surface * ATOM : surface * ATOM + lanes]
+            lanes = min(self.slot, self.channels - surface * self.slot)
+            columns = target[:, surface * self.slot : surface * self.slot + lanes]
             np.bitwise_xor(slots[surface, :, :lanes], change, out=columns)
+
+
+KINDS: Mapping[str, type[SurfaceLayout]] = {SurfaceLayout.kind: SurfaceLayout}
+"""Layouts by their name in program files."""

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import struct
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from rocketnpu.errors import ProgramError
 from rocketnpu.graph import DType
-from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.program.layout import KINDS, FeatureLayout
 from rocketnpu.program.program import (
     Binding,
     Program,
@@ -136,14 +137,7 @@ def _binding(binding: Binding) -> dict[str, Any]:
         "shape": binding.shape,
         "dtype": binding.dtype.value,
         "buffer": binding.buffer,
-        "layout": [
-            layout.height,
-            layout.width,
-            layout.channels,
-            layout.offset,
-            layout.surface_pitch,
-            layout.flip,
-        ],
+        "layout": {"kind": layout.kind, **asdict(layout)},
     }
 
 
@@ -190,8 +184,13 @@ def _bound(binding: dict[str, Any]) -> Binding:
         tuple(binding["shape"]),
         DType(binding["dtype"]),
         binding["buffer"],
-        FeatureLayout(*binding["layout"]),
+        _layout(binding["layout"]),
     )
+
+
+def _layout(fields: dict[str, Any]) -> FeatureLayout:
+    values = dict(fields)
+    return KINDS[values.pop("kind")](**values)
 
 
 def _is_inside(program: Program, buffer: int, offset: int, size: int) -> bool:

@@ -77,7 +77,7 @@ class RockchipFamily(Family):
         """Compute a part by the integer model; see :meth:`rocketnpu.family.Family.model`."""
         from rocketnpu.rockchip.models.operator_model import graph_model
 
-        return graph_model(graph, inputs, policy)
+        return graph_model(graph, inputs, policy, self.soc)
 
     def bound(self, graph: Graph, operators: Sequence[Operator]) -> Bound:
         """Return the stated bound of operators that run as one."""

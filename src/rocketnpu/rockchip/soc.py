@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ATOM = 16
-"""Bytes of one pixel slot, which hold 16 int8 channels: the same on every chip of the family (spec 3.1, 11)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Soc:
@@ -18,12 +15,16 @@ class Soc:
     name: str
     cores: int
     """Independent NPU cores (TRM 36.1)."""
+    slot: int
+    """Bytes of one pixel slot, which hold as many int8 channels (spec 3.1: 16; 8 on the RK3568, family 1)."""
     kernel_group: int
     """Output channels that the MAC array computes at once, int8 (TRM; spec 3.5)."""
     depthwise_group: int
     """Channels of one depthwise group, int8 (Mesa and recordings; spec 3.5)."""
     weight_lanes: int
     """Input channels of one weight block, int8 (Mesa and recordings; spec 3.5)."""
+    record_channels: int
+    """Channels of one record of per-channel operands (addendum 1.2: 8; 4 on the RK3568, family 1)."""
     cbuf_banks: int
     """Banks of the convolution buffer, shared by features and weights (683 of 683 vendor tasks; spec 4.1)."""
     cbuf_bank_bytes: int
@@ -46,6 +47,16 @@ class Soc:
     """Bytes of one kernel: a 19-bit field (TRM)."""
     multiplier_bits: int
     """Significant bits of the output multiplier, kept below the sign bit (spec 5.7, addendum 2.3)."""
+    alignment: int
+    """Bytes; addresses of lists and tensors are multiples of this (TRM; addendum 9.2)."""
+    address_bits: int
+    """Bits of an address in a command word (TRM)."""
+    fetch_words: int
+    """Command words in one unit of a link's amount, which counts units less one (spec 1.5: 2; 1 on the RK3568)."""
+    max_list_words: int
+    """Longest command list: what the amount's 16-bit field expresses (TRM). Beyond 1,024 words a RK3568 hangs."""
+    max_tasks: int
+    """Most tasks of one job: the task number's 12 bits (TRM; other chips have 16, family 1)."""
     clock_hz: int
     """Lowest clock of a kernel in use: mainline's device tree asks for 200 MHz (timing 0, finding 1)."""
     job_cycles: int
@@ -61,9 +72,11 @@ class Soc:
 RK3588 = Soc(
     name="rk3588",
     cores=3,
+    slot=16,
     kernel_group=32,
     depthwise_group=64,
     weight_lanes=32,
+    record_channels=8,
     cbuf_banks=12,
     cbuf_bank_bytes=32 * 1024,
     cbuf_entry_bytes=64,
@@ -75,6 +88,11 @@ RK3588 = Soc(
     max_dilation=32,
     max_kernel_bytes=524287,
     multiplier_bits=15,
+    alignment=16,
+    address_bits=32,
+    fetch_words=2,
+    max_list_words=131072,
+    max_tasks=4095,
     clock_hz=200_000_000,
     job_cycles=20_000_000,
 )

@@ -58,7 +58,7 @@ def test_registers_are_mesas(name: str) -> None:
     lowered = lower(graph, RK3588, Policy())
     assert lowered.graph.operators[-1].kind == CONV_ADD
     task = lowered.tasks[-1]
-    commands = emit(task)
+    commands = emit(task, RK3588)
     ours, mesas = writes(commands.words), recorded(submission, len(lowered.tasks) - 1)
     different = {offset for offset in ours.keys() | mesas.keys() if ours.get(offset) != mesas.get(offset)}
     known = {register(path).offset for path in (*ADDRESSES, *CLAMP, PAD_VALUE, SCALE)}

@@ -121,7 +121,7 @@ def grains(channels: int, size: int, stride: int = 1) -> set[int]:
     found = parsed(builder, [x], [y], "deep")
     lowered = lower(found.graph, RK3588, Policy())
     offset = register("CNA.CONV_CON2").offset
-    return {writes(emit(task).words)[offset] >> 4 & 0x3FF for task in lowered.tasks}
+    return {writes(emit(task, RK3588).words)[offset] >> 4 & 0x3FF for task in lowered.tasks}
 
 
 def test_feature_grains() -> None:

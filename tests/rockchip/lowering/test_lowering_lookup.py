@@ -147,7 +147,7 @@ def test_registers_are_those_of_the_known_programmes() -> None:
     found = byte_model("LOGISTIC", DType.INT8, 2)
     ((load, use),) = job_groups(lower(found.graph, RK3588, Policy()).tasks, RK3588)
     assert isinstance(load, FlyingTask)
-    loading, using = emit(load), emit(use)
+    loading, using = emit(load, RK3588), emit(use, RK3588)
     assert loading.enable_mask == 0x18
     assert {writes(loading.words)[offset] for offset in (0x4004, 0x5004)} == {0x30}
     heads = [word >> 16 & 0xFFFFFFFF for word in loading.words if word & 0xFFFF == 0x4100][:2]

@@ -96,7 +96,7 @@ def test_a_factor_that_the_converter_cannot_hold() -> None:
 
 def test_registers_of_an_operand_for_each_channel() -> None:
     (task,) = lower(pair("MUL", (MAP, VECTOR)).graph, RK3588, Policy()).tasks
-    found = writes(emit(task).words)
+    found = writes(emit(task, RK3588).words)
     known = {0x5034: 0x4, 0x5040: 0x10, 0x5044: 0x7810, 0x504C: 0, 0x506C: 0, 0x4070: 0x804002C4}
     assert {offset: found[offset] for offset in known} == known
 

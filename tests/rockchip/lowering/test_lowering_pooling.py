@@ -176,7 +176,7 @@ def test_registers_of_a_maximum() -> None:
         0x7028: 9 * 12 * 16,
         0x7030: 1,
     }
-    found_registers = writes(emit(task).words)
+    found_registers = writes(emit(task, RK3588).words)
     assert {offset: found_registers[offset] for offset in known} == known
 
 
@@ -207,8 +207,10 @@ def test_spans_hold_what_windows_cover(
 
 @given(rows=st.integers(1, 400), columns=st.integers(1, 2047))
 def test_tasks_cover_each_row_once(rows: int, columns: int) -> None:
-    feature = FeatureMap.packed("x", rows, columns, 16)
-    layer = PoolingLayer(0, "pool", feature, FeatureMap.packed("y", rows, columns, 16), (3, 3), (1, 1), (1, 1), -128)
+    feature = FeatureMap.packed("x", rows, columns, 16, 16)
+    layer = PoolingLayer(
+        0, "pool", feature, FeatureMap.packed("y", rows, columns, 16, 16), (3, 3), (1, 1), (1, 1), -128
+    )
     tasks = pooling_tasks(layer)
     assert [row for task in tasks for row in range(task.target.first, task.target.first + task.target.count)] == list(
         range(rows)

@@ -50,7 +50,7 @@ def test_biases_are_padded_with_zero() -> None:
 
 
 def test_records() -> None:
-    data = pack_records(np.arange(10) - 5, np.arange(10) + 100, 32)
+    data = pack_records(np.arange(10) - 5, np.arange(10) + 100, 32, RK3588)
     assert len(data) == 4 * 64
     first, second = np.frombuffer(data[:32], "<i4"), np.frombuffer(data[64:96], "<i4")
     assert first.tolist() == [-5, -4, -3, -2, -1, 0, 1, 2]

@@ -35,7 +35,7 @@ def assert_judged_alike(model: bytes) -> dict[type, int]:
     for part in divided.parts:
         for group in job_groups(lower(part, RK3588, divided.policy).tasks, RK3588):
             for task in group:
-                assert judge_words(emit(task).words, RK3588) == task_work(task), task.label
+                assert judge_words(emit(task, RK3588).words, RK3588) == task_work(task, RK3588), task.label
                 seen[type(task)] = seen.get(type(task), 0) + 1
     return seen
 
@@ -59,7 +59,7 @@ def test_mobilenet_takes_the_time_of_the_hand_calculation(mobilenet_v1: Path) ->
     (part,) = plan(model).parts
     parts = dict.fromkeys(("multiply", "store", "weights", "load"), 0)
     for task in lower(part, RK3588, plan(model).policy).tasks:
-        found = cycles(task_work(task), NETWORK_FIT)
+        found = cycles(task_work(task, RK3588), NETWORK_FIT)
         parts["load"] += found.load
         slowest = max(found.overlapped, key=lambda name: found.overlapped[name])
         parts[slowest] += found.overlapped[slowest]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rocketnpu.graph import DType, Tensor
-from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.program.layout import SurfaceLayout
 from rocketnpu.program.memory import MemoryPlan, Region, Slot, plan_memory
 from rocketnpu.program.program import (
     Binding,
@@ -48,8 +48,8 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
     groups, plan, marks = _arrange(lowered, soc)
     lowered = replace(lowered, tasks=_joined(groups))
     slots = {**plan.slots, CONSTANTS_REGION: Slot(CONSTANTS, 0)}
-    lists = [emit(task) for task in lowered.tasks]
-    tasks, words, relocations = _commands(lowered.tasks, lists, slots)
+    lists = [emit(task, soc) for task in lowered.tasks]
+    tasks, words, relocations = _commands(lowered.tasks, lists, slots, soc)
     constants = lowered.constants.content()
     commands = words.tobytes()
     buffers = (
@@ -80,8 +80,8 @@ def _arrange(lowered: Lowered, soc: Soc) -> tuple[Groups, MemoryPlan, list[Senti
     groups = list(job_groups(lowered.tasks, soc))
     inputs = [lowered.features[number] for number in lowered.graph.inputs]
     while True:
-        plan = _plan(replace(lowered, tasks=_joined(groups)))
-        found = sentinels(groups, Writers.of(_joined(groups), inputs, plan, COMMANDS + 1))
+        plan = _plan(replace(lowered, tasks=_joined(groups)), soc)
+        found = sentinels(groups, Writers.of(_joined(groups), inputs, plan, COMMANDS + 1, soc))
         marks = [mark for mark in found if mark is not None]
         if len(marks) == len(groups):
             return groups, plan, marks
@@ -95,17 +95,17 @@ def _joined(groups: Groups) -> tuple[Task, ...]:
     return tuple(task for group in groups for task in group)
 
 
-def _plan(lowered: Lowered) -> MemoryPlan:
+def _plan(lowered: Lowered, soc: Soc) -> MemoryPlan:
     graph = lowered.graph
     return plan_memory(
-        _regions(lowered),
+        _regions(lowered, soc),
         [lowered.features[number].at.region for number in graph.inputs],
         [lowered.features[number].at.region for number in graph.outputs],
         COMMANDS + 1,
     )
 
 
-def _regions(lowered: Lowered) -> list[Region]:
+def _regions(lowered: Lowered, soc: Soc) -> list[Region]:
     """Find size and life of each region that tasks read or write."""
     sizes: dict[str, int] = {}
     lives: dict[str, tuple[int, int]] = {}
@@ -127,13 +127,13 @@ def _regions(lowered: Lowered) -> list[Region]:
         if isinstance(task, PoolingTask):
             touch(task.target.feature, _end(task.target.feature), number)
             continue
-        touch(task.target.feature, written_end(task), number)
+        touch(task.target.feature, written_end(task, soc), number)
         if task.target.at.region.startswith(STATUS):  # nothing may lie there before or after, or it would tell nothing
-            touch(task.target.feature, written_end(task), 0)
-            touch(task.target.feature, written_end(task), last)
+            touch(task.target.feature, written_end(task, soc), 0)
+            touch(task.target.feature, written_end(task, soc), last)
         if task.output.elementwise:
             operand = task.output.elementwise.operand.feature
-            touch(operand, operand_end(task), number)
+            touch(operand, operand_end(task, soc), number)
     for graph_output in lowered.graph.outputs:
         feature = lowered.features[graph_output]
         touch(feature, _end(feature), last)
@@ -145,7 +145,7 @@ def _end(feature: FeatureMap) -> int:
 
 
 def _commands(
-    tasks: Sequence[Task], lists: Sequence[CommandList], slots: dict[str, Slot]
+    tasks: Sequence[Task], lists: Sequence[CommandList], slots: dict[str, Slot], soc: Soc
 ) -> tuple[list[ProgramTask], np.ndarray[tuple[int], np.dtype[np.uint64]], Relocations]:
     """Lay the lists one behind the other, link each to the next, and note every address."""
     step = TASK_ALIGNMENT // 8
@@ -162,7 +162,7 @@ def _commands(
         words[start : start + count] = np.array(commands.words, np.uint64)
         if number + 1 < len(lists):
             tail = start + count - TRAILER_WORDS
-            words[tail : tail + 2] = np.array(chain_words(len(lists[number + 1].words)), np.uint64)
+            words[tail : tail + 2] = np.array(chain_words(len(lists[number + 1].words), soc), np.uint64)
             holes.append((tail, COMMANDS, starts[number + 1] * 8))
         for word, location in commands.addresses.items():
             slot = slots[location.region]
@@ -195,12 +195,13 @@ def _jobs(
 
 def _binding(tensor: Tensor, feature: FeatureMap, slots: dict[str, Slot]) -> Binding:
     slot = slots[feature.at.region]
-    layout = FeatureLayout(
+    layout = SurfaceLayout(
         feature.height,
         feature.width,
         feature.channels,
         slot.offset + feature.at.offset,
         feature.surface_pitch,
         tensor.dtype is DType.UINT8,
+        feature.slot,
     )
     return Binding(tensor.index, tensor.name, tensor.shape, tensor.dtype, slot.buffer, layout)

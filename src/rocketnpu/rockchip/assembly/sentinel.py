@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rocketnpu.program.memory import MemoryPlan, Slot
 from rocketnpu.rockchip.emission.dpu import written_surfaces
-from rocketnpu.rockchip.soc import ATOM
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.task import PoolingTask, Rows, Task
 
@@ -35,7 +35,9 @@ class Writers:
     slots: Mapping[str, Slot]
 
     @classmethod
-    def of(cls, tasks: Iterable[Task], inputs: Iterable[FeatureMap], plan: MemoryPlan, first_buffer: int) -> Writers:
+    def of(
+        cls, tasks: Iterable[Task], inputs: Iterable[FeatureMap], plan: MemoryPlan, first_buffer: int, soc: Soc
+    ) -> Writers:
         """Count.
 
         Args:
@@ -43,24 +45,25 @@ class Writers:
             inputs: maps that the host fills.
             plan: where regions lie.
             first_buffer: number of the plan's first buffer.
+            soc: the chip.
         """
         counts = {
-            first_buffer + number: np.zeros(-(-size // ATOM), np.int32)
+            first_buffer + number: np.zeros(-(-size // soc.slot), np.int32)
             for number, (_, _, size) in enumerate(plan.roles)
         }
         made = cls(counts, plan.slots)
         for feature in inputs:
             made.view(Rows(feature, 0, feature.height), feature.surfaces)[...] += 1
         for task in tasks:
-            made.view(task.target, _written(task))[...] += 1
+            made.view(task.target, _written(task, soc))[...] += 1
         return made
 
     def view(self, rows: Rows, surfaces: int) -> Counts:
         """Return the counts of some rows as ``(surfaces, rows, columns)``; their buffer holds all of them."""
         feature, place = rows.feature, self.slots[rows.at.region]
-        flat = self.counts[place.buffer][(place.offset + rows.at.offset) // ATOM :]
+        flat = self.counts[place.buffer][(place.offset + rows.at.offset) // feature.slot :]
         shape = (surfaces, rows.count, feature.width)
-        pitch, line = feature.surface_pitch // ATOM, feature.line_bytes // ATOM
+        pitch, line = feature.surface_slots, feature.line_bytes // feature.slot
         last = (surfaces - 1) * pitch + (rows.count - 1) * line + feature.width
         if last > flat.size:
             raise ValueError(f"{rows} leaves its buffer by {last - flat.size} slots")
@@ -74,16 +77,16 @@ class Writers:
         if not feature.line_gap:  # rows without gaps are one run of pixels
             alone = alone.reshape(feature.surfaces, 1, -1)
         for surface in reversed(range(feature.surfaces)):
-            lanes = min(ATOM, feature.channels - surface * ATOM)
+            lanes = min(feature.slot, feature.channels - surface * feature.slot)
             pixels = -(-CERTAIN_BYTES // lanes)
             found = _last_run(alone[surface], pixels)
             if found is None:
                 continue
             row, column = found
-            distance = surface * feature.surface_pitch + row * feature.line_bytes + column * ATOM
+            distance = surface * feature.surface_pitch + row * feature.line_bytes + column * feature.slot
             place = self.slots[task.target.at.region]
             # Whole slots where several are needed: the lanes between are the same task's.
-            size = lanes if pixels == 1 else pixels * ATOM
+            size = lanes if pixels == 1 else pixels * feature.slot
             return place.buffer, place.offset + task.target.at.offset + distance, size
         return None
 
@@ -93,9 +96,9 @@ def sentinels(groups: Sequence[Sequence[Task]], writers: Writers) -> list[Sentin
     return [writers.sentinel(group[-1]) for group in groups]
 
 
-def _written(task: Task) -> int:
+def _written(task: Task, soc: Soc) -> int:
     """Return how many surfaces a task may touch."""
-    return task.target.feature.surfaces if isinstance(task, PoolingTask) else written_surfaces(task)
+    return task.target.feature.surfaces if isinstance(task, PoolingTask) else written_surfaces(task, soc)
 
 
 def _last_run(alone: npt.NDArray[np.bool_], length: int) -> tuple[int, int] | None:

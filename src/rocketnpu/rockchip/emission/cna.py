@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rocketnpu.rockchip.emission.writer import Writer
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.task import ConvolutionTask
 from rocketnpu.rockchip.tasks.weights import aligned, padded_channels
 
@@ -62,7 +62,7 @@ def _buffer_share(writer: Writer, task: ConvolutionTask) -> None:
     )
 
 
-def feature_grains(task: ConvolutionTask) -> int:
+def feature_grains(task: ConvolutionTask, soc: Soc) -> int:
     """Return how many input rows are fetched before the multiplication starts. Values do not depend on it.
 
     That is Mesa's number up to 4096 channels. Deeper maps take the matrix product's rule, which is exact on silicon:
@@ -72,7 +72,7 @@ def feature_grains(task: ConvolutionTask) -> int:
     kernel = task.kernel
     if task.source.feature.channels <= DEEP:
         return GRAINS + kernel.stride[0] + 1
-    rows = DEEP_GRAIN_BYTES // (task.banks.entries * RK3588.cbuf_entry_bytes)
+    rows = DEEP_GRAIN_BYTES // (task.banks.entries * soc.cbuf_entry_bytes)
     reach = (kernel.size[0] - 1) * kernel.dilation[0] + 1
     advised = kernel.stride[0] + reach + 1
     return min(task.source.count + 1, max(1 << rows.bit_length() >> 1, advised))
@@ -81,7 +81,7 @@ def feature_grains(task: ConvolutionTask) -> int:
 def _geometry(writer: Writer, task: ConvolutionTask) -> None:
     kernel, weights, source, target = task.kernel, task.weights, task.source, task.target
     channels = source.feature.channels
-    writer.put("CNA.CONV_CON2", FEATURE_GRAINS=feature_grains(task))
+    writer.put("CNA.CONV_CON2", FEATURE_GRAINS=feature_grains(task, writer.soc))
     writer.put(
         "CNA.CONV_CON3",
         ATROUS_Y_DILATION=kernel.dilation[0] - 1,
@@ -90,7 +90,7 @@ def _geometry(writer: Writer, task: ConvolutionTask) -> None:
         CONV_X_STRIDE=kernel.stride[1],
     )
     writer.put("CNA.DATA_SIZE0", DATAIN_WIDTH=source.feature.width, DATAIN_HEIGHT=source.count)
-    writer.put("CNA.DATA_SIZE1", DATAIN_CHANNEL_REAL=channels - 1, DATAIN_CHANNEL=padded_channels(channels, RK3588))
+    writer.put("CNA.DATA_SIZE1", DATAIN_CHANNEL_REAL=channels - 1, DATAIN_CHANNEL=padded_channels(channels, writer.soc))
     writer.put("CNA.DATA_SIZE2", DATAOUT_WIDTH=target.feature.width)
     writer.put("CNA.DATA_SIZE3", DATAOUT_ATOMICS=target.feature.width * target.count)
     writer.put("CNA.WEIGHT_SIZE0", WEIGHT_BYTES=weights.bytes)
@@ -112,16 +112,16 @@ def _feature_fetch(writer: Writer, task: ConvolutionTask) -> None:
     writer.put("CNA.DMA_CON0", WEIGHT_BURST_LEN=BURST, DATA_BURST_LEN=BURST)
     writer.put("CNA.DMA_CON1", LINE_STRIDE=line + feature.line_gap)
     # From the end of a group of lines to the same group of the next surface; negative below four rows (spec 3.3).
-    writer.put("CNA.DMA_CON2", SURF_STRIDE=feature.surface_pitch // ATOM - line)
+    writer.put("CNA.DMA_CON2", SURF_STRIDE=feature.surface_slots - line)
     writer.put("CNA.FC_DATA_SIZE0", DMA_WIDTH=feature.width, DMA_HEIGHT=task.source.count)
-    writer.put("CNA.FC_DATA_SIZE1", DMA_CHANNEL=padded_channels(feature.channels, RK3588))
+    writer.put("CNA.FC_DATA_SIZE1", DMA_CHANNEL=padded_channels(feature.channels, writer.soc))
 
 
 def write_core(writer: Writer, task: ConvolutionTask) -> None:
     """Write every CORE register of a convolution task."""
     target = task.target
     depthwise = task.weights.depthwise
-    group = RK3588.depthwise_group if depthwise else RK3588.kernel_group
+    group = writer.soc.depthwise_group if depthwise else writer.soc.kernel_group
     writer.put("CORE.MISC_CFG", DW_EN=int(depthwise), QD_EN=1)
     writer.put("CORE.DATAOUT_SIZE_0", DATAOUT_HEIGHT=target.count - 1, DATAOUT_WIDTH=target.feature.width - 1)
     writer.put("CORE.DATAOUT_SIZE_1", DATAOUT_CHANNEL=aligned(target.feature.channels, group) - 1)

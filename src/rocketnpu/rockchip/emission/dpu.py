@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rocketnpu.rockchip.emission.lut import write_lookup, write_tables
 from rocketnpu.rockchip.emission.writer import Writer
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import Location
 from rocketnpu.rockchip.tasks.task import (
     BYPASS,
@@ -41,35 +41,35 @@ def _is_depthwise(task: DpuTask) -> bool:
     return isinstance(task, ConvolutionTask) and task.weights.depthwise
 
 
-def _group_surfaces(task: DpuTask) -> int:
+def _group_surfaces(task: DpuTask, soc: Soc) -> int:
     """Return surfaces that the writer fills for one kernel group: 2, depthwise 4, flying 1 (spec 3.6)."""
     if not isinstance(task, ConvolutionTask):
         return 1
-    return (RK3588.depthwise_group if _is_depthwise(task) else RK3588.kernel_group) // ATOM
+    return (soc.depthwise_group if _is_depthwise(task) else soc.kernel_group) // soc.slot
 
 
-def _padded(task: DpuTask) -> int:
-    return aligned(task.target.feature.channels, _group_surfaces(task) * ATOM)
+def _padded(task: DpuTask, soc: Soc) -> int:
+    return aligned(task.target.feature.channels, _group_surfaces(task, soc) * soc.slot)
 
 
-def operand_end(task: DpuTask) -> int:
+def operand_end(task: DpuTask, soc: Soc) -> int:
     """Return the offset in its region behind the last byte of the EW operand that is fetched: whole kernel groups, of
     which only the surfaces that the task writes matter.
     """
     assert task.output.elementwise is not None
     feature = task.output.elementwise.operand.feature
-    surfaces = _padded(task) // ATOM
+    surfaces = _padded(task, soc) // soc.slot
     return feature.end(surfaces)
 
 
-def written_end(task: DpuTask) -> int:
+def written_end(task: DpuTask, soc: Soc) -> int:
     """Return the offset in its region behind the last byte that the writer may touch: whole kernel groups."""
-    return task.target.feature.end(written_surfaces(task))
+    return task.target.feature.end(written_surfaces(task, soc))
 
 
-def written_surfaces(task: DpuTask) -> int:
+def written_surfaces(task: DpuTask, soc: Soc) -> int:
     """Return how many surfaces the writer may touch: those of whole kernel groups."""
-    return _padded(task) // ATOM
+    return _padded(task, soc) // soc.slot
 
 
 def write_dpu(writer: Writer, task: DpuTask) -> None:
@@ -93,14 +93,14 @@ def write_dpu(writer: Writer, task: DpuTask) -> None:
     )
     writer.zero("DPU.OFFSET_PEND")
     writer.address("DPU.DST_BASE_ADDR", task.target.at)
-    writer.put("DPU.DST_SURF_STRIDE", DST_SURF_STRIDE=feature.surface_pitch // ATOM)
+    writer.put("DPU.DST_SURF_STRIDE", DST_SURF_STRIDE=feature.surface_slots)
     writer.put("DPU.DATA_CUBE_WIDTH", WIDTH=feature.width - 1)
     writer.put("DPU.DATA_CUBE_HEIGHT", HEIGHT=rows - 1)
     writer.put("DPU.DATA_CUBE_NOTCH_ADDR", NOTCH_ADDR_1=feature.line_gap, NOTCH_ADDR_0=feature.line_gap)
-    writer.put("DPU.DATA_CUBE_CHANNEL", ORIG_CHANNEL=feature.channels - 1, CHANNEL=_padded(task) - 1)
+    writer.put("DPU.DATA_CUBE_CHANNEL", ORIG_CHANNEL=feature.channels - 1, CHANNEL=_padded(task, writer.soc) - 1)
     _stage(writer, "BS", task.output.bs)
     _feature_offset(writer, task)
-    writer.put("DPU.WDMA_SIZE_0", CHANNEL_WDMA=_padded(task) - 1)
+    writer.put("DPU.WDMA_SIZE_0", CHANNEL_WDMA=_padded(task, writer.soc) - 1)
     writer.put("DPU.WDMA_SIZE_1", HEIGHT_WDMA=rows - 1, WIDTH_WDMA=feature.width - 1)
     _stage(writer, "BN", task.output.bn)
     _elementwise(writer, task.output)
@@ -159,7 +159,7 @@ def _per_channel(task: DpuTask) -> bool:
 
 def _feature_offset(writer: Writer, task: DpuTask) -> None:
     """Write the OW operand: a constant, or per channel from the records (addendum 1.4), or off when flying."""
-    size = _group_surfaces(task) - 1
+    size = _group_surfaces(task, writer.soc) - 1
     flying = not isinstance(task, ConvolutionTask)
     writer.put(
         "DPU.BS_OW_CFG",
@@ -204,8 +204,8 @@ def _conversion(writer: Writer, task: DpuTask) -> None:
     writer.put("DPU.OUT_CVT_SCALE", OUT_CVT_SCALE=conversion.multiplier)
     writer.put("DPU.OUT_CVT_SHIFT", OUT_CVT_SHIFT=conversion.shift)
     writer.zero(*(f"DPU.EW_OP_VALUE_{number}" for number in range(8)))
-    pitch = task.target.feature.surface_pitch // ATOM
-    writer.put("DPU.SURFACE_ADD", SURF_ADD=_group_surfaces(task) * pitch)
+    pitch = task.target.feature.surface_slots
+    writer.put("DPU.SURFACE_ADD", SURF_ADD=_group_surfaces(task, writer.soc) * pitch)
 
 
 def write_rdma(writer: Writer, task: DpuTask) -> None:
@@ -214,7 +214,7 @@ def write_rdma(writer: Writer, task: DpuTask) -> None:
     operand = task.output.elementwise
     writer.put("DPU_RDMA.RDMA_DATA_CUBE_WIDTH", WIDTH=feature.width - 1)
     writer.put("DPU_RDMA.RDMA_DATA_CUBE_HEIGHT", HEIGHT=rows - 1)
-    writer.put("DPU_RDMA.RDMA_DATA_CUBE_CHANNEL", CHANNEL=_padded(task) - 1)
+    writer.put("DPU_RDMA.RDMA_DATA_CUBE_CHANNEL", CHANNEL=_padded(task, writer.soc) - 1)
     source, second = _operand_places(task)
     writer.address("DPU_RDMA.RDMA_SRC_BASE_ADDR", source)
     use = 0
@@ -251,7 +251,7 @@ def _operand_stride(operand: Elementwise | None) -> int:
     """Return slots from one surface of the operand to the next; 1 for a vector (exact on RV1106; addendum 3.5)."""
     if operand is None:
         return 0
-    pitch = operand.operand.feature.surface_pitch // ATOM
+    pitch = operand.operand.feature.surface_slots
     return pitch if operand.per_channel else max(pitch, SMALLEST_SURFACE)
 
 
@@ -279,9 +279,9 @@ def _notches(task: DpuTask) -> tuple[int, int]:
     if isinstance(task, ConvolutionTask):
         if operand is None or operand.per_channel:
             return 0, 0
-        pitch = operand.operand.feature.surface_pitch // ATOM
+        pitch = operand.operand.feature.surface_slots
         notch = 2 * pitch - pixels
         return notch, notch
-    main = task.source.feature.surface_pitch // ATOM - pixels
-    other = operand.operand.feature.surface_pitch // ATOM - pixels if operand else 0
+    main = task.source.feature.surface_slots - pixels
+    other = operand.operand.feature.surface_slots - pixels if operand else 0
     return main, other

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.emission.cna import write_cna, write_core
 from rocketnpu.rockchip.emission.dpu import write_dpu, write_rdma
 from rocketnpu.rockchip.emission.ppu import write_ppu, write_ppu_rdma
 from rocketnpu.rockchip.emission.writer import Writer
 from rocketnpu.rockchip.registers.command import MARKER, NOP, enable, pack, write
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME, register
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import Location
 from rocketnpu.rockchip.tasks.task import ConvolutionTask, PoolingTask, Task
 
@@ -31,13 +33,14 @@ class CommandList:
     enable_mask: int
 
 
-def emit(task: Task) -> CommandList:
-    """Write a task's list. Its trailer ends the chain; :func:`chain` links it to a successor.
+def emit(task: Task, soc: Soc) -> CommandList:
+    """Write a task's list for a chip. Its trailer ends the chain; :func:`chain` links it to a successor.
 
     Raises:
         RegisterFieldError: a value does not fit its field; the message names the operator.
+        UnsupportedError: the list is longer than the chip takes.
     """
-    writer = Writer()
+    writer = Writer(soc)
     if isinstance(task, PoolingTask):
         units: tuple[str, ...] = ("PPU", "PPU_RDMA")
         write_ppu(writer, task)
@@ -52,15 +55,17 @@ def emit(task: Task) -> CommandList:
         write_rdma(writer, task)
     start = enable(units)
     words = [*writer.words, NOP, write("PC.REGISTER_AMOUNTS"), MARKER, start]
+    if len(words) > soc.max_list_words:
+        raise UnsupportedError(f"its list has {len(words)} words, the {soc.name} takes {soc.max_list_words}")
     return CommandList(words, writer.addresses, start >> 16 & 0xFFFFFFFF)
 
 
-def fetch_amount(words: int) -> int:
-    """Return the value of REGISTER_AMOUNTS that fetches a list of so many words: 128-bit beats minus one (spec 1.5)."""
-    return -(-words // 2) - 1
+def fetch_amount(words: int, soc: Soc) -> int:
+    """Return the value of REGISTER_AMOUNTS that fetches a list of so many words: units minus one (spec 1.5)."""
+    return -(-words // soc.fetch_words) - 1
 
 
-def chain_words(next_words: int) -> tuple[int, int]:
+def chain_words(next_words: int, soc: Soc) -> tuple[int, int]:
     """Return the first two trailer words of a task that is followed by one of ``next_words`` words.
 
     The first lacks its value, the successor's address.
@@ -68,4 +73,4 @@ def chain_words(next_words: int) -> tuple[int, int]:
     base = register("PC.BASE_ADDRESS")
     target = BY_NAME["PC"].target
     assert target is not None
-    return pack(target, base.offset, 0), write("PC.REGISTER_AMOUNTS", PC_DATA_AMOUNT=fetch_amount(next_words))
+    return pack(target, base.offset, 0), write("PC.REGISTER_AMOUNTS", PC_DATA_AMOUNT=fetch_amount(next_words, soc))

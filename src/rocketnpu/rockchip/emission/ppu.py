@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rocketnpu.rockchip.emission.writer import Writer
-from rocketnpu.rockchip.soc import ATOM
 from rocketnpu.rockchip.tasks.task import PoolingTask
 from rocketnpu.rockchip.tasks.weights import aligned
 
@@ -18,7 +17,7 @@ BURST = 3
 def write_ppu(writer: Writer, task: PoolingTask) -> None:
     """Write every PPU register."""
     source, target = task.source, task.target
-    channels = aligned(target.feature.channels, ATOM) - 1
+    channels = aligned(target.feature.channels, target.feature.slot) - 1
     writer.put("PPU.S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
     writer.put("PPU_RDMA.RDMA_S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
     writer.put("PPU.DATA_CUBE_IN_WIDTH", CUBE_IN_WIDTH=task.columns - 1)
@@ -30,7 +29,7 @@ def write_ppu(writer: Writer, task: PoolingTask) -> None:
     writer.put("PPU.OPERATION_MODE_CFG", FLYING_MODE=1, POOLING_METHOD=MAXIMUM)
     _window(writer, task)
     writer.address("PPU.DST_BASE_ADDR", target.at)
-    pitch = target.feature.surface_pitch // ATOM
+    pitch = target.feature.surface_slots
     writer.put("PPU.DST_SURF_STRIDE", DST_SURF_STRIDE=pitch)
     writer.put("PPU.DATA_FORMAT", INDEX_ADD=pitch)
     writer.put("PPU.MISC_CTRL", BURST_LEN=BURST)
@@ -63,8 +62,8 @@ def write_ppu_rdma(writer: Writer, task: PoolingTask) -> None:
     feature = task.source.feature
     writer.put("PPU_RDMA.RDMA_CUBE_IN_WIDTH", CUBE_IN_WIDTH=task.columns - 1)
     writer.put("PPU_RDMA.RDMA_CUBE_IN_HEIGHT", CUBE_IN_HEIGHT=task.source.count - 1)
-    writer.put("PPU_RDMA.RDMA_CUBE_IN_CHANNEL", CUBE_IN_CHANNEL=aligned(feature.channels, ATOM) - 1)
+    writer.put("PPU_RDMA.RDMA_CUBE_IN_CHANNEL", CUBE_IN_CHANNEL=aligned(feature.channels, feature.slot) - 1)
     writer.address("PPU_RDMA.RDMA_SRC_BASE_ADDR", task.source.at)
-    writer.put("PPU_RDMA.RDMA_SRC_LINE_STRIDE", SRC_LINE_STRIDE=feature.line_bytes // ATOM)
-    writer.put("PPU_RDMA.RDMA_SRC_SURF_STRIDE", SRC_SURF_STRIDE=feature.surface_pitch // ATOM)
+    writer.put("PPU_RDMA.RDMA_SRC_LINE_STRIDE", SRC_LINE_STRIDE=feature.line_bytes // feature.slot)
+    writer.put("PPU_RDMA.RDMA_SRC_SURF_STRIDE", SRC_SURF_STRIDE=feature.surface_slots)
     writer.put("PPU_RDMA.RDMA_DATA_FORMAT", IN_PRECISION=BYTE_INPUT)

@@ -7,6 +7,7 @@ from functools import cache
 from rocketnpu.fields import Register
 from rocketnpu.rockchip.registers.command import pack, write_register
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME, register
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import Location
 
 
@@ -21,7 +22,9 @@ def _found(path: str) -> tuple[Register, int]:
 class Writer:
     """A growing list of command words."""
 
-    def __init__(self) -> None:
+    def __init__(self, soc: Soc) -> None:
+        """Start empty, for a chip."""
+        self.soc = soc
         self.words: list[int] = []
         self.addresses: dict[int, Location] = {}
 

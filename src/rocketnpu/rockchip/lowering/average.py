@@ -26,7 +26,6 @@ from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.convolution import clamped, same_padding
 from rocketnpu.rockchip.lowering.elementwise import BLOCK, constant_map
 from rocketnpu.rockchip.lowering.identity import FINE, clamp_layer, identity_layer, separate_clamp
-from rocketnpu.rockchip.soc import ATOM
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import encode_scale
@@ -36,8 +35,6 @@ FACTOR_LIMIT = 255
 """Largest factor of a pixel: an unsigned byte, stored less 128."""
 REMAINDER = 127
 """Steps of a remainder in one step of a mean: the largest kernel with zero point 0."""
-GROUP = ATOM
-"""Channels that are averaged at a time: their means and remainders fill one block of 32 input lanes."""
 MOST_PARTS = 704
 """Windows of the first step that the second can add: 16 kernels of 32 lanes in eleven banks."""
 
@@ -195,10 +192,11 @@ def large_average(context: Context, operator: Operator, average: Average) -> lis
     part = (-(-size[0] // parts[0]), -(-size[1] // parts[1]))
     if parts[0] * parts[1] > MOST_PARTS or max(parts) > context.soc.max_kernel:
         raise UnsupportedError(f"a map of {size[0]}x{size[1]} makes {parts[0]}x{parts[1]} parts, at most {MOST_PARTS}")
-    middle = context.fresh(*parts, -(-feature.channels // GROUP) * 2 * GROUP)
+    group = context.soc.slot  # their means and remainders fill one block of input lanes
+    middle = context.fresh(*parts, -(-feature.channels // group) * 2 * group)
     return [
         layer
-        for first in range(0, feature.channels, GROUP)
+        for first in range(0, feature.channels, group)
         for layer in _two_steps(context, operator, average, middle, part, first)
     ]
 
@@ -210,9 +208,10 @@ def _two_steps(
 
     The order matters: tasks write whole groups of 32 or 64 channels, so each overwrites what lies behind its own.
     """
-    count = min(GROUP, average.feature.channels - first)
+    group = middle.slot
+    count = min(group, average.feature.channels - first)
     source = average.feature.channel_slice(first, count)
-    means, rests = (middle.channel_slice(2 * first + place, count) for place in (0, GROUP))
+    means, rests = (middle.channel_slice(2 * first + place, count) for place in (0, group))
     zero, cells = quantised.zero_point(average.source), part[0] * part[1]
     nearest = encode_scale(1 / (FINE * cells), context.soc)
     layer = _windowed(identity_layer(context, operator, source, means, FINE, zero), part, part)
@@ -229,13 +228,13 @@ def _two_steps(
     parts = (middle.height, middle.width)
     whole = average.feature.height * average.feature.width
     factor = quantised.scale(average.source) * cells / (REMAINDER * whole * quantised.scale(average.target))
-    weights = np.zeros((count, *parts, GROUP + count), np.int8)
+    weights = np.zeros((count, *parts, group + count), np.int8)
     for channel in range(count):
         weights[channel, :, :, channel] = REMAINDER
-        weights[channel, :, :, GROUP + channel] = 1
+        weights[channel, :, :, group + channel] = 1
     yield replace(
         layer,
-        source=middle.channel_slice(2 * first, GROUP + count),
+        source=middle.channel_slice(2 * first, group + count),
         target=average.result.channel_slice(first, count),
         weights=weights,
         biases=np.full(count, -zero * REMAINDER * parts[0] * parts[1], np.int64),

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rocketnpu.rockchip.soc import ATOM
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 
@@ -34,7 +33,7 @@ class Groups:
     @classmethod
     def of(cls, layer: ConvolutionLayer, whole: FeatureMap, inputs: int) -> Groups:
         """See a layer as the part of one that makes ``whole`` from ``inputs`` channels."""
-        first = (layer.target.at.offset - whole.at.offset) // whole.surface_pitch * ATOM
+        first = (layer.target.at.offset - whole.at.offset) // whole.surface_pitch * whole.slot
         return cls(inputs, whole.channels, first)
 
 
@@ -47,11 +46,12 @@ def grouped_blocks(layer: ConvolutionLayer, groups: Groups, block: int = BLOCK) 
         block: output channels of each dense layer, a multiple of 16.
     """
     kernels, height, width, depth = layer.weights.shape
+    slot = layer.source.slot
     per_group = groups.outputs * depth // groups.inputs
     for first in range(0, kernels, block):
         count = min(block, kernels - first)
         starts = (groups.first + np.arange(first, first + count)) // per_group * depth
-        low = int(starts[0]) // ATOM * ATOM
+        low = int(starts[0]) // slot * slot
         high = int(starts[-1]) + depth
         dense = np.full((count, height, width, high - low), layer.weight_zero_point, np.int8)
         for kernel, start in enumerate(starts - low):

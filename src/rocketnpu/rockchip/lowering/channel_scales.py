@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
-from rocketnpu.rockchip.soc import ATOM, Soc
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.requantise import CHANNEL_ONE, Scale, encode_channels
 
 Float64 = npt.NDArray[np.float64]
@@ -110,8 +110,8 @@ def cut_channels(
     if whole.error <= GOOD_ERROR:
         return [(0, whole)]
     ranges: list[tuple[int, FittedScales]] = []
-    for first in range(0, len(factors), ATOM):
-        last = min(first + ATOM, len(factors))
+    for first in range(0, len(factors), soc.slot):
+        last = min(first + soc.slot, len(factors))
         if ranges:
             joined = fitted(ranges[-1][0], last)
             if joined.error <= GOOD_ERROR:

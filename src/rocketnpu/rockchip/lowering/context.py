@@ -55,4 +55,4 @@ class Context:
     def fresh(self, height: int, width: int, channels: int) -> FeatureMap:
         """Make a temporary map in a region of its own."""
         self.temporaries += 1
-        return FeatureMap.packed(f"temporary{self.temporaries}", height, width, channels)
+        return FeatureMap.packed(f"temporary{self.temporaries}", height, width, channels, self.soc.slot)

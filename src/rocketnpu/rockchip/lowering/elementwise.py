@@ -23,7 +23,7 @@ from rocketnpu.rockchip.lowering.blocks import dense_blocks
 from rocketnpu.rockchip.lowering.context import Context, map_shape
 from rocketnpu.rockchip.lowering.convolution import clamped
 from rocketnpu.rockchip.lowering.identity import FINE, clamp_layer, identity_layer, separate_clamp, spread_layer
-from rocketnpu.rockchip.soc import ATOM, Soc
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import check_unit, encode_scale
@@ -140,8 +140,9 @@ def constant_map(context: Context, values: npt.NDArray[np.int8]) -> FeatureMap:
     full = aligned(channels, context.soc.kernel_group)
     filled = np.zeros((height, width, full), np.int8)
     filled[..., :channels] = values
-    surfaces = filled.reshape(height, width, full // ATOM, ATOM).transpose(2, 0, 1, 3)
-    return FeatureMap(context.constants.add(surfaces.tobytes()), height, width, channels, height * width * ATOM)
+    slot = context.soc.slot
+    surfaces = filled.reshape(height, width, full // slot, slot).transpose(2, 0, 1, 3)
+    return FeatureMap(context.constants.add(surfaces.tobytes()), height, width, channels, height * width * slot, slot)
 
 
 def is_vector(feature: FeatureMap, output: FeatureMap) -> bool:

@@ -79,7 +79,7 @@ def prepare(graph: Graph, soc: Soc, policy: Policy) -> Graph:
     """Return the graph that is really run: all passes, where the NPU takes what comes out of them."""
 
     def accepts(candidate: Graph, operator: Operator) -> bool:
-        return check_operator(Context(candidate, soc, place(candidate), policy), operator) is None
+        return check_operator(Context(candidate, soc, place(candidate, soc), policy), operator) is None
 
     return run_passes(graph, accepts)
 
@@ -91,7 +91,7 @@ def lower(graph: Graph, soc: Soc, policy: Policy) -> Lowered:
         UnsupportedError: an operator cannot be run; the message names it and says why.
     """
     graph = prepare(graph, soc, policy)
-    context = Context(graph, soc, place(graph), policy)
+    context = Context(graph, soc, place(graph, soc), policy)
     tasks: list[Task] = []
     for operator in graph.operators:
         tasks += lower_operator(context, operator)
@@ -104,7 +104,7 @@ def lower_operator(context: Context, operator: Operator) -> list[Task]:
     Raises:
         UnsupportedError: it cannot be run.
     """
-    if computes_nothing(context.graph, operator):
+    if computes_nothing(context.graph, operator, context.soc):
         return []
     if operator.kind not in LAYERS:
         raise UnsupportedError(f"operator {operator.index}: {operator.kind} is not an operator of the NPU")
@@ -154,12 +154,12 @@ def check_operator(context: Context, operator: Operator) -> str | None:
     The operator satisfies the rules of its kind already. Its registers are written as they will be, so that no field
     can overflow later; only weights are packed nowhere.
     """
-    if computes_nothing(context.graph, operator):
+    if computes_nothing(context.graph, operator, context.soc):
         return None
     try:
         for layer in allowed_layers(context, operator):
             for task in outlined_layer(layer, context.soc):
-                emit(task)
+                emit(task, context.soc)
     except (UnsupportedError, RegisterFieldError) as error:
         return str(error)
     return None

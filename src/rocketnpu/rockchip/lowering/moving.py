@@ -22,7 +22,6 @@ from rocketnpu.rockchip.lowering.elementwise import operand
 from rocketnpu.rockchip.lowering.identity import FINE, identity_layer
 from rocketnpu.rockchip.lowering.placement import CHANNELS, joined_axis, joined_slice
 from rocketnpu.rockchip.lowering.slices import map_ranges, sliced_tensor
-from rocketnpu.rockchip.soc import ATOM
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import encode_scale
@@ -71,7 +70,7 @@ def _selection_layer(
 ) -> ConvolutionLayer:
     source, zero, output_zero = selection.source, *selection.zeros
     picked = [(place, channel) for place, channel in enumerate(selection.chosen) if channel is not None]
-    low = min((channel for _, channel in picked), default=0) // ATOM * ATOM
+    low = min((channel for _, channel in picked), default=0) // source.slot * source.slot
     high = max((channel for _, channel in picked), default=0) + 1
     # Where something is added, eight fraction bits keep its rounding out of sight.
     value = 1 if selection.factor == 1.0 else FINE
@@ -200,9 +199,9 @@ class Piece:
     slot: FeatureMap | None
     """Where it belongs; None where it starts inside a group of channels."""
 
-    def overlaps(self, surface: int) -> bool:
-        """Say whether it has channels in a surface of the output."""
-        return self.first < (surface + 1) * ATOM and surface * ATOM < self.first + self.count
+    def overlaps(self, surface: int, channels: int) -> bool:
+        """Say whether it has channels in a surface of the output, which holds so many."""
+        return self.first < (surface + 1) * channels and surface * channels < self.first + self.count
 
 
 def _moved(context: Context, operator: Operator, piece: Piece) -> ConvolutionLayer:
@@ -220,16 +219,16 @@ def _joined_channels(
     """Fill surfaces from the first to the last; a run of surfaces of one input at a time."""
     surface = 0
     while surface < target.surfaces:
-        owners = [piece for piece in pieces if piece.overlaps(surface)]
+        owners = [piece for piece in pieces if piece.overlaps(surface, target.slot)]
         count = 1
         while len(owners) == 1 and surface + count < target.surfaces:
-            if [piece for piece in pieces if piece.overlaps(surface + count)] != owners:
+            if [piece for piece in pieces if piece.overlaps(surface + count, target.slot)] != owners:
                 break
             count += 1
         inside = len(owners) == 1 and context.feature(owners[0].tensor) == owners[0].slot
         if not inside:
-            first = surface * ATOM
-            run = target.channel_slice(first, min(count * ATOM, target.channels - first))
+            first = surface * target.slot
+            run = target.channel_slice(first, min(count * target.slot, target.channels - first))
             yield from _filled(context, operator, owners, run, first)
         surface += count
 

@@ -12,7 +12,7 @@ from rocketnpu.graph.passes.rewrite import same_quantisation
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.context import map_shape
 from rocketnpu.rockchip.lowering.slices import SLICES, map_ranges, sliced_tensor
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 
 VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
@@ -37,7 +37,7 @@ def is_view(graph: Graph, operator: Operator) -> bool:
     return same_zero and quantised.scale(source) == quantised.scale(target)
 
 
-def computes_nothing(graph: Graph, operator: Operator) -> bool:
+def computes_nothing(graph: Graph, operator: Operator, soc: Soc) -> bool:
     """Say whether an operator needs no task: a view, or slices that all lie in the memory of what they are cut from."""
     if operator.kind not in SLICES:
         return is_view(graph, operator)
@@ -45,21 +45,21 @@ def computes_nothing(graph: Graph, operator: Operator) -> bool:
     ranges = map_ranges(graph, operator)
     if shape is None or ranges is None:
         return False
-    source = FeatureMap.packed("", *shape)
+    source = FeatureMap.packed("", *shape, soc.slot)
     return all(part.of(source) is not None for part in ranges)
 
 
-def place(graph: Graph) -> Features:
+def place(graph: Graph, soc: Soc) -> Features:
     """Give each tensor that is a feature map a place."""
     features: Features = {}
     for number, tensor in graph.tensors.items():
         shape = map_shape(tensor)
         if shape is not None and not tensor.is_constant:
-            features[number] = FeatureMap.packed(f"t{number}", *shape)
+            features[number] = FeatureMap.packed(f"t{number}", *shape, soc.slot)
     for operator in reversed(graph.operators):
         # The last joins first, so that what is joined twice lies inside the larger map.
         if operator.kind == "CONCATENATION":
-            _join(graph, operator, features)
+            _join(graph, operator, features, soc)
     for operator in graph.operators:
         if operator.kind in SLICES:
             _cut(graph, operator, features)
@@ -100,15 +100,18 @@ def joined_slice(target: FeatureMap, axis: int, first: int, count: int) -> Featu
     Columns of a map of several rows have gaps between their rows, so they can be written but not read.
     """
     if axis == CHANNELS:
-        return None if first % ATOM else target.channel_slice(first, count)
+        return None if first % target.slot else target.channel_slice(first, count)
     if axis == ROWS:
         return target.row_slice(first, count)
     return replace(
-        target, at=target.at + first * ATOM, width=count, line_gap=0 if target.height == 1 else target.width - count
+        target,
+        at=target.at + first * target.slot,
+        width=count,
+        line_gap=0 if target.height == 1 else target.width - count,
     )
 
 
-def _join(graph: Graph, operator: Operator, features: Features) -> None:
+def _join(graph: Graph, operator: Operator, features: Features, soc: Soc) -> None:
     """Place inputs of CONCATENATION where they are to be in its output, if whoever makes them may write there.
 
     Writers fill whole groups of channels, so the surfaces behind a slice are overwritten when it is made. What lies
@@ -126,19 +129,19 @@ def _join(graph: Graph, operator: Operator, features: Features) -> None:
     for position in range(len(operator.inputs)):
         tensor = graph.input_of(operator, position)
         count = (map_shape(tensor) or (0, 0, 0))[3 + axis]
-        place, end = places[operator.index], first + count + ATOM
+        place, end = places[operator.index], first + count + soc.slot
         slot = joined_slice(features[target], axis, first, count)
         maker = graph.producers.get(tensor.index)
-        if slot is not None and maker is not None and _may_lie_inside(graph, operator, tensor, features):
+        if slot is not None and maker is not None and _may_lie_inside(graph, operator, tensor, features, soc):
             safe = all(when < _made(graph, maker, places) for reach, when in tails if reach > first)
             if safe or axis != CHANNELS:
                 features[tensor.index] = slot
-                place, end = places[maker.index], first + count + _tail(maker)
+                place, end = places[maker.index], first + count + _tail(maker, soc)
         tails.append((end, place))
         first += count
 
 
-def _may_lie_inside(graph: Graph, operator: Operator, tensor: Tensor, features: Features) -> bool:
+def _may_lie_inside(graph: Graph, operator: Operator, tensor: Tensor, features: Features, soc: Soc) -> bool:
     """Say whether an input of CONCATENATION can be written in place: an operator makes it, with the output's scale, in
     memory that nothing else decides about.
     """
@@ -148,16 +151,18 @@ def _may_lie_inside(graph: Graph, operator: Operator, tensor: Tensor, features: 
     placed = features.get(tensor.index)
     own = placed is not None and placed.at.region == f"t{tensor.index}"
     whole = (
-        joined_axis(graph, operator) != CHANNELS or tensor.shape[-1] % ATOM == 0 or operator.inputs[-1] == tensor.index
+        joined_axis(graph, operator) != CHANNELS
+        or tensor.shape[-1] % soc.slot == 0
+        or operator.inputs[-1] == tensor.index
     )
     return own and whole and same_quantisation(tensor, target)
 
 
-def _tail(maker: Operator) -> int:
+def _tail(maker: Operator, soc: Soc) -> int:
     """Return how many channels behind its last one an operator may overwrite: whole groups, which may start at any
     surface.
     """
-    return (RK3588.kernel_group if maker.kind in _DENSE else RK3588.depthwise_group) - 1
+    return (soc.kernel_group if maker.kind in _DENSE else soc.depthwise_group) - 1
 
 
 def _made(graph: Graph, maker: Operator, places: dict[int, int]) -> int:

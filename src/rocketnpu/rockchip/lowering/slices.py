@@ -8,7 +8,6 @@ import numpy as np
 
 from rocketnpu.graph import Graph, Operator, Tensor
 from rocketnpu.graph.operators import StridedSlice
-from rocketnpu.rockchip.soc import ATOM
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 
 SLICES = ("SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE")
@@ -29,7 +28,7 @@ class MapRange:
         pixels inside rows left out.
         """
         pixels = self.pixels(source)
-        return None if pixels is None or self.channels[0] % ATOM else pixels.channel_slice(*self.channels)
+        return None if pixels is None or self.channels[0] % source.slot else pixels.channel_slice(*self.channels)
 
     def pixels(self, source: FeatureMap) -> FeatureMap | None:
         """Return the part with all channels as a map in the source's memory, or None where pixels are left out."""

@@ -15,7 +15,7 @@ from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.lowering import LAYERS, Layer, place, prepare
 from rocketnpu.rockchip.lowering.placement import computes_nothing
 from rocketnpu.rockchip.models.integer_model import Int8, layer_output
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import RK3588, Soc
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.pooling import PoolingLayer
@@ -36,13 +36,16 @@ def from_stored(values: Int8, tensor: Tensor) -> Array:
     return host.reshape(tensor.shape)
 
 
-def graph_model(graph: Graph, inputs: Mapping[int, Array], policy: Policy | None = None) -> dict[int, Array]:
+def graph_model(
+    graph: Graph, inputs: Mapping[int, Array], policy: Policy | None = None, soc: Soc = RK3588
+) -> dict[int, Array]:
     """Compute what the NPU must give for a graph all of whose operators it takes.
 
     Args:
         graph: usually a single operator, or a part.
         inputs: elements of the graph's inputs, by tensor number.
         policy: that of the compilation.
+        soc: the chip.
 
     Returns:
         Elements of every tensor that an operator makes, after all graph passes.
@@ -50,8 +53,8 @@ def graph_model(graph: Graph, inputs: Mapping[int, Array], policy: Policy | None
     Raises:
         UnsupportedError: the NPU does not take an operator.
     """
-    graph = prepare(graph, RK3588, policy or Policy())
-    context = Context(graph, RK3588, place(graph), policy or Policy())
+    graph = prepare(graph, soc, policy or Policy())
+    context = Context(graph, soc, place(graph, soc), policy or Policy())
     regions: Regions = {}
     for number in graph.inputs:
         _write(regions, context.features[number], to_stored(inputs[number], graph.tensors[number].dtype))
@@ -72,7 +75,7 @@ def operator_layers(context: Context, operator: Operator) -> Sequence[Layer]:
     Raises:
         UnsupportedError: the NPU has no such operator.
     """
-    if computes_nothing(context.graph, operator):
+    if computes_nothing(context.graph, operator, context.soc):
         return []
     if operator.kind not in LAYERS:
         raise UnsupportedError(f"{operator.kind} is not an operator of the NPU")
@@ -107,10 +110,10 @@ def _maximum(layer: PoolingLayer, source: Int8) -> Int8:
 def _addresses(feature: FeatureMap) -> npt.NDArray[np.int64]:
     """Return where in its region each value of a map lies, ``(rows, columns, channels)``."""
     channels = np.arange(feature.channels)
-    lanes = channels // ATOM * feature.surface_pitch + channels % ATOM
+    lanes = channels // feature.slot * feature.surface_pitch + channels % feature.slot
     rows = np.arange(feature.height) * feature.line_bytes
     at: npt.NDArray[np.int64] = feature.at.offset + rows[:, None, None] + lanes
-    return at + (np.arange(feature.width) * ATOM)[None, :, None]
+    return at + (np.arange(feature.width) * feature.slot)[None, :, None]
 
 
 def _read(regions: Regions, feature: FeatureMap) -> Int8:

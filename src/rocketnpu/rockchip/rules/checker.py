@@ -17,7 +17,7 @@ class RockchipChecker:
 
     def __init__(self, graph: Graph, soc: Soc, policy: Policy) -> None:
         self._graph, self._soc = graph, soc
-        self._context = Context(graph, soc, place(graph), policy)
+        self._context = Context(graph, soc, place(graph, soc), policy)
 
     def refusal(self, operator: Operator) -> str | None:
         """Say which rule an operator fails and the value found, or return None."""
@@ -32,7 +32,7 @@ class RockchipChecker:
 
     def computes_nothing(self, operator: Operator) -> bool:
         """Say whether an operator's output lies where its input is."""
-        return computes_nothing(self._graph, operator)
+        return computes_nothing(self._graph, operator, self._soc)
 
     def is_view(self, operator: Operator) -> bool:
         """Say whether an operator only gives the same memory another shape."""

@@ -18,7 +18,7 @@ from rocketnpu.errors import SimulationError
 from rocketnpu.rockchip.models.integer_model import Int8
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.simulator import Memory, Npu, TaskReport
-from rocketnpu.rockchip.soc import ATOM
+from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams.recording import RecordedJob, RecordedTask, Recording, Submission
 from rocketnpu.rockchip.streams.stream_memory import Buffers, OutsideError, target_slots, target_values
 from rocketnpu.rockchip.streams.stream_model import UndescribedError, task_output
@@ -185,11 +185,11 @@ def first_difference(found: Int8, wanted: Int8, submission: int, task: int) -> P
     wrong = np.argwhere(found != wanted)
     if not len(wrong):
         return None
-    surfaces = wrong[:, 2] // ATOM
+    surfaces = wrong[:, 2] // RK3588.slot
     order = np.lexsort((wrong[:, 2], wrong[:, 1], wrong[:, 0], surfaces))
     row, column, channel = (int(value) for value in wrong[order[0]])
     values = (int(found[row, column, channel]), int(wanted[row, column, channel]))
-    return Place(submission, task, channel // ATOM, row, column, channel, *values)
+    return Place(submission, task, channel // RK3588.slot, row, column, channel, *values)
 
 
 def locate(tasks: Sequence[tuple[int, TaskRegisters]], address: int) -> tuple[int, int, int, int] | None:

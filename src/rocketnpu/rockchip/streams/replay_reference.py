@@ -17,9 +17,9 @@ import numpy.typing as npt
 from rocketnpu.errors import SimulationError
 from rocketnpu.graph import Graph
 from rocketnpu.inspect.compare import Difference, difference
-from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.program.layout import SurfaceLayout
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
-from rocketnpu.rockchip.soc import ATOM
+from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams.recording import RecordedOperation, RecordedTask, Recording
 from rocketnpu.rockchip.streams.replay import Machine, Place, is_own, locate
 from rocketnpu.rockchip.streams.stream_memory import Bytes, OutsideError
@@ -132,7 +132,7 @@ def _feed(recording: Recording, machine: Machine, wanted: _Wanted, registers: Ta
         layout.pack(np.ascontiguousarray(values), memory)
 
 
-def _layout(machine: Machine, address: int, values: Array) -> tuple[FeatureLayout, Bytes]:
+def _layout(machine: Machine, address: int, values: Array) -> tuple[SurfaceLayout, Bytes]:
     """Return how a tensor lies at an address, surfaces back to back, and the buffer that it lies in.
 
     Mesa takes every tensor for UINT8, so all are shifted by 128.
@@ -142,7 +142,8 @@ def _layout(machine: Machine, address: int, values: Array) -> tuple[FeatureLayou
     """
     height, width, channels = _shape(values)
     for buffer in machine.submission.buffers:
-        layout = FeatureLayout(height, width, channels, address - buffer.address, height * width * ATOM, True)
+        pitch = height * width * RK3588.slot
+        layout = SurfaceLayout(height, width, channels, address - buffer.address, pitch, True, RK3588.slot)
         if layout.offset >= 0 and layout.end <= buffer.size:
             return layout, machine.arrays[buffer.handle]
     raise OutsideError(f"a tensor of shape {values.shape} at 0x{address:x} is in no buffer")
@@ -170,10 +171,10 @@ def _first_beyond(
     wrong = np.argwhere(np.abs(one - other) > tolerance)
     if not len(wrong):
         return None
-    order = np.lexsort((wrong[:, 1], wrong[:, 0], wrong[:, 1] // ATOM))
+    order = np.lexsort((wrong[:, 1], wrong[:, 0], wrong[:, 1] // RK3588.slot))
     pixel, channel = (int(value) for value in wrong[order[0]])
     base = lists[0][1]["DPU.DST_BASE_ADDR.DST_BASE_ADDR"]
-    address = base + (channel // ATOM * height * width + pixel) * ATOM
-    task, surface, row, column = locate(lists, address) or (lists[0][0], channel // ATOM, *divmod(pixel, width))
+    address = base + (channel // RK3588.slot * height * width + pixel) * RK3588.slot
+    task, surface, row, column = locate(lists, address) or (lists[0][0], channel // RK3588.slot, *divmod(pixel, width))
     values = (int(one[pixel, channel]), int(other[pixel, channel]))
     return Place(submission, task, surface, row, column, channel, *values)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from rocketnpu.rockchip.models.integer_model import Int8, Int64
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import RK3588
 
 Bytes = npt.NDArray[np.uint8]
-LANES = np.arange(ATOM)
+LANES = np.arange(RK3588.slot)
 
 
 class OutsideError(Exception):
@@ -57,9 +57,9 @@ def features(registers: TaskRegisters, memory: Buffers) -> Int8:
     surface = registers["CNA.DMA_CON2.SURF_STRIDE"] + group * pitch
     y, x = np.arange(rows), np.arange(columns)
     lines = y // group * line + y % group * pitch
-    slots = np.arange(registers["CNA.DATA_SIZE1.DATAIN_CHANNEL"] // ATOM) * surface
+    slots = np.arange(registers["CNA.DATA_SIZE1.DATAIN_CHANNEL"] // RK3588.slot) * surface
     at = lines[:, None, None] + x[None, :, None] + slots[None, None, :]
-    return _values(memory, base + at * ATOM)
+    return _values(memory, base + at * RK3588.slot)
 
 
 def _values(memory: Buffers, slots: Int64) -> Int8:
@@ -139,10 +139,10 @@ def addend(registers: TaskRegisters, memory: Buffers) -> Int8:
         registers["DPU_RDMA.RDMA_EW_BASE_ADDR.EW_BASE_ADDR"],
     )
     parts = []
-    for surface in range(-(-channels // ATOM)):
-        base = starts[surface % 2] + surface // 2 * ATOM * (rows * columns + notch)
+    for surface in range(-(-channels // RK3588.slot)):
+        base = starts[surface % 2] + surface // 2 * RK3588.slot * (rows * columns + notch)
         pixels = np.arange(rows)[:, None] * columns + np.arange(columns)
-        parts.append(_values(memory, base + ATOM * pixels[..., None]))
+        parts.append(_values(memory, base + RK3588.slot * pixels[..., None]))
     return np.concatenate(parts, axis=2)[..., :channels]
 
 
@@ -154,14 +154,14 @@ def target_size(registers: TaskRegisters) -> tuple[int, int]:
 def target_slots(registers: TaskRegisters) -> Int64:
     """Return the address of each slot that a task fills with real channels: surfaces, rows, columns (spec 3.6)."""
     rows, columns = target_size(registers)
-    surfaces = -(-(registers["DPU.DATA_CUBE_CHANNEL.ORIG_CHANNEL"] + 1) // ATOM)
+    surfaces = -(-(registers["DPU.DATA_CUBE_CHANNEL.ORIG_CHANNEL"] + 1) // RK3588.slot)
     group = registers["DPU.BS_OW_CFG.SIZE_E_0"] + 1
     number = np.arange(surfaces)
     base = number // group * registers["DPU.SURFACE_ADD.SURF_ADD"]
     base = base + number % group * registers["DPU.DST_SURF_STRIDE.DST_SURF_STRIDE"]
     line = columns + registers["DPU.DATA_CUBE_NOTCH_ADDR.NOTCH_ADDR_0"]
     pixels = np.arange(rows)[:, None] * line + np.arange(columns)
-    at: Int64 = registers["DPU.DST_BASE_ADDR.DST_BASE_ADDR"] + ATOM * (base[:, None, None] + pixels)
+    at: Int64 = registers["DPU.DST_BASE_ADDR.DST_BASE_ADDR"] + RK3588.slot * (base[:, None, None] + pixels)
     return at
 
 

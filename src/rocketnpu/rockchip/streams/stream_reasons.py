@@ -13,7 +13,7 @@ import numpy as np
 from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.graph.operators import DepthwiseConv2D
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams.stream_pair import Stream
 from rocketnpu.rockchip.tasks.cbuf import row_entries
 
@@ -127,7 +127,7 @@ def addition_pad(situation: Situation) -> bool:
 def entries(situation: Situation) -> bool:
     """Three slots left over a pixel (spec 3.3), or what follows from it: fewer rows fit, more banks are needed."""
     channels = situation.source.shape[-1]
-    return -(-channels // ATOM) % 4 == 3 and situation.our["CNA.CBUF_CON1.DATA_ENTRIES"] == row_entries(
+    return -(-channels // RK3588.slot) % 4 == 3 and situation.our["CNA.CBUF_CON1.DATA_ENTRIES"] == row_entries(
         situation.source.shape[-2], channels, RK3588
     )
 
@@ -153,11 +153,11 @@ def swapped(situation: Situation) -> bool:
         "CNA.CBUF_CON1": their["CNA.CBUF_CON1.DATA_ENTRIES"] <= row_entries(rows, situation.source.shape[3], RK3588),
         "CNA.WEIGHT_SIZE2": their["CNA.WEIGHT_SIZE2.WEIGHT_WIDTH"] == kernel[0],
         "CNA.PAD_CON0": kernel[0] > 1 or kernel[1] > 1,
-        "CNA.FEATURE_DATA_ADDR": situation.theirs % (rows * ATOM) == 0,
+        "CNA.FEATURE_DATA_ADDR": situation.theirs % (rows * RK3588.slot) == 0,
         "CORE.DATAOUT_SIZE_0": their["CORE.DATAOUT_SIZE_0.DATAOUT_WIDTH"] + 1 == made,
         "DPU.DATA_CUBE_WIDTH": their["DPU.DATA_CUBE_WIDTH.WIDTH"] + 1 == made,
         "DPU.DATA_CUBE_HEIGHT": their["DPU.DATA_CUBE_WIDTH.WIDTH"] + 1 == made,
-        "DPU.DST_BASE_ADDR": situation.theirs % (made * ATOM) == 0,
+        "DPU.DST_BASE_ADDR": situation.theirs % (made * RK3588.slot) == 0,
         "DPU.WDMA_SIZE_1": their["DPU.WDMA_SIZE_1.WIDTH_WDMA"] + 1 == made,
         "DPU_RDMA.RDMA_DATA_CUBE_WIDTH": their["DPU_RDMA.RDMA_DATA_CUBE_WIDTH.WIDTH"] + 1 == made,
         "DPU_RDMA.RDMA_DATA_CUBE_HEIGHT": their["DPU_RDMA.RDMA_DATA_CUBE_WIDTH.WIDTH"] + 1 == made,

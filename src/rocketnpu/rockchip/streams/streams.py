@@ -15,7 +15,7 @@ import numpy as np
 
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
-from rocketnpu.rockchip.soc import ATOM
+from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams.recording import RecordedOperation, Recording, Submission
 from rocketnpu.rockchip.streams.stream_differences import explain
 from rocketnpu.rockchip.streams.stream_pair import CompiledStream, Stream, recorded_stream
@@ -201,8 +201,8 @@ def _misplaced(stream: Stream) -> Iterator[tuple[int, str, int, int]]:
     for number, task in enumerate(stream.tasks):
         start = max(made * task["CNA.CONV_CON3.CONV_Y_STRIDE"] - first["CNA.PAD_CON0.PAD_TOP"], 0)
         wanted = {
-            "CNA.FEATURE_DATA_ADDR": start * task["CNA.DATA_SIZE0.DATAIN_WIDTH"] * ATOM,
-            "DPU.DST_BASE_ADDR": made * (task["DPU.DATA_CUBE_WIDTH.WIDTH"] + 1) * ATOM,
+            "CNA.FEATURE_DATA_ADDR": start * task["CNA.DATA_SIZE0.DATAIN_WIDTH"] * RK3588.slot,
+            "DPU.DST_BASE_ADDR": made * (task["DPU.DATA_CUBE_WIDTH.WIDTH"] + 1) * RK3588.slot,
         }
         for name, distance in wanted.items():
             if task.raw(name) - first.raw(name) != distance:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 
 from rocketnpu.rockchip.registers.command import Decoded
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import RK3588
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def problems(found: Decoded) -> Iterator[str]:
         allowed = FIELDS.get(f"{path}.{name}")
         if allowed is not None and value not in allowed.values:
             yield f"out of range: {name}={value} ({allowed.text})"
-    if path in ADDRESSES and found.value % ATOM:
-        yield f"out of range: 0x{found.value:x} is not a multiple of {ATOM}"
+    if path in ADDRESSES and found.value % RK3588.slot:
+        yield f"out of range: 0x{found.value:x} is not a multiple of {RK3588.slot}"
     together = WHOLE.get(path)
     if together is not None and together(found):
         yield f"out of range: {together(found)}"

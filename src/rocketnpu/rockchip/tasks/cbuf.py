@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rocketnpu.errors import UnsupportedError
-from rocketnpu.rockchip.soc import ATOM, Soc
+from rocketnpu.rockchip.soc import Soc
 
 STREAMING_DATA_BANKS = 7
 """Banks for features while weights stream through the rest: Mesa's 7 and 5 (spec 4.2), known to run."""
@@ -16,8 +16,8 @@ def row_entries(width: int, channels: int, soc: Soc) -> int:
 
     A unit takes four pixel slots; three left-over slots of a pixel use a whole unit (spec 3.3: CI lists of RK3588).
     """
-    slots = -(-channels // ATOM)
-    per_entry = soc.cbuf_entry_bytes // ATOM
+    slots = -(-channels // soc.slot)
+    per_entry = soc.cbuf_entry_bytes // soc.slot
     rest = slots % per_entry
     tail = width if rest == per_entry - 1 else -(-rest * width // per_entry)
     return slots // per_entry * width + tail

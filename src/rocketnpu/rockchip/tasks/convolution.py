@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.evidence import Unproven
-from rocketnpu.rockchip.soc import ATOM, Soc
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.cbuf import Share, data_banks, row_entries, share
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.tasks.constants import ConstantPool
@@ -225,7 +225,7 @@ def _kernel_parts(layer: ConvolutionLayer, soc: Soc) -> list[ConvolutionLayer]:
     room = (soc.cbuf_banks - 1) * soc.cbuf_bank_bytes
     step = kernels
     if kernel_bytes * min(kernels, soc.kernel_group) > room:
-        step = ATOM
+        step = soc.slot
     return [layer.kernel_slice(first, min(step, kernels - first)) for first in range(0, kernels, step)]
 
 
@@ -296,7 +296,7 @@ def output_channels(channels: int, depthwise: bool, soc: Soc) -> int:
 def _packed_operands(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> Location:
     channels = output_channels(layer.target.channels, layer.depthwise, soc)
     if layer.requantise.channel_multipliers is not None:
-        return constants.add(pack_records(layer.biases, layer.requantise.channel_multipliers, channels))
+        return constants.add(pack_records(layer.biases, layer.requantise.channel_multipliers, channels, soc))
     return constants.add(pack_biases(layer.biases, channels))
 
 

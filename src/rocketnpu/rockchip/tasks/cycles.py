@@ -6,7 +6,7 @@ test holds the two together.
 
 from __future__ import annotations
 
-from rocketnpu.rockchip.soc import ATOM, RK3588
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.task import ConvolutionTask, FlyingTask, PoolingTask, Task
 from rocketnpu.rockchip.tasks.weights import aligned
@@ -18,9 +18,9 @@ START = 8_000
 which takes 25 to 39 microseconds (timing 3)."""
 
 
-def task_cycles(task: Task) -> int:
+def task_cycles(task: Task, soc: Soc) -> int:
     """Estimate the cycles of a task, the kernel's start of it included."""
-    return START + cycles(task_work(task), NETWORK_FIT).total
+    return START + cycles(task_work(task, soc), NETWORK_FIT).total
 
 
 def milliseconds(cycles: int, clock_hz: int) -> float:
@@ -28,44 +28,44 @@ def milliseconds(cycles: int, clock_hz: int) -> float:
     return cycles / clock_hz * 1e3
 
 
-def task_work(task: Task) -> Work:
+def task_work(task: Task, soc: Soc) -> Work:
     """Return what a task moves and computes."""
     if isinstance(task, ConvolutionTask):
-        return _convolution(task)
+        return _convolution(task, soc)
     written = _bytes(task.target.feature, task.target.count)
     if isinstance(task, PoolingTask):
-        read = task.source.feature.surfaces * ATOM * task.source.count * task.columns
+        read = task.source.feature.surfaces * task.source.feature.slot * task.source.count * task.columns
         return Work(Kind.POOLING, features=read, values=read, stored=written)
     return Work(
         Kind.PASS,
         features=written,
-        operand=_operand(task, ATOM),
+        operand=_operand(task, soc.slot),
         values=written,
         lookup=task.output.lookup is not None,
         stored=written,
     )
 
 
-def _convolution(task: ConvolutionTask) -> Work:
+def _convolution(task: ConvolutionTask, soc: Soc) -> Work:
     weights, channels = task.weights, task.target.feature.channels
     pixels = task.target.count * task.target.feature.width
     taps = task.kernel.size[0] * task.kernel.size[1]
     if weights.depthwise:
-        blocks = -(-channels // RK3588.depthwise_group)
-        first = min(weights.bytes, taps * RK3588.depthwise_group)
+        blocks = -(-channels // soc.depthwise_group)
+        first = min(weights.bytes, taps * soc.depthwise_group)
     else:
-        lanes = -(-task.source.feature.channels // RK3588.weight_lanes)
-        blocks = lanes * -(-weights.kernels // RK3588.kernel_group)
-        first = min(weights.kernels, RK3588.kernel_group) * weights.kernel_bytes
+        lanes = -(-task.source.feature.channels // soc.weight_lanes)
+        blocks = lanes * -(-weights.kernels // soc.kernel_group)
+        first = min(weights.kernels, soc.kernel_group) * weights.kernel_bytes
     fetched = 0 if weights.reuse else weights.bytes
     return Work(
         Kind.CONVOLUTION,
         features=_bytes(task.source.feature, task.source.count),
-        operand=_operand(task, RK3588.depthwise_group if weights.depthwise else RK3588.kernel_group),
+        operand=_operand(task, soc.depthwise_group if weights.depthwise else soc.kernel_group),
         first_weights=min(first, fetched),
         weights=max(fetched - first, 0),
         multiply=multiply_cycles(pixels, taps, blocks),
-        values=multiply_cycles(pixels, 1, aligned(channels, RK3588.kernel_group)),
+        values=multiply_cycles(pixels, 1, aligned(channels, soc.kernel_group)),
         lookup=task.output.lookup is not None,
         stored=_bytes(task.target.feature, task.target.count),
     )
@@ -81,4 +81,4 @@ def _operand(task: ConvolutionTask | FlyingTask, group: int) -> int:
 
 
 def _bytes(feature: FeatureMap, rows: int) -> int:
-    return feature.surfaces * ATOM * rows * feature.width
+    return feature.surfaces * feature.slot * rows * feature.width

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rocketnpu.rockchip.soc import ATOM
-
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -26,7 +24,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class FeatureMap:
-    """A map of ``height * width`` pixels with ``channels`` 8-bit channels, in surfaces of 16 channels (spec 3.1)."""
+    """A map of ``height * width`` pixels of ``channels`` 8-bit channels, in surfaces of ``slot`` each (spec 3.1)."""
 
     at: Location
     height: int
@@ -34,38 +32,45 @@ class FeatureMap:
     channels: int
     surface_pitch: int
     """Bytes from one surface to the next."""
+    slot: int
+    """Bytes of a pixel in one surface: so many channels it holds."""
     line_gap: int = 0
     """Pixel slots left out after each row. Only what convolutions read and write may have some."""
 
     @classmethod
-    def packed(cls, region: str, height: int, width: int, channels: int) -> FeatureMap:
+    def packed(cls, region: str, height: int, width: int, channels: int, slot: int) -> FeatureMap:
         """Make a map that starts its region, with surfaces back to back as Mesa lays them."""
-        return cls(Location(region), height, width, channels, height * width * ATOM)
+        return cls(Location(region), height, width, channels, height * width * slot, slot)
 
     @property
     def surfaces(self) -> int:
         """Number of surfaces."""
-        return -(-self.channels // ATOM)
+        return -(-self.channels // self.slot)
+
+    @property
+    def surface_slots(self) -> int:
+        """Pixel slots from one surface to the next."""
+        return self.surface_pitch // self.slot
 
     @property
     def line_bytes(self) -> int:
         """Bytes from one row of a surface to the next."""
-        return (self.width + self.line_gap) * ATOM
+        return (self.width + self.line_gap) * self.slot
 
     def end(self, surfaces: int | None = None) -> int:
         """Return the offset in the region behind the last byte of so many surfaces, all of them if not said."""
         last = (self.surfaces if surfaces is None else surfaces) - 1
-        return self.at.offset + last * self.surface_pitch + (self.height - 1) * self.line_bytes + self.width * ATOM
+        return self.at.offset + last * self.surface_pitch + (self.height - 1) * self.line_bytes + self.width * self.slot
 
     def row(self, number: int) -> Location:
         """Return where row ``number`` of the first surface starts."""
         return self.at + number * self.line_bytes
 
     def channel_slice(self, first: int, count: int) -> FeatureMap:
-        """Cut out channels. ``first`` is a multiple of 16, for surfaces cannot be cut."""
-        if first % ATOM:
-            raise ValueError(f"a channel slice starts at a multiple of {ATOM}, not at {first}")
-        return replace(self, at=self.at + first // ATOM * self.surface_pitch, channels=count)
+        """Cut out channels. ``first`` is a multiple of the slot, for surfaces cannot be cut."""
+        if first % self.slot:
+            raise ValueError(f"a channel slice starts at a multiple of {self.slot}, not at {first}")
+        return replace(self, at=self.at + first // self.slot * self.surface_pitch, channels=count)
 
     def row_slice(self, first: int, count: int) -> FeatureMap:
         """Cut out rows."""
@@ -74,7 +79,7 @@ class FeatureMap:
     def column_slice(self, first: int, count: int) -> FeatureMap:
         """Cut out columns: the rest of each row becomes a gap."""
         gap = self.width - count if self.height > 1 else 0
-        return replace(self, at=self.at + first * ATOM, width=count, line_gap=gap)
+        return replace(self, at=self.at + first * self.slot, width=count, line_gap=gap)
 
     def every_row(self, step: int, first: int) -> FeatureMap:
         """See every ``step``-th row from the ``first`` on; those between are gaps."""
@@ -87,7 +92,9 @@ class FeatureMap:
         All rows are one run of pixels, so that is the same column of each ``step`` where their width is a multiple.
         """
         count = -(-(self.height * self.width - first) // step)
-        return replace(self, at=self.at + first * ATOM, height=count, width=1, line_gap=step - 1 if count > 1 else 0)
+        return replace(
+            self, at=self.at + first * self.slot, height=count, width=1, line_gap=step - 1 if count > 1 else 0
+        )
 
     def reshaped(self, height: int, width: int) -> FeatureMap:
         """See the same pixels in other rows: a surface is one run of pixels."""

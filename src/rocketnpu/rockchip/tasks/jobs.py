@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rocketnpu.rockchip.soc import ATOM, Soc
+from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise, convolution_tasks
 from rocketnpu.rockchip.tasks.cycles import START, milliseconds, task_cycles
@@ -39,8 +39,9 @@ def job_groups(tasks: Sequence[Task], soc: Soc) -> tuple[tuple[Task, ...], ...]:
     """Cut tasks into jobs of at most ``soc.job_cycles`` each, or of one task, ready to run by themselves."""
     groups: list[list[Task]] = [[]]
     spent = 0
-    for task, cycles in zip(tasks, _costs(tasks), strict=True):
-        if groups[-1] and spent + cycles > soc.job_cycles:
+    for task, cycles in zip(tasks, _costs(tasks, soc), strict=True):
+        full = spent + cycles > soc.job_cycles or 2 * len(groups[-1]) >= soc.max_tasks  # each may get a loader
+        if groups[-1] and full:
             groups.append([])
             spent = 0
         groups[-1].append(task)
@@ -48,14 +49,14 @@ def job_groups(tasks: Sequence[Task], soc: Soc) -> tuple[tuple[Task, ...], ...]:
     return tuple(tuple(with_fetches(with_loaders(group))) for group in groups)
 
 
-def _costs(tasks: Iterable[Task]) -> Iterable[int]:
+def _costs(tasks: Iterable[Task], soc: Soc) -> Iterable[int]:
     """Estimate cycles of each task with the loader that it needs in front."""
     current: Lookup | None = None
     for task in tasks:
         wanted = _tables(task)
         fresh = wanted is not None and wanted != current
         current = wanted or current
-        yield task_cycles(task) + (START if fresh else 0)
+        yield task_cycles(task, soc) + (START if fresh else 0)
 
 
 def job_notes(tasks: Iterable[Task], soc: Soc) -> tuple[str, ...]:
@@ -64,7 +65,7 @@ def job_notes(tasks: Iterable[Task], soc: Soc) -> tuple[str, ...]:
         f"operator {task.operator}: task {task.label} takes {milliseconds(cycles, soc.clock_hz):.0f} ms at "
         f"{soc.clock_hz // 1_000_000} MHz by estimate; the mainline kernel ends a job after 500 ms"
         for task in tasks
-        if (cycles := task_cycles(task)) > soc.job_cycles
+        if (cycles := task_cycles(task, soc)) > soc.job_cycles
     )
 
 
@@ -111,8 +112,9 @@ def loader(task: Task, tables: Lookup) -> FlyingTask:
 
     That place alone makes the copy harmless; loading wants some task of DPU and DPU_RDMA (addendum 5.4).
     """
-    pixel = FeatureMap(task.source.at, 1, 1, ATOM, ATOM)
-    spare = FeatureMap.packed(LOADED, 1, 1, ATOM)
+    slot = task.source.feature.slot
+    pixel = FeatureMap(task.source.at, 1, 1, slot, slot, slot)
+    spare = FeatureMap.packed(LOADED, 1, 1, slot, slot)
     label = f"load look-up tables for {task.label}"
     return FlyingTask(task.operator, label, Rows(pixel, 0, 1), _PASS, Rows(spare, 0, 1), task.rules, tables=tables)
 
@@ -129,14 +131,15 @@ def status_task(job: int, last: Task, constants: ConstantPool, soc: Soc) -> Conv
         constants: where its weights and its pixel go.
         soc: the chip.
     """
+    slot = soc.slot
     layer = ConvolutionLayer(
         operator=last.operator,
         label=f"status of job {job}:",
-        source=FeatureMap(constants.add(bytes(ATOM)), 1, 1, ATOM, ATOM),
-        target=FeatureMap.packed(f"{STATUS}{job}", 1, 1, ATOM),
-        weights=np.zeros((ATOM, 1, 1, ATOM), np.int8),
+        source=FeatureMap(constants.add(bytes(slot)), 1, 1, slot, slot, slot),
+        target=FeatureMap.packed(f"{STATUS}{job}", 1, 1, slot, slot),
+        weights=np.zeros((slot, 1, 1, slot), np.int8),
         weight_zero_point=0,
-        biases=np.zeros(ATOM, np.int64),
+        biases=np.zeros(slot, np.int64),
         stride=(1, 1),
         dilation=(1, 1),
         padding=(0, 0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.rockchip.soc import ATOM, Soc
+from rocketnpu.rockchip.soc import Soc
 
 Int8 = npt.NDArray[np.int8]
 
@@ -17,7 +17,7 @@ def aligned(value: int, unit: int) -> int:
 
 def padded_channels(channels: int, soc: Soc) -> int:
     """Return channels as the CNA is told: whole pixel slots (spec 3.5)."""
-    return aligned(channels, ATOM)
+    return aligned(channels, soc.slot)
 
 
 def pack_convolution(weights: Int8, fill: int, soc: Soc) -> bytes:
@@ -72,23 +72,22 @@ def pack_biases(biases: npt.NDArray[np.int64], channels: int) -> bytes:
     return padded.tobytes()
 
 
-RECORD_CHANNELS = 8
-"""Channels of one per-channel record on RK3588 (addendum 1.2)."""
-_RECORD = np.dtype([("bias", "<i4", 8), ("feature_offset", "<i2", 8), ("multiplier", "<i2", 8)])
-
-
-def pack_records(biases: npt.NDArray[np.int64], multipliers: npt.NDArray[np.int64], channels: int) -> bytes:
-    """Lay out per-channel operands: 64 bytes for 8 channels (addendum 1.2, DATA_USE 7).
+def pack_records(biases: npt.NDArray[np.int64], multipliers: npt.NDArray[np.int64], channels: int, soc: Soc) -> bytes:
+    """Lay out per-channel operands: records of int32 biases, int16 feature offsets and int16 multipliers, 64 bytes for
+    8 channels (addendum 1.2, DATA_USE 7).
 
     Feature offsets are 0, for per-channel weights have zero point 0. Channels beyond the last get multiplier 1: zero is
     harmless here, but silences its whole group on a relative (RK3576).
     """
-    count = aligned(channels, RECORD_CHANNELS)
+    each = soc.record_channels
+    count = aligned(channels, each)
     bias = np.zeros(count, np.int64)
     bias[: len(biases)] = biases
     multiplier = np.ones(count, np.int64)
     multiplier[: len(multipliers)] = multipliers
-    records = np.zeros(count // RECORD_CHANNELS, _RECORD)
-    records["bias"] = bias.reshape(-1, RECORD_CHANNELS)
-    records["multiplier"] = multiplier.reshape(-1, RECORD_CHANNELS)
+    records = np.zeros(
+        count // each, [("bias", "<i4", each), ("feature_offset", "<i2", each), ("multiplier", "<i2", each)]
+    )
+    records["bias"] = bias.reshape(-1, each)
+    records["multiplier"] = multiplier.reshape(-1, each)
     return records.tobytes()

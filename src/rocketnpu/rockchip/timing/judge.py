@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from rocketnpu.errors import CommandError
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
-from rocketnpu.rockchip.soc import ATOM, Soc
+from rocketnpu.rockchip.soc import RK3588, Soc
 from rocketnpu.rockchip.timing.work import Kind, Work, multiply_cycles
 
 DEPTHWISE = 3
@@ -96,7 +96,7 @@ def _fetched(regs: TaskRegisters, channels: int, element: int) -> int:
         # In packed mode DMA_WIDTH may count bytes that are fetched; pixels are DATAIN_WIDTH (spec 3.4).
         width = regs["CNA.DATA_SIZE0.DATAIN_WIDTH"]
         return width * regs["CNA.DATA_SIZE0.DATAIN_HEIGHT"] * (packed - PACKED_FIRST + 1) * element
-    return pixels * _up(channels * element, ATOM) * ATOM
+    return pixels * _up(channels * element, RK3588.slot) * RK3588.slot
 
 
 def _operand(regs: TaskRegisters) -> int:
@@ -105,7 +105,7 @@ def _operand(regs: TaskRegisters) -> int:
         return 0
     if "DPU_RDMA" not in regs.units:
         return 0
-    channels = _up(regs["DPU_RDMA.RDMA_DATA_CUBE_CHANNEL.CHANNEL"] + 1, ATOM) * ATOM
+    channels = _up(regs["DPU_RDMA.RDMA_DATA_CUBE_CHANNEL.CHANNEL"] + 1, RK3588.slot) * RK3588.slot
     size = 1 << max(regs["DPU_RDMA.RDMA_ERDMA_CFG.ERDMA_DATA_SIZE"] - 1, 0)
     if not regs["DPU_RDMA.RDMA_ERDMA_CFG.ERDMA_DATA_MODE"]:
         return channels * size
@@ -122,13 +122,13 @@ def _stored(regs: TaskRegisters, pixels: int) -> int:
     size = OUT_BYTES.get(code)
     if size is None:
         raise CommandError(f"DPU.DATA_FORMAT: OUT_PRECISION {code} cannot be timed: the size of a value is unknown")
-    return pixels * _up(channels * size, ATOM) * ATOM
+    return pixels * _up(channels * size, RK3588.slot) * RK3588.slot
 
 
 def _pass(regs: TaskRegisters) -> Work:
     element = _element(regs["DPU.DATA_FORMAT.PROC_PRECISION"], "DPU.DATA_FORMAT")
     pixels = _cube(regs, "DPU.DATA_CUBE_WIDTH.WIDTH", "DPU.DATA_CUBE_HEIGHT.HEIGHT")
-    channels = _up((regs["DPU.DATA_CUBE_CHANNEL.ORIG_CHANNEL"] + 1) * element, ATOM) * ATOM
+    channels = _up((regs["DPU.DATA_CUBE_CHANNEL.ORIG_CHANNEL"] + 1) * element, RK3588.slot) * RK3588.slot
     return Work(
         Kind.PASS,
         features=pixels * channels,
@@ -141,7 +141,7 @@ def _pass(regs: TaskRegisters) -> Work:
 
 def _pooling(regs: TaskRegisters) -> Work:
     element = _element(regs["PPU.DATA_FORMAT.PROC_PRECISION"], "PPU.DATA_FORMAT")
-    channels = _up((regs["PPU.DATA_CUBE_IN_CHANNEL.CUBE_IN_CHANNEL"] + 1) * element, ATOM) * ATOM
+    channels = _up((regs["PPU.DATA_CUBE_IN_CHANNEL.CUBE_IN_CHANNEL"] + 1) * element, RK3588.slot) * RK3588.slot
     fetched = _cube(regs, "PPU.DATA_CUBE_IN_WIDTH.CUBE_IN_WIDTH", "PPU.DATA_CUBE_IN_HEIGHT.CUBE_IN_HEIGHT") * channels
     written = _cube(regs, "PPU.DATA_CUBE_OUT_WIDTH.CUBE_OUT_WIDTH", "PPU.DATA_CUBE_OUT_HEIGHT.CUBE_OUT_HEIGHT")
     return Work(Kind.POOLING, features=fetched, values=fetched // element, stored=written * channels)

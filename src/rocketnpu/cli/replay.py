@@ -76,7 +76,7 @@ def _recordings(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def _replay(path: Path, tolerance: int, beside_ours: bool) -> _Found:
-    from rocketnpu.rockchip.streams.recorded_model import recorded_model
+    from rocketnpu.inspect.recorded_model import recorded_model
     from rocketnpu.rockchip.streams.recording import load
     from rocketnpu.rockchip.streams.replay import replay_tasks
     from rocketnpu.rockchip.streams.replay_reference import replay_operations
@@ -84,7 +84,7 @@ def _replay(path: Path, tolerance: int, beside_ours: bool) -> _Found:
 
     recording = load(path)
     tasks = replay_tasks(recording)
-    graph = recorded_model(path, recording)
+    graph = recorded_model(path, recording.model, recording.model_sha256)
     operations = list(replay_operations(recording, graph, tolerance))
     streams = compare_streams(recording, graph) if beside_ours and graph is not None else None
     return _Found(path, recording, tasks, operations, streams)

@@ -14,9 +14,9 @@ import numpy as np
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, DeviceJob
 from rocketnpu.errors import DeviceError
+from rocketnpu.memory import ADDRESS_SPACE
 from rocketnpu.rockchip.simulator import Memory, Npu, TaskReport
 from rocketnpu.rockchip.simulator.arrays import Bytes
-from rocketnpu.rockchip.simulator.memory import ADDRESS_SPACE
 from rocketnpu.rockchip.soc import RK3588, Soc
 
 PAGE = 4096

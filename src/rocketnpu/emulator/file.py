@@ -17,8 +17,8 @@ from rocketnpu.emulator.address_space import LIMIT, AddressSpace
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.emulator.jobs import CorePool, JobQueue, QueuedJob
 from rocketnpu.emulator.wire import Capability, WireJob
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.drivers import rocket_uapi
-from rocketnpu.rockchip.simulator.memory import Memory
 
 _MMAP_BASE = 1 << 32
 """First offset for mmap; such offsets name buffers and mean nothing else."""

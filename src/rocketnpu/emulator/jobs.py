@@ -15,7 +15,7 @@ from typing import Protocol
 
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.errors import RocketError
-from rocketnpu.rockchip.simulator.memory import Memory
+from rocketnpu.memory import Memory
 
 
 class TaskHangError(RocketError):

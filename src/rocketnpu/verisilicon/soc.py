@@ -8,7 +8,7 @@ known by name so that a file or a kernel that names one is met with a sentence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rocketnpu.errors import UnsupportedError
 
@@ -29,6 +29,8 @@ class Soc:
     """Limits and sizes of one NPU. Bytes and counts unless a name says otherwise."""
 
     name: str
+    title: str
+    """The chip's name for people."""
     core: str
     """Name of the NPU itself."""
     identity: Identity
@@ -58,44 +60,78 @@ class Soc:
     """Whether streams for this chip have been run here."""
 
 
-def _soc(
-    name: str, core: str, identity: tuple[int, int, int, int, int], numbers: tuple[int, ...], *, tried: bool = False
-) -> Soc:
-    return Soc(name, core, Identity(*identity), *numbers, tried=tried)
-
-
 _KIB = 1024
-A311D = _soc(
-    "a311d",
-    "VIPNano-QI",
-    (0x8000, 0x7120, 0x45080009, 0x88, 0),
-    (7, 8, 64, 4, 12, 64, 512 * _KIB, 1024 * _KIB, 5, 4, 11),
+A311D = Soc(
+    name="a311d",
+    title="Amlogic A311D",
+    core="VIPNano-QI",
+    identity=Identity(0x8000, 0x7120, 0x45080009, 0x88, 0),
+    generation=7,
+    cores=8,
+    macs=64,
+    tp_cores=4,
+    input_depth=12,
+    accumulator_depth=64,
+    sram=512 * _KIB,
+    axi_sram=1024 * _KIB,
+    zero_run_bits=5,
+    offset_bits=4,
+    max_kernel=11,
     tried=True,
 )
-"""Amlogic A311D."""
-IMX8MP = _soc(
-    "imx8mp",
-    "VIPNano-SI+",
-    (0x8000, 0x8002, 0x05080009, 0x9F, 0x6000000),
-    (8, 6, 64, 3, 9, 32, 256 * _KIB, 0, 8, 5, 15),
+IMX8MP = Soc(
+    name="imx8mp",
+    title="NXP i.MX 8M Plus",
+    core="VIPNano-SI+",
+    identity=Identity(0x8000, 0x8002, 0x05080009, 0x9F, 0x6000000),
+    generation=8,
+    cores=6,
+    macs=64,
+    tp_cores=3,
+    input_depth=9,
+    accumulator_depth=32,
+    sram=256 * _KIB,
+    axi_sram=0,
+    zero_run_bits=8,
+    offset_bits=5,
+    max_kernel=15,
     tried=True,
 )
-"""NXP i.MX 8M Plus."""
-_OTHERS = (
-    _soc(
-        "a311d2",
-        "VIPNano-QI",
-        (0x8000, 0x7131, 0x05000009, 0xA1, 0x8000000),
-        (7, 8, 64, 6, 12, 64, 1024 * _KIB, 4300 * _KIB, 8, 4, 11),
+_UNTRIED = (
+    replace(
+        A311D,
+        name="a311d2",
+        title="Amlogic A311D2 or T931",
+        identity=Identity(0x8000, 0x7131, 0x05000009, 0xA1, 0x8000000),
+        tp_cores=6,
+        sram=1024 * _KIB,
+        axi_sram=4300 * _KIB,
+        zero_run_bits=8,
+        tried=False,
     ),
-    _soc(
-        "s905d3",
-        "VIPNano",
-        (0x8000, 0x7131, 0x08000001, 0x99, 0x2000000),
-        (7, 2, 64, 1, 6, 64, 512 * _KIB, 0, 8, 4, 11),
+    replace(
+        A311D,
+        name="s905d3",
+        title="Amlogic S905D3",
+        identity=Identity(0x8000, 0x7131, 0x08000001, 0x99, 0x2000000),
+        cores=2,
+        tp_cores=1,
+        input_depth=6,
+        axi_sram=0,
+        zero_run_bits=8,
+        tried=False,
+    ),
+    replace(
+        A311D,
+        name="qi7004",
+        title="an older VIPNano-QI",
+        identity=Identity(0x8000, 0x7004, 0x45080009, 0x7D, 0),
+        offset_bits=3,
+        tried=False,
     ),
 )
-SOCS = {soc.name: soc for soc in (A311D, IMX8MP, *_OTHERS)}
+"""The S905D3's coefficient coder is in doubt: its author's notes say that it is the other generation's (facts 1)."""
+SOCS = {soc.name: soc for soc in (A311D, IMX8MP, *_UNTRIED)}
 """All chips by name."""
 
 

@@ -17,9 +17,9 @@ from rocketnpu.device.bundle import write_bundle
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import InputError
+from rocketnpu.inspect.recorded_model import recorded_model
 from rocketnpu.partition.plan import plan
 from rocketnpu.rockchip.streams import replay as module
-from rocketnpu.rockchip.streams.recorded_model import recorded_model
 from rocketnpu.rockchip.streams.recording import load
 from rocketnpu.rockchip.streams.replay import Verdict, replay_tasks
 from rocketnpu.rockchip.streams.replay_reference import replay_operations
@@ -51,7 +51,7 @@ def check(path: Path, defective: set[str], far_off: set[str]) -> None:
     recording = load(path)
     verdicts = {outcome.verdict for outcome in replay_tasks(recording)}
     assert verdicts == {Verdict.DEFECTIVE if path.stem in defective else Verdict.EQUAL}
-    operations = list(replay_operations(recording, recorded_model(path, recording)))
+    operations = list(replay_operations(recording, recorded_model(path, recording.model, recording.model_sha256)))
     assert operations
     beyond = any(operation.first for operation in operations)
     assert beyond == (path.stem in defective | far_off)
@@ -199,18 +199,18 @@ def test_a_bundle_with_broken_facts_is_refused(bundle: Path) -> None:
 def test_the_recorded_model_must_have_the_recorded_checksum(tmp_path: Path) -> None:
     path = packaged("conv_conv_add_u8")
     recording = load(path)
-    assert recorded_model(path, recording) is not None
+    assert recorded_model(path, recording.model, recording.model_sha256) is not None
     data = bytearray(path.with_suffix(".tflite").read_bytes())
     data[-1] ^= 1
     (tmp_path / "conv_conv_add_u8.tflite").write_bytes(data)
-    assert recorded_model(tmp_path / "conv_conv_add_u8.zip", recording) is None
+    assert recorded_model(tmp_path / "conv_conv_add_u8.zip", recording.model, recording.model_sha256) is None
 
 
 def test_operations_get_the_references_inputs() -> None:
     """The second convolution of a chain reads the first one's tensor from the reference, not from its neighbour."""
     path = packaged("conv_conv_add_u8")
     recording = load(path)
-    graph = recorded_model(path, recording)
+    graph = recorded_model(path, recording.model, recording.model_sha256)
     clean = list(replay_operations(recording, graph))
     moved = {**recording.reference, 3: recording.reference[3] ^ np.uint8(0x80)}
     other = list(replay_operations(module_replaced(recording, moved), graph))

@@ -12,13 +12,13 @@ import pytest
 
 from rocketnpu.cli import main
 from rocketnpu.inspect.compare import compare_model
+from rocketnpu.inspect.recorded_model import recorded_model
 from rocketnpu.inspect.reference import reference
 from rocketnpu.model.tflite import parse
 from rocketnpu.partition.plan import plan
 from rocketnpu.rockchip.registers.command import write
 from rocketnpu.rockchip.registers.rk3588 import register
 from rocketnpu.rockchip.streams.differences_page import differences_page
-from rocketnpu.rockchip.streams.recorded_model import recorded_model
 from rocketnpu.rockchip.streams.recording import Recording, load
 from rocketnpu.rockchip.streams.stream_differences import CLASSES
 from rocketnpu.rockchip.streams.stream_reasons import BIASES, WEIGHTS
@@ -31,7 +31,7 @@ NAMES = sorted(path.stem for path in PACKAGED.glob("*.zip"))
 
 def compared(path: Path, change=lambda recording: recording) -> StreamComparison:
     recording = load(path)
-    graph = recorded_model(path, recording)
+    graph = recorded_model(path, recording.model, recording.model_sha256)
     assert graph is not None
     return compare_streams(change(recording), graph)
 

@@ -4,7 +4,7 @@ Data takes the way of the hardware: :mod:`pc` fetches words and fills :mod:`regi
 :mod:`cna` with :mod:`cbuf` and :mod:`weights`, :mod:`core`, :mod:`dpu` with :mod:`rdma` and :mod:`lut`, or :mod:`ppu`.
 """
 
-from rocketnpu.rockchip.simulator.memory import Memory
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.simulator.npu import Npu, TaskReport
 
 __all__ = ["Memory", "Npu", "TaskReport"]

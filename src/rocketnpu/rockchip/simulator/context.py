@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.simulator.checks import Checks
 from rocketnpu.rockchip.simulator.core_state import CoreState
-from rocketnpu.rockchip.simulator.memory import Memory
 from rocketnpu.rockchip.soc import Soc
 
 

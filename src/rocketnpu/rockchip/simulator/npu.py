@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rocketnpu.errors import SimulationError
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.simulator import pc
 from rocketnpu.rockchip.simulator.checks import Checks
 from rocketnpu.rockchip.simulator.context import Context
 from rocketnpu.rockchip.simulator.core_state import CoreState
-from rocketnpu.rockchip.simulator.memory import Memory
 from rocketnpu.rockchip.simulator.registers import Registers, registers
 from rocketnpu.rockchip.simulator.tasks import run_convolution, run_flying, run_pooling
 from rocketnpu.rockchip.soc import RK3588, Soc

@@ -128,7 +128,7 @@ def _places(core: int, count: int, shape: KernelShape) -> Int64:
     kernels, used, full = shape.kernels, shape.used, shape.per_core
     number = np.arange(count)
     if shape.depthwise:
-        found = used - 1 - core + used * number
+        found: Int64 = used - 1 - core + used * number
         rest = kernels % used
         if rest and count > kernels // used:
             found[-1] -= used - rest
@@ -145,8 +145,9 @@ def _decoded(data: Bytes, bits: int, count: int, lengths: list[int]) -> Bytes:
     codes, places = _walk(data, bits, pairs, lengths)
     window = np.ndarray((data.size + 4,), "<u4", data.tobytes() + bytes(8), strides=(1,))
 
-    def take(at: Int64, width: int) -> Int64:
-        return (window[at >> 3] >> (at & 7) & (1 << width) - 1).astype(np.int64)
+    def take(at: Int64, width: Int64 | int) -> Int64:
+        found: Int64 = (window[at >> 3] >> (at & 7)).astype(np.int64) & (1 << width) - 1
+        return found
 
     first, second = codes & 7, codes >> 3
     both = np.stack([first, second], axis=1)
@@ -163,12 +164,12 @@ def _decoded(data: Bytes, bits: int, count: int, lengths: list[int]) -> Bytes:
     following = np.append(codes, [0, 0])[1 : pairs + 1]
     begin = places[2 : pairs + 2] + 2 * _CODE_BITS + np.array(_PAIR_EXTENSIONS)[following]
     at = np.stack([begin, begin + stored[:, 0]], axis=1)
-    raw = window[at >> 3] >> (at & 7) & ((1 << stored) - 1).astype(np.uint32)
+    raw = take(at, stored)
     sign = np.where(taken == 1, signs & 1, raw & 1)
     rest = np.where(taken == 1, raw, raw >> 1)
     magnitude = np.where(length > 0, (1 << np.maximum(length - 1, 0)) | rest, 0)
-    values = np.where(sign == 1, ~magnitude, magnitude).astype(np.uint8)
-    return values.ravel()[:count]
+    values: Bytes = np.where(sign == 1, ~magnitude, magnitude).astype(np.uint8).ravel()
+    return values[:count]
 
 
 _SYMBOL_OF_CODE = np.array([max(_code(code)[0], 0) for code in range(8)])

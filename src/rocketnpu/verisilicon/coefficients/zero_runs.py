@@ -191,7 +191,8 @@ class _Reader:
         """Return up to ``count`` symbols from here on, fewer where the stream ends."""
         count = max(0, min(count, (self._bits - self._place) // width))
         places = self._place + width * np.arange(count)
-        return (self._windows[places >> 3] >> (places & 7) & (1 << width) - 1).astype(np.int64)
+        found: Int64 = (self._windows[places >> 3] >> (places & 7) & (1 << width) - 1).astype(np.int64)
+        return found
 
     def _number(self, bits: int) -> int:
         place = self._place

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rocketnpu.registers.fields import block
+from rocketnpu.fields import block
 from rocketnpu.verisilicon.registers.instruction import WORD, Words
 
 LOAD_STATE = 1
 """Bits 31:27 of a header that loads states."""
 MAX_COUNT = 1024
 """States of one command; a count of 0 stands for it."""
-_HEADER = block("FE", base=0, target=None, enable_bit=None, table="""
+_HEADER = block(
+    "FE",
+    base=0,
+    target=None,
+    enable_bit=None,
+    table="""
     0x0 LOAD_STATE  ADDRESS_4[15:0] COUNT[25:16] FIXED_POINT[26] OPCODE[31:27]
-""")["LOAD_STATE"]
+""",
+)["LOAD_STATE"]
 
 
 @dataclass(frozen=True, slots=True)

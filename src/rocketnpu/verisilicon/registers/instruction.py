@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import CommandError, RegisterFieldError
-from rocketnpu.registers.fields import RESERVED, Block, Register
+from rocketnpu.fields import RESERVED, Block, Register
 
 Words = npt.NDArray[np.uint32]
 """Words of an instruction or of a command stream as a one-dimensional little-endian array."""
@@ -83,9 +83,7 @@ class Layout:
             raise CommandError(f"an {self.name} instruction has {self.size} words, there are {len(words)}")
         values = [register.decode(word) for register, word in zip(self.registers(), words.tolist(), strict=False)]
         parts = {name: value for word in values for name, value in word.items() if name != RESERVED}
-        return {
-            name: sum(parts[piece.part] << piece.low for piece in pieces) for name, pieces in self.pieces.items()
-        }
+        return {name: sum(parts[piece.part] << piece.low for piece in pieces) for name, pieces in self.pieces.items()}
 
     def reserved(self, words: Words) -> dict[str, int]:
         """Return the bits outside every field that are set, by word."""

@@ -7,10 +7,15 @@ piece holds; :mod:`rocketnpu.verisilicon.registers.instruction` joins them. Word
 
 from __future__ import annotations
 
-from rocketnpu.registers.fields import block
+from rocketnpu.fields import block
 from rocketnpu.verisilicon.registers.instruction import Layout
 
-_BLOCK = block("NN", base=0, target=None, enable_bit=None, table="""
+_BLOCK = block(
+    "NN",
+    base=0,
+    target=None,
+    enable_bit=None,
+    table="""
     0x00 WORD0   LAYER_TYPE[0] NO_Z_OFFSET[1] KERNEL_X[5:2] KERNEL_Z_13_0[19:6] KERNELS_PER_CORE[26:20] POOLING[28:27] POOLING_XY[29] PRELU[30] LAYER_FLUSH[31]
     0x04 WORD1   KERNEL_TYPE_1_0[1:0] IN_TYPE_1_0[3:2] OUT_TYPE_1_0[5:4] IN_X[18:6] IN_Y[31:19]
     0x08 WORD2   IN_X_OFFSET_2_0[2:0] IN_Y_OFFSET_2_0[5:3] BRICK[7] BRICK_DISTANCE[23:8] RELU[24] MULTIPLIER_0_0[26] SHIFT_4_0[31:27]
@@ -45,7 +50,8 @@ _BLOCK = block("NN", base=0, target=None, enable_bit=None, table="""
     0x7c WORD31  CONSTANT_31[31:0]
     0x80 WORD32  CONSTANT_32[31:0]
     0x84 WORD33  CONSTANT_33[31:0]
-""")
+""",
+)
 
 NN = Layout(_BLOCK)
 """The layout of an NN instruction: 34 words."""

@@ -5,9 +5,14 @@ Names follow the open driver's state maps (``state*.xml.h``); the values in reco
 
 from __future__ import annotations
 
-from rocketnpu.registers.fields import Register, block
+from rocketnpu.fields import Register, block
 
-STATES = block("FE", base=0, target=None, enable_bit=None, table="""
+STATES = block(
+    "FE",
+    base=0,
+    target=None,
+    enable_bit=None,
+    table="""
     0x0a28 PA_SYSTEM_MODE    VALUE[31:0]
     0x10a0 PS_NN_INST_ADDR   INDEX[5:0] ADDRESS_64[31:6]
     0x10a4 PS_INST_INDEX     INDEX[31:0]
@@ -19,7 +24,8 @@ STATES = block("FE", base=0, target=None, enable_bit=None, table="""
     0x3940 GL_OCB_REMAP_END  ADDRESS[31:0]
     0x394c GL_TP_CONFIG      VALUE[31:0]
     0x3950 GL_TP_SPLIT       VALUE[31:0]
-""")
+""",
+)
 
 NN_START = STATES["PS_NN_INST_ADDR"].offset
 TP_START = STATES["PS_TP_INST_ADDR"].offset

@@ -6,10 +6,15 @@ every recorded instruction).
 
 from __future__ import annotations
 
-from rocketnpu.registers.fields import block
+from rocketnpu.fields import block
 from rocketnpu.verisilicon.registers.instruction import Layout
 
-_BLOCK = block("TP", base=0, target=None, enable_bit=None, table="""
+_BLOCK = block(
+    "TP",
+    base=0,
+    target=None,
+    enable_bit=None,
+    table="""
     0x00 WORD0   IN_X[15:0]
     0x04 WORD1   IN_Y[15:0] IN_Z[31:16]
     0x08 WORD2   IN_STRIDE[15:0]
@@ -41,7 +46,8 @@ _BLOCK = block("TP", base=0, target=None, enable_bit=None, table="""
     0x70 WORD28  CIRCULAR_OUT_END[31:0]
     0x74 WORD29  BORDER_CONSTANT[15:0] COEFFICIENT_ZERO_POINT[23:16] IN_ZERO_POINT[31:24]
     0x78 WORD30  OUT_ZERO_POINT[7:0] MULTIPLIER[22:8]
-""")
+""",
+)
 
 TP = Layout(_BLOCK)
 """The layout of a TP instruction: 31 words."""

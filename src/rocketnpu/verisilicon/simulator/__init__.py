@@ -6,6 +6,6 @@ Data takes the way of the hardware: :mod:`front_end` fetches words and sets stat
 assumed (``docs/hardware/verisilicon.md``).
 """
 
-from rocketnpu.verisilicon.simulator.npu import JobReport, Npu
+from rocketnpu.verisilicon.simulator.npu import JobReport, Npu, StreamReport
 
-__all__ = ["JobReport", "Npu"]
+__all__ = ["JobReport", "Npu", "StreamReport"]

@@ -63,4 +63,5 @@ def byte_function(config: TpConfig, table: npt.NDArray[np.uint32] | None) -> Byt
     found = values.astype(np.float64) if table is None else looked_up(values, table)
     scaled = found * (1 + config.multiplier / (1 << 15)) * 2.0**-config.postshift
     rounded = np.trunc(scaled + np.copysign(0.5, scaled)) + config.out_zero_point
-    return np.clip(rounded, 0, 255).astype(np.uint8)
+    result: Bytes = np.clip(rounded, 0, 255).astype(np.uint8)
+    return result

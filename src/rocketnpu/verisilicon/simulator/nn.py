@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import SimulationError
-from rocketnpu.simulator.memory import Memory
+from rocketnpu.memory import Memory
 from rocketnpu.verisilicon.coefficients.kernels import Bytes, Int64
 from rocketnpu.verisilicon.simulator.net_kernels import CENTRE, KernelCache, NetKernels
 from rocketnpu.verisilicon.simulator.nn_config import NnConfig
@@ -55,10 +55,9 @@ def run_nn(config: NnConfig, generation: int, memory: Memory, cache: KernelCache
 
 def _image(config: NnConfig, memory: Memory) -> Bytes:
     """View the image, ``(channels, rows, columns)``."""
-    channels = config.shape.kernels if config.shape.depthwise else config.shape.channels
     return memory.view(
         config.in_address,
-        (channels, config.in_rows, config.in_columns),
+        (config.in_planes, config.in_rows, config.in_columns),
         (config.in_plane, config.in_stride, 1),
         unit="NN",
         register="IN_ADDRESS",
@@ -159,7 +158,8 @@ class _Requantise:
         shift = min(config.shift, _FAR)
         half = 1 << shift - 1 if shift else 0
         rounded = np.sign(product) * (np.abs(product) + half >> shift)
-        return (np.clip(rounded, low, 255 - config.out_zero_point) + config.out_zero_point).astype(np.uint8)
+        clipped: Int64 = np.clip(rounded, low, 255 - config.out_zero_point)
+        return (clipped + config.out_zero_point).astype(np.uint8)
 
 
 def _convolve_matrix(
@@ -189,7 +189,7 @@ def _convolve_lists(
         sums = np.zeros((len(kernels), config.out_rows, config.out_columns), padded.dtype)
         scratch = np.empty_like(sums)
         for number in range(net.channels.shape[1]):
-            images = padded[net.channels[kernels, number]]
+            images = padded[net.channels[kernels, number] % config.in_planes]
             taps = net.taps[kernels, number]
             for row in range(config.shape.rows):
                 for column in range(config.shape.columns):

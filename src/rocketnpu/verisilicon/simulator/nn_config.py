@@ -40,6 +40,7 @@ class NnConfig:
     coefficients: int
     """Address."""
     in_address: int
+    in_planes: int
     in_columns: int
     in_rows: int
     in_stride: int
@@ -67,6 +68,14 @@ class NnConfig:
     relu: bool
 
     @property
+    def defects(self) -> tuple[str, ...]:
+        """Why the output is wrong on silicon, in a way that nobody has described."""
+        if self.shape.depthwise and self.in_planes != self.shape.kernels:
+            message = f"{self.in_planes} input channels for {self.shape.kernels} depthwise kernels"
+            return (f"NN.KERNEL_Z: {message}: which channel each kernel reads is not known",)
+        return ()
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates, those of pixels that pooling drops included."""
         return self.out_columns * self.out_rows * self.step**2 * self.shape.kernels * self.shape.weights
@@ -91,6 +100,7 @@ def read_nn(fields: Mapping[str, int], soc: Soc) -> NnConfig:
         shape=shape,
         coefficients=fields["COEFFICIENTS_64"] * 64,
         in_address=fields["IN_ADDRESS"],
+        in_planes=fields["KERNEL_Z"],
         in_columns=fields["IN_X"],
         in_rows=fields["IN_Y"],
         in_stride=fields["IN_X_STRIDE"],
@@ -128,8 +138,6 @@ def _shape(fields: Mapping[str, int], soc: Soc) -> KernelShape:
         if not fields[name]:
             refuse(name, "0: there is nothing to convolve")
     depthwise = bool(fields["DEPTHWISE"])
-    if depthwise and fields["KERNEL_Z"] != kernels:
-        refuse("KERNEL_Z", f"{fields['KERNEL_Z']} input channels for {kernels} depthwise kernels")
     return KernelShape(
         kernels=kernels,
         channels=1 if depthwise else fields["KERNEL_Z"],

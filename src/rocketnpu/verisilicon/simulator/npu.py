@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from rocketnpu.errors import SimulationError
-from rocketnpu.simulator.memory import Memory
+from rocketnpu.memory import Memory
 from rocketnpu.verisilicon.registers.instruction import WORD, Layout, Words
 from rocketnpu.verisilicon.registers.nn import NN
 from rocketnpu.verisilicon.registers.tp import TP
@@ -28,6 +28,8 @@ class JobReport:
     """Of its instruction."""
     macs: int
     """Multiply-accumulates done; 0 for TP."""
+    defects: tuple[str, ...] = ()
+    """Why its output is wrong on silicon; what is computed then is one guess among others."""
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class Npu:
             return JobReport("TP", start.address, 0)
         config = read_nn(fields, self.soc)
         run_nn(config, self.soc.generation, self.memory, self._kernels)
-        return JobReport("NN", start.address, config.macs)
+        return JobReport("NN", start.address, config.macs, config.defects)
 
     def _fields(self, start: Start, layout: Layout) -> dict[str, int]:
         register = f"PS_{start.unit}_INST_ADDR"

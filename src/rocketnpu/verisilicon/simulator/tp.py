@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.simulator.memory import Memory
+from rocketnpu.memory import Memory
 from rocketnpu.verisilicon.coefficients.kernels import Bytes
 from rocketnpu.verisilicon.simulator.lookup import ENTRIES, byte_function
 from rocketnpu.verisilicon.simulator.tp_config import Counter, TpConfig, refuse
@@ -113,7 +113,10 @@ def _tile_loops(config: TpConfig, scan: npt.NDArray[Any]) -> Loops:
     """
     along, down, across, below = (config.counters[number] for number in (1, 2, 3, 4))
     planes, tiles_down, tiles_across, rows, columns = scan.shape
-    wanted = (-(-(config.x1 - config.x0 + 1) // config.tile_columns), -(-(config.y1 - config.y0 + 1) // config.tile_rows))
+    wanted = (
+        -(-(config.x1 - config.x0 + 1) // config.tile_columns),
+        -(-(config.y1 - config.y0 + 1) // config.tile_rows),
+    )
     if (across.count, below.count) != wanted or config.counters[5].count != 1:
         refuse("COUNT_3", f"{across.count}x{below.count} tiles, the window has {wanted[0]}x{wanted[1]}")
     if (tiles_down, tiles_across) == (1, 1) and wanted != (1, 1):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.simulator.arrays import Array, Float32, Int8, Int64, Scratch, slots
 from rocketnpu.rockchip.simulator.context import Context
 from rocketnpu.rockchip.simulator.core_state import BufferedWeights, StoredFeatures
-from rocketnpu.rockchip.simulator.memory import Memory
 from rocketnpu.rockchip.simulator.rounding import INT8_MAX, INT8_MIN, shift_half_away, shift_half_even
 from rocketnpu.rockchip.simulator.units.cna_config import CnaConfig, Converter
 from rocketnpu.rockchip.simulator.units.weights import StoredWeights

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.simulator.arrays import Array, Bytes, Float64, Int64, slots
 from rocketnpu.rockchip.simulator.checks import Checks
 from rocketnpu.rockchip.simulator.context import Context
-from rocketnpu.rockchip.simulator.memory import Memory
 from rocketnpu.rockchip.simulator.rounding import INT8_MAX, INT8_MIN, INT32_MAX, INT32_MIN
 from rocketnpu.rockchip.simulator.units.dpu_config import BYTES, INT8, DpuConfig, ScaleStage
 from rocketnpu.rockchip.simulator.units.dpu_stages import Pipeline, element_stage, output_stage, scale_stage

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.simulator.arrays import Int8, Int64, slots
 from rocketnpu.rockchip.simulator.checks import Checks
-from rocketnpu.rockchip.simulator.memory import Memory
 from rocketnpu.rockchip.simulator.registers import Registers
 from rocketnpu.rockchip.simulator.rounding import INT8_MAX, INT8_MIN, shift_half_even
 

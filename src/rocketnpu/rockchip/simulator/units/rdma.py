@@ -11,10 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.simulator.arrays import Array, Int8, Int64, Scratch, slots
 from rocketnpu.rockchip.simulator.checks import Checks
 from rocketnpu.rockchip.simulator.context import Context
-from rocketnpu.rockchip.simulator.memory import Memory
 from rocketnpu.rockchip.simulator.registers import Registers
 
 SLOT_BYTES = 16

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import DeviceError, SimulationError
-from rocketnpu.rockchip.simulator.arrays import Array, Bytes
+
+Array = npt.NDArray[Any]
+Bytes = npt.NDArray[np.uint8]
 
 ADDRESS_SPACE = 1 << 32
 """Registers hold 32-bit addresses (spec 1.1)."""

@@ -7,19 +7,21 @@ from pathlib import Path
 
 from rocketnpu.graph import Graph
 from rocketnpu.model import tflite
-from rocketnpu.rockchip.streams.recording import Recording
 
 
-def recorded_model(path: Path, recording: Recording) -> Graph | None:
+def recorded_model(path: Path, model: str, sha256: str) -> Graph | None:
     """Return the recorded model: the file of the recording's own name, or of the model's, whose checksum fits.
+
+    It is looked for beside the recording, and in a folder ``models`` beside the recording's folder.
 
     Raises:
         ModelError: it is damaged.
     """
-    for name in (f"{path.stem}.tflite", Path(recording.model).name):
-        place = path.parent / name
-        if name and place.is_file():
+    names = (f"{path.stem}.tflite", Path(model).name)
+    folders = (path.parent, path.resolve().parent.parent / "models")
+    for place in (folder / name for folder in folders for name in names if name):
+        if place.is_file():
             data = place.read_bytes()
-            if hashlib.sha256(data).hexdigest() == recording.model_sha256:
+            if hashlib.sha256(data).hexdigest() == sha256:
                 return tflite.parse(data, place.name)
     return None

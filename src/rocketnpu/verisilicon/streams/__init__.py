@@ -1,0 +1,1 @@
+"""Recorded streams: read, replayed, written as text and back."""

@@ -136,7 +136,8 @@ def _places(core: int, count: int, shape: KernelShape) -> Int64:
     totals = np.array([kernels // used + (other < kernels % used) for other in range(used)])
     block = number // full
     before = np.clip(totals[:core, None] - block * full, 0, full).sum(axis=0)
-    return block * full * used + before + number % full
+    places: Int64 = block * full * used + before + number % full
+    return places
 
 
 def _decoded(data: Bytes, bits: int, count: int, lengths: list[int]) -> Bytes:

@@ -181,13 +181,13 @@ def network_ms(layers: Sequence[Layer], rates: Rates, charge_joins: bool) -> flo
 def left_out(measured: dict[str, float]) -> dict[str, float]:
     """Return each network's error with the read rate fitted to the others."""
     found = {}
-    for name in measured:
+    for name, truth in measured.items():
         best = (np.inf, NETWORK_FIT)
         for read in READS:
             rates = replace(NETWORK_FIT, read=float(read), write=float(read) / 2)
             off = [abs(network_ms(NETWORKS[n].layers, rates, False) / measured[n] - 1) for n in measured if n != name]
             best = min(best, (float(np.mean(off)), rates), key=lambda one: one[0])
-        found[name] = network_ms(NETWORKS[name].layers, best[1], False) / measured[name] - 1
+        found[name] = network_ms(NETWORKS[name].layers, best[1], False) / truth - 1
     return found
 
 
@@ -196,7 +196,10 @@ def figures() -> dict[str, Any]:
     every = rows()
     found = [row for row in every if row.board in FITTED]
     fit = fitted(found)
-    protocols: dict[str, Any] = {"fitted to them": summary(errors(fit, found)), "shapes held out": summary(held_out(found))}
+    protocols: dict[str, Any] = {
+        "fitted to them": summary(errors(fit, found)),
+        "shapes held out": summary(held_out(found)),
+    }
     for name in FITTED:
         other = fitted([row for row in found if row.board != name])
         mine = [row for row in found if row.board == name]

@@ -1,7 +1,7 @@
 """Shapes of networks whose times were published, a layer a line, and what one layer costs.
 
-They are shapes only: enough to time a network at hand or not. Tiles are cut as the vendor's runtime is known to: weights
-in as many banks as they fill, features in the rest.
+They are shapes only: enough to time a network, at hand or not. Tiles are cut as the vendor's runtime is known to:
+weights in as many banks as they fill, features in the rest.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ class _Stack:
         self.size, self.channels, self.lookup = size, 3, lookup
         self.layers: list[Layer] = []
 
-    def conv(self, oc: int, k: int = 1, s: int = 1, *, depthwise: bool = False, added: bool = False, last: bool = False):
+    def conv(
+        self, oc: int, k: int = 1, s: int = 1, *, depthwise: bool = False, added: bool = False, last: bool = False
+    ):
         out = -(-self.size // s)
         lookup = self.lookup and not last
         self.layers.append(

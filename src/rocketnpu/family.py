@@ -13,11 +13,12 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rocketnpu.errors import InputError
+from rocketnpu.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
@@ -119,6 +120,22 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def bound_of_kind(self, kind: str) -> Bound:
         """Return how far a single operator of a kind may be from the reference kernels given its inputs."""
+
+    def board(self, conditions: Conditions) -> tuple[Board, Spread]:
+        """Describe a board under some conditions, and how far estimates for it are off.
+
+        Raises:
+            UnsupportedError: nobody has fitted a timing model of this chip.
+        """
+        raise UnsupportedError(f"there is no timing model of the {self.title}: nobody published times of its layers")
+
+    def timed(self, program: Program, conditions: Conditions) -> tuple[TimedTask, ...]:
+        """Estimate how long each task of a program takes.
+
+        Raises:
+            UnsupportedError: as :meth:`board`.
+        """
+        raise UnsupportedError(f"there is no timing model of the {self.title}: nobody published times of its layers")
 
 
 def chips() -> tuple[str, ...]:

@@ -43,6 +43,7 @@ VERBS: dict[str, Verb] = {
     "classify": Verb("rocketnpu.cli.classify:classify", "Say what is in a picture, and how long it took."),
     "compile": Verb("rocketnpu.cli.compile:compile_command", "Compile a model to program files."),
     "inspect": Verb("rocketnpu.cli.inspect:inspect", "Show where each operator runs, why, and what it costs."),
+    "estimate": Verb("rocketnpu.cli.estimate:estimate", "Say how long a model takes on a chip that need not be there."),
     "compare": Verb("rocketnpu.cli.compare:compare", "Compare with LiteRT's reference kernels, layer by layer."),
     "disassemble": Verb("rocketnpu.cli.disassemble:disassemble", "Print command lists, word by word."),
     "replay": Verb("rocketnpu.cli.replay:replay", "Run a recording or a failure bundle on the simulator."),

@@ -13,6 +13,7 @@ from rocketnpu.rockchip.soc import RK3588, Soc
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
@@ -90,6 +91,18 @@ class RockchipFamily(Family):
         from rocketnpu.rockchip.models.bounds import bound_of_kind
 
         return bound_of_kind(kind)
+
+    def board(self, conditions: Conditions) -> tuple[Board, Spread]:
+        """Describe a board under some conditions."""
+        from rocketnpu.rockchip.timing.estimate import NETWORK_SPREAD, board
+
+        return board(conditions), NETWORK_SPREAD
+
+    def timed(self, program: Program, conditions: Conditions) -> tuple[TimedTask, ...]:
+        """Judge a program's registers."""
+        from rocketnpu.rockchip.timing.estimate import program_tasks
+
+        return program_tasks(program, conditions, self.soc)
 
 
 RK3588_FAMILY = RockchipFamily("rk3588", "rockchip", "Rockchip RK3588", RK3588.cores, RK3588)

@@ -1,0 +1,147 @@
+"""``rocketnpu estimate``: how long a model, a program or a recording takes on a chip that need not be there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rocketnpu.cli.output import chip_option, counted, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from rocketnpu.estimate.estimate import Conditions, Estimate
+
+_HEAD = 8
+"""Bytes of a file that tell what it is."""
+
+
+@click.command()
+@click.option(
+    "-m",
+    "--model",
+    required=True,
+    metavar="FILE|NAME",
+    help="A model or a name of `rocketnpu models list`, a compiled program, or a recording.",
+)
+@click.option("--target", type=click.Choice(["mainline", "vendor"]), default="mainline", show_default=True)
+@click.option("--clock", type=click.FloatRange(min=1, max=5000), metavar="MHZ", help="NPU clock, if not the driver's.")
+@click.option("--cores", type=click.IntRange(1, 3), default=1, show_default=True, help="Cores busy at once.")
+@click.option("--start", type=click.FloatRange(min=0, max=10_000), metavar="US", help="Start of a task, microseconds.")
+@click.option("--allow-unproven/--proven-only", default=False, show_default=True, help="Use rules without proof.")
+@chip_option
+@json_option
+@click.option("--trace", type=click.Path(path_type=Path), help="Write a trace for Perfetto and Chrome.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with pictures.")
+def estimate(
+    model: str,
+    target: str,
+    clock: float | None,
+    cores: int,
+    start: float | None,
+    allow_unproven: bool,
+    chip: str,
+    as_json: bool,
+    trace: Path | None,
+    html: Path | None,
+) -> None:
+    """Estimate the time of one inference, operator by operator, and what would change it.
+
+    Rates are fitted to times that others measured on boards; the range printed holds eight of ten of them.
+    """
+    from rocketnpu.estimate.estimate import Conditions
+    from rocketnpu.estimate.page import page
+    from rocketnpu.estimate.trace import trace as trace_of
+
+    conditions = Conditions("vendor" if target == "vendor" else "mainline", clock, cores, start)
+    found = _estimate(model, conditions, chip, allow_unproven)
+    if trace:
+        trace.write_text(json.dumps(trace_of(found)), "utf-8")
+    if html:
+        html.write_text(page(found), "utf-8")
+    if as_json:
+        print_json(_document(found))
+        return
+    _print(found)
+
+
+def _estimate(model: str, conditions: Conditions, chip: str, allow_unproven: bool) -> Estimate:
+    from rocketnpu.estimate.sources import estimate_model, estimate_program, estimate_tasks
+    from rocketnpu.model import tflite
+    from rocketnpu.program import store
+    from rocketnpu.zoo import resolve
+
+    path = resolve(model)
+    with path.open("rb") as file:
+        head = b"" if path.is_dir() else file.read(_HEAD)
+    if head.startswith(store.MAGIC):
+        return estimate_program(store.load(path), conditions)
+    if head.startswith(b"PK"):
+        from rocketnpu.rockchip.soc import RK3588
+        from rocketnpu.rockchip.streams.recording import load
+        from rocketnpu.rockchip.timing.estimate import recording_tasks
+
+        recording = load(path)
+        name = f"{recording.model} ({recording.producer})"
+        return estimate_tasks(name, RK3588.name, conditions, lambda given: recording_tasks(recording, given, RK3588))
+    return estimate_model(tflite.load(path), conditions, chip, allow_unproven)
+
+
+def _document(found: Estimate) -> dict[str, Any]:
+    low, high = found.range_us
+    return {
+        "name": found.name,
+        "chip": found.chip,
+        "board": found.board,
+        "total_us": found.total_us,
+        "range_us": [low, high],
+        "range_from": found.spread.what,
+        "npu_us": found.npu_us,
+        "starts_us": found.starts_us,
+        "host_us": found.host_us,
+        "overlap_at_most_us": found.hidden_us,
+        "operators": found.operators,
+        "tasks": found.tasks,
+        "cpu": found.cpu,
+        "levers": found.levers,
+    }
+
+
+def _print(found: Estimate) -> None:
+    columns = ("#", "operator", "tasks", "us", "share", "bound by", "read", "written")
+    rows = [
+        (
+            "" if row.operator is None else row.operator,
+            row.kind,
+            row.tasks,
+            f"{row.us:.1f}",
+            f"{row.share:.1%}",
+            row.bound_by,
+            f"{row.read:,}",
+            f"{row.written:,}",
+        )
+        for row in found.operators
+    ]
+    print_table(columns, rows, right=("#", "tasks", "us", "share", "read", "written"), title=found.name)
+    board, (low, high) = found.board, found.range_us
+    click.echo(
+        f"\n{found.total_us / 1e3:.2f} ms estimated for {found.chip}, {board.driver} kernel, NPU at "
+        f"{board.clock_mhz:g} MHz: {found.npu_us / 1e3:.2f} computing, {found.starts_us / 1e3:.2f} starting "
+        f"{counted(len(found.tasks), 'task')}, {found.host_us / 1e3:.2f} on the host"
+    )
+    click.echo(f"eight of ten estimates are within {low / 1e3:.2f} to {high / 1e3:.2f} ms: {found.spread.what}")
+    if board.cores > 1:
+        rate = 1e6 * board.cores / found.total_us
+        click.echo(f"{board.cores} cores with an inference each: {rate:.0f} inferences a second")
+    click.echo(f"not in it: overlap of loads and computing, which could save up to {found.hidden_us / 1e3:.2f} ms")
+    if found.cpu:
+        kinds = sorted({one.kind for one in found.cpu})
+        click.echo(f"not in it: {counted(len(found.cpu), 'operator')} on the CPU ({', '.join(kinds)})")
+    if found.levers:
+        click.echo("")
+        levers = [
+            (lever.name, f"{lever.total_us / 1e3:.2f}", f"{lever.gain_us / 1e3:+.2f}", lever.note)
+            for lever in found.levers
+        ]
+        print_table(("what would change it", "total [ms]", "gain [ms]", ""), levers, right=("total [ms]", "gain [ms]"))

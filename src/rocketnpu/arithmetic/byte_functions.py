@@ -15,11 +15,11 @@ import numpy.typing as npt
 from rocketnpu.arithmetic.fixed_point import Factor, high_multiply, rounding_divide, saturated
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Operator, Tensor
-from rocketnpu.graph.operators import Gelu, LeakyRelu
+from rocketnpu.graph.operators import ByteFunction, Gelu, LeakyRelu
 
 Int64 = npt.NDArray[np.int64]
 Real = npt.NDArray[np.float64]
-ByteFunction = Callable[[Operator, Tensor, Tensor], Int64]
+Function = Callable[[Operator, Tensor, Tensor], Int64]
 """Operator, input and output give the output's value for each input value, the lowest first."""
 
 
@@ -50,7 +50,7 @@ def _finish(values: Int64, target: Tensor) -> Int64:
     return np.clip(values + target.quantisation.zero_point, *limits(target))
 
 
-def of_reals(function: Callable[[Real], Real]) -> ByteFunction:
+def of_reals(function: Callable[[Real], Real]) -> Function:
     """Make a byte function of one on real numbers.
 
     The kernel computes in single precision; the function is evaluated in double precision and rounded to single, which
@@ -104,6 +104,21 @@ def gelu(operator: Operator, source: Tensor, target: Tensor) -> Int64:
     return of_reals(_tanh_gelu if operator.attributes.approximate else _gelu)(operator, source, target)
 
 
+def given(operator: Operator, source: Tensor, target: Tensor) -> Int64:
+    """Return the values that the operator lists.
+
+    Raises:
+        UnsupportedError: they are not 256 values of the output's type.
+    """
+    assert isinstance(operator.attributes, ByteFunction)
+    values = np.array(operator.attributes.values, np.int64)
+    low, high = limits(target)
+    if values.size != high - low + 1 or values.min() < low or values.max() > high:
+        raise UnsupportedError(f"a function of {values.size} values, not one {target.dtype.value} for each byte")
+    del source
+    return values
+
+
 def leaky_relu(operator: Operator, source: Tensor, target: Tensor) -> Int64:
     """Return LEAKY_RELU in the kernel's fixed-point arithmetic."""
     assert isinstance(operator.attributes, LeakyRelu)
@@ -143,7 +158,7 @@ def hard_swish(operator: Operator, source: Tensor, target: Tensor) -> Int64:
     return _finish(rounding_divide(half, -out.exponent), target)
 
 
-BYTE_FUNCTIONS: Mapping[str, ByteFunction] = {
+BYTE_FUNCTIONS: Mapping[str, Function] = {
     "LOGISTIC": of_reals(_logistic),
     "TANH": of_reals(np.tanh),
     "ELU": of_reals(_elu),
@@ -154,5 +169,6 @@ BYTE_FUNCTIONS: Mapping[str, ByteFunction] = {
     "HARD_SWISH": hard_swish,
     "LEAKY_RELU": leaky_relu,
     "ABS": absolute,
+    "BYTE_FUNCTION": given,
 }
 """Operators of one byte tensor that the look-up table computes."""

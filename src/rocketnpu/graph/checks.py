@@ -60,6 +60,7 @@ _NEED_BIAS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
 _SCALED = {
     *("ADD", "SUB", "MUL", "DIV", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SOFTMAX", "LOGISTIC", "TANH", "RELU"),
     *("RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "PRELU", "HARD_SWISH", "GELU", "ELU", "QUANTIZE", "DEQUANTIZE"),
+    "BYTE_FUNCTION",
 }
 _SAME_TYPE = {
     *(kind for kind in UNARY if kind not in {"QUANTIZE", "DEQUANTIZE", "CAST"}),

@@ -163,6 +163,24 @@ class StridedSlice:
 
 
 @dataclass(frozen=True)
+class ByteFunction:
+    """BYTE_FUNCTION: each byte becomes another. TFLite has none: readers and passes make it."""
+
+    values: tuple[int, ...]
+    """The output's value for each of the input's 256, the lowest first."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """An operator of another format that has no counterpart here; its host runs it."""
+
+    reason: str
+    """Why, in words for the user."""
+    macs: int = 0
+    """Multiply-accumulates, as far as they are known."""
+
+
+@dataclass(frozen=True)
 class NoAttributes:
     """The operator is told everything by its inputs, or this project does not look inside it."""
 
@@ -182,6 +200,8 @@ Attributes = (
     | Softmax
     | Gelu
     | StridedSlice
+    | ByteFunction
+    | Foreign
     | NoAttributes
 )
 

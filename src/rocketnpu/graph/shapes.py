@@ -284,6 +284,7 @@ UNARY: tuple[str, ...] = (
     *("RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "ELU", "GELU", "HARD_SWISH", "LOGISTIC", "TANH", "QUANTIZE"),
     *("DEQUANTIZE", "CAST", "ABS", "NEG", "EXP", "SQRT", "RSQRT", "LOG", "LOG_SOFTMAX", "SQUARE", "FLOOR", "CEIL"),
     *("ROUND", "SIN", "COS", "LOGICAL_NOT", "L2_NORMALIZATION", "LOCAL_RESPONSE_NORMALIZATION"),
+    "BYTE_FUNCTION",
 )
 """Operators of one input whose output has its shape."""
 _RULES: dict[str, Rule] = {

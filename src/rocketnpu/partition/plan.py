@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from rocketnpu.family import Checker, Family, family_of
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.operators import Foreign
 from rocketnpu.graph.passes import flatten
 from rocketnpu.graph.passes.flatten import flattened_map
 from rocketnpu.policy import Policy
@@ -110,12 +111,15 @@ def _not_worth(checker: Checker, graph: Graph, operators: list[Operator], policy
 
 
 def _decide(checker: Checker, graph: Graph, operator: Operator) -> Decision:
-    reason = checker.refusal(operator)
+    foreign = operator.attributes.reason if isinstance(operator.attributes, Foreign) else None
+    reason = foreign or checker.refusal(operator)
     return Decision(operator.index, operator.kind, reason is None, reason or "", operator_macs(graph, operator))
 
 
 def operator_macs(graph: Graph, operator: Operator) -> int:
     """Return an operator's multiply-accumulates; 0 for those that have no weights."""
+    if isinstance(operator.attributes, Foreign):
+        return operator.attributes.macs
     weights = operator.input(1)
     if operator.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV") or weights is None:
         return 0

@@ -16,11 +16,13 @@ from rocketnpu.rockchip.soc import Soc
 
 
 def constant_weights(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """Weights are constant and of the input's type; INT8 weights have zero point 0 where they have several scales."""
+    """Weights are constant and of the input's type, or INT8; INT8 weights have zero point 0 where they have several
+    scales.
+    """
     weights, source = input_tensor(graph, operator, 1), features(graph, operator)[0]
     if weights is None or not weights.is_constant:
         return "they are computed at run time"
-    if weights.dtype is not source.dtype:
+    if weights.dtype not in (source.dtype, DType.INT8):
         return f"weights are {weights.dtype.value}"
     quantisation = weights.quantisation
     if quantisation is None or not (quantisation.scales > 0).all():

@@ -33,6 +33,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "ABS": activation.MULTIPLIED,
     "GELU": activation.LOOKUP,
     "LEAKY_RELU": activation.LEAKY,
+    "BYTE_FUNCTION": activation.LOOKUP,
     "PRELU": activation.PARAMETRIC,
     "TRANSPOSE_CONV": enlarging.TRANSPOSED,
     "RESIZE_NEAREST_NEIGHBOR": enlarging.NEAREST,

@@ -1,0 +1,48 @@
+"""Random ONNX nets: given ONNX Runtime's inputs, each operator on the simulated NPU is at most 1 from it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+from onnx_nets import random_net
+from rocketnpu.inspect.compare import compare_operators
+from rocketnpu.inspect.onnx_reference import tensors
+from rocketnpu.model.onnx.reader import convert
+from rocketnpu.partition.plan import plan
+
+CASES = int(os.environ.get("ROCKETNPU_ONNX_CASES", "160"))
+"""How many nets; benchmarks/onnx_cases.py runs thousands."""
+KINDS = {"CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "MEAN", "FULLY_CONNECTED", "CONCATENATION"}
+
+
+def compared(seed: int) -> Counter[tuple[str, int]]:
+    """Compare every operator of a random net, and return how far each kind was off, with how often."""
+    net = random_net(seed)
+    model = convert(net.model(*net.ends))
+    divided = plan(model.graph)
+    found: Counter[tuple[str, int]] = Counter()
+    for fused in (False, True):
+        values = tensors(model, net.feed(seed), fused=fused)
+        for operator in model.graph.operators:
+            read = [n for n in operator.inputs if n is not None and not model.graph.tensors[n].is_constant]
+            if any(number not in values for number in (*read, *operator.outputs)):
+                continue
+            row = compare_operators(divided, [operator], values)
+            if row.difference is None:
+                continue
+            assert row.difference.maximum <= 1, f"net {seed}, {'fused' if fused else 'unfused'}: {operator}"
+            assert row.equals_model is not False, f"net {seed}: {operator} differs from the integer model"
+            found[operator.kind, row.difference.maximum] += 1
+    return found
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_random_nets_are_at_most_1_from_onnx_runtime(part: int) -> None:
+    found: Counter[tuple[str, int]] = Counter()
+    for seed in range(part, CASES, 4):
+        found += compared(seed)
+    assert sum(found.values()) > CASES
+    assert {kind for kind, _ in found} >= KINDS

@@ -8,11 +8,11 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import ModelBuilder
+from rocketnpu.third_party import tflite_schema as schema
 
 NUMBERS = (0, 1, 2, 3, 4, 5, 7, 8, 16, 64, 127, 128, 255, 256, 4096, 65535, 1 << 24, (1 << 31) - 1, -1, -2, -128)
 REALS = (0.0, 1e-45, 1e-30, 1e-6, 0.5, 1.0, 255.0, 1e6, 1e30, -1.0, float("inf"), float("nan"))

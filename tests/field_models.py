@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
 from field_layers import LINEAR, NONE, PROBABILITY, UNIT, Layers
 from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import _Writer as Writer
+from rocketnpu.third_party import tflite_schema as schema
 
 CLASSES = 4
 ANCHORS = 3

@@ -13,6 +13,7 @@ from rocketnpu.closing import Closing
 from rocketnpu.delegate import Delegate
 from rocketnpu.errors import DeviceError, InputError, ModelError, UnsupportedError
 from rocketnpu.graph import Graph
+from rocketnpu.litert import require_litert
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
@@ -32,7 +33,7 @@ class Inference(Closing):
 
         Raises:
             ModelError: the model is damaged, or LiteRT refuses it.
-            UnsupportedError: the NPU takes no operator of it.
+            UnsupportedError: the NPU takes no operator of it, or LiteRT is not installed.
             DeviceError: the device is not there, or failed.
         """
         path = Path(model)
@@ -85,14 +86,13 @@ class Inference(Closing):
 
 
 def _interpreter(path: Path, delegate: Delegate) -> Any:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
+    litert = require_litert()
     try:
-        interpreter = Interpreter(
+        interpreter = litert.Interpreter(
             model_path=str(path),
             num_threads=1,
             # LiteRT's own default delegate would not change what is left, and greets on stderr.
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             experimental_delegates=[delegate],
         )
         interpreter.allocate_tensors()

@@ -6,7 +6,6 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from rocketnpu.model.attributes import read_attributes
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.options import known_kinds
 from rocketnpu.model.tflite import parse
+from rocketnpu.third_party import tflite_schema as schema
 
 PAIRS = st.tuples(st.integers(1, 9), st.integers(1, 9))
 ACTIVATIONS = st.sampled_from(Activation)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import flatbuffers
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 from damage import MODELS
 from rocketnpu.errors import ModelError
 from rocketnpu.model.flatbuffer import Slot, check, slots
+from rocketnpu.third_party import tflite_schema as schema
 from strategies import FAMILIES, case
 
 WHOLE = MODELS[0]()

@@ -7,13 +7,13 @@ from pathlib import Path
 import flatbuffers
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 from damage import MODELS
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.tflite import load, parse
+from rocketnpu.third_party import tflite_schema as schema
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 

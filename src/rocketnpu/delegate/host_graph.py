@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert import schema_py_generated as schema
 
 from rocketnpu.delegate import abi
 from rocketnpu.delegate.abi import ffi
@@ -14,6 +13,7 @@ from rocketnpu.delegate.host_attributes import read_attributes
 from rocketnpu.errors import ModelError
 from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
 from rocketnpu.graph.verify import verify
+from rocketnpu.third_party import tflite_schema as schema
 
 _KINDS = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 _DTYPES = {

@@ -6,18 +6,19 @@ Everything is read below one root folder, so that a test can lay out another mac
 from __future__ import annotations
 
 import ctypes.util
-import importlib.util
 import platform
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.nodes import find_node
 from rocketnpu.errors import DeviceError
+from rocketnpu.litert import ADVICE, PACKAGE
 from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
 from rocketnpu.rockchip.drivers.rocket import RocketDevice
 
@@ -220,11 +221,10 @@ def _delegate(machine: Machine) -> Fact:
 
 def _litert(machine: Machine) -> Fact:
     del machine
-    if importlib.util.find_spec("ai_edge_litert"):
-        from importlib.metadata import version
-
-        return Fact("LiteRT", "good", f"ai-edge-litert {version('ai-edge-litert')}")
-    return Fact("LiteRT", "bad", "the package ai-edge-litert is missing", "pip install ai-edge-litert")
+    try:
+        return Fact("LiteRT", "good", f"{PACKAGE} {version(PACKAGE)}")
+    except PackageNotFoundError:
+        return Fact("LiteRT", "note", "not installed; `classify` and `compare` need it", ADVICE)
 
 
 def _compiler(machine: Machine) -> Fact:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from rocketnpu.errors import InputError, ModelError, RocketError, UnsupportedError
 from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.litert import require_litert
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 
@@ -32,7 +32,7 @@ def reference(model: bytes | str | Path, inputs: Sequence[Array]) -> dict[int, A
 
     Raises:
         ModelError: the model is damaged, or LiteRT refuses it (its own words are kept).
-        UnsupportedError: LiteRT has no kernel for it.
+        UnsupportedError: LiteRT has no kernel for it, or is not installed.
         InputError: an input's number, shape or type is not what the model takes.
     """
     data = model if isinstance(model, bytes) else _read(Path(model))
@@ -45,7 +45,7 @@ def operator_reference(graph: Graph, operator: Operator, inputs: Sequence[Array]
     ``inputs`` are the operator's tensors that are not constant, each once, in order of first use.
 
     Raises:
-        UnsupportedError: the operator cannot be cut out, or LiteRT has no kernel for it.
+        UnsupportedError: the operator cannot be cut out, or LiteRT has no kernel for it or is not installed.
         ModelError: LiteRT refuses the operator.
         InputError: an input's number, shape or type is not what the operator takes.
     """
@@ -92,10 +92,11 @@ def _run(data: bytes, graph: Graph, inputs: Sequence[Array]) -> dict[int, Array]
 
 
 def _interpreter(data: bytes) -> Any:
-    interpreter = Interpreter(
+    litert = require_litert()
+    interpreter = litert.Interpreter(
         model_content=data,
         num_threads=1,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
         experimental_preserve_all_tensors=True,
     )
     interpreter.allocate_tensors()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
-
 from rocketnpu.errors import ModelError
 from rocketnpu.graph import operators as ops
 from rocketnpu.graph.operators import Activation, Attributes, Padding
+from rocketnpu.third_party import tflite_schema as schema
 
 _ACTIVATIONS = {getattr(schema.ActivationFunctionType, activation.value): activation for activation in Activation}
 _PADDINGS = {schema.Padding.SAME: Padding.SAME, schema.Padding.VALID: Padding.VALID}

@@ -17,13 +17,13 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert import schema_py_generated as schema
 
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import DType, Quantisation, Tensor
 from rocketnpu.graph.operators import Attributes, NoAttributes
 from rocketnpu.model.options import options, version
 from rocketnpu.model.tflite import IDENTIFIER, VERSION
+from rocketnpu.third_party import tflite_schema as schema
 
 _CUSTOM = "CUSTOM:"
 _ALIGNMENT = 16

@@ -15,9 +15,8 @@ from enum import Enum
 from functools import cache
 from typing import Any
 
-from ai_edge_litert import schema_py_generated as schema
-
 from rocketnpu.errors import ModelError
+from rocketnpu.third_party import tflite_schema as schema
 
 _MAX_DEPTH = 64
 """Nested tables that FlatBuffers' verifier allows."""

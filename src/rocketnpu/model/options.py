@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from ai_edge_litert import schema_py_generated as schema
-
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import DType, Tensor
 from rocketnpu.graph import operators as ops
 from rocketnpu.graph.operators import Activation, Attributes, Padding
+from rocketnpu.third_party import tflite_schema as schema
 
 Tensors = Sequence[Tensor | None]
 

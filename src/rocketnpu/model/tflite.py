@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
 from rocketnpu.graph.verify import verify
 from rocketnpu.model import flatbuffer
 from rocketnpu.model.attributes import read_attributes
+from rocketnpu.third_party import tflite_schema as schema
 
 Item = TypeVar("Item")
 IDENTIFIER = b"TFL3"

@@ -9,7 +9,7 @@ import pytest
 
 from rocketnpu import zoo
 from rocketnpu.errors import FetchError
-from rocketnpu.zoo import debian
+from rocketnpu.zoo import debian, private_apt
 from rocketnpu.zoo.catalogue import MOBILENET_V1, DebianPackage
 from rocketnpu.zoo.fetch import named
 
@@ -137,7 +137,7 @@ def test_another_file_under_the_name(apt, model_file, archives):
 
 def test_an_apt_that_hangs_is_ended(apt, model_file, monkeypatch, temporary):
     (apt.record / "hang").touch()
-    monkeypatch.setattr(debian, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(private_apt, "STALL_SECONDS", 0.5)
     start = time.monotonic()
     with pytest.raises(FetchError, match=r"got nothing for 0\.5 s"):
         debian.fetch(apt.source, [model_file])

@@ -26,9 +26,9 @@ class AptArchive:
     uri: str
     options: tuple[tuple[str, str], ...] = ()
 
-    def stanza(self, suite: str) -> str:
-        """Return apt's source entry for the sources of ``suite`` (component main) in this archive."""
-        fields = (("Types", "deb-src"), ("URIs", self.uri), ("Suites", suite), ("Components", "main"), *self.options)
+    def stanza(self, suite: str, kind: str = "deb-src") -> str:
+        """Return apt's entry for ``suite`` (component main) in this archive; ``kind`` is "deb" or "deb-src"."""
+        fields = (("Types", kind), ("URIs", self.uri), ("Suites", suite), ("Components", "main"), *self.options)
         return "".join(f"{name}: {value}\n" for name, value in fields)
 
     @property

@@ -12,6 +12,7 @@ Each says what happened, where, why, and what to try. The tree::
     +-- CommandError            a command text or a command word cannot be read
     +-- SimulationError         a command stream does what the hardware does not define
     +-- DeviceError             a device or its driver refused or failed
+        +-- BoardUnavailableError  this machine cannot make or run the virtual board
         +-- DeviceTimeoutError  a job did not finish in time
             +-- JobFailedError  with the task, its registers and a bundle (device/failure.py)
 """
@@ -82,6 +83,10 @@ class SimulationError(RocketError):
 
 class DeviceError(RocketError):
     """A device or its driver refused or failed."""
+
+
+class BoardUnavailableError(DeviceError):
+    """This machine cannot make or run the virtual board; the message says what it lacks."""
 
 
 class DeviceTimeoutError(DeviceError):

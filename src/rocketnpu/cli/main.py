@@ -51,6 +51,7 @@ VERBS: dict[str, Verb] = {
     "evidence": Verb("rocketnpu.cli.evidence:evidence", "Say what speaks for each hardware rule."),
     "models": Verb("rocketnpu.cli.models:models", "Get models by name, and say where they are."),
     "emulate": Verb("rocketnpu.cli.emulate:emulate", "Run a program on an emulated accel node."),
+    "board": Verb("rocketnpu.cli.board:board", "Run a program on a virtual board, with the real kernel driver."),
     "doctor": Verb("rocketnpu.cli.doctor:doctor", "Say whether an NPU can be used, and if not, why."),
     "selftest": Verb("rocketnpu.cli.selftest:selftest", "Compare the device with the simulator, byte for byte."),
     "build-delegate": Verb(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rocketnpu.emulator.jobs import TaskHangError
 from rocketnpu.rockchip.simulator import Memory, Npu
+from rocketnpu.rockchip.simulator.npu import TaskReport
 
 _DPU_INTERRUPTS = 0x300
 """INTERRUPT_MASK that the driver programs (spec 1.7; addendum 4.6)."""
@@ -24,10 +25,19 @@ class SimulatedCore:
         self._npu.memory = memory
         self._npu.begin_job()
 
-    def run(self, address: int, words: int) -> None:
-        """Run one command list; see :class:`~rocketnpu.emulator.jobs.Core`."""
+    def start(self, address: int, words: int) -> TaskReport:
+        """Run one command list and say what the core did.
+
+        Raises:
+            RocketError: the silicon would hang, fault, or do what nobody knows.
+        """
         done = self._npu.run_task(address, words)
         for defect in done.defects:
             self._report(f"command list at 0x{address:x}: {defect}")
+        return done
+
+    def run(self, address: int, words: int) -> None:
+        """Run one command list; see :class:`~rocketnpu.emulator.jobs.Core`."""
+        done = self.start(address, words)
         if not done.interrupts & _DPU_INTERRUPTS:
             raise TaskHangError(f"the units {' '.join(done.units)} raise no DPU interrupt, the only one waited for")

@@ -1,0 +1,59 @@
+"""A tree with a compiler for the guest, and running it: as root of a user namespace, which needs no privilege."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from rocketnpu.board.packages import DebianPackages, call, unpack
+from rocketnpu.errors import BoardUnavailableError
+
+CROSS = "aarch64-linux-gnu-"
+"""Prefix of the compiler's programs."""
+_PACKAGES = (
+    *("base-files", "dash", "coreutils", "sed", "grep", "mawk", "findutils", "make", "perl-base"),
+    *("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "libelf1t64", "libssl3t64"),
+)
+_NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private")
+_ENVIRONMENT = ("/usr/bin/env", "-i", "PATH=/usr/bin", "HOME=/", "LC_ALL=C")
+_ENTER = 'mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" && exec chroot "$0" "$@"'
+
+
+@dataclass(frozen=True)
+class BuildTree:
+    """A root folder with the programs in it."""
+
+    root: Path
+
+    @classmethod
+    def unpacked(cls, packages: DebianPackages, root: Path) -> Self:
+        """Fetch the compiler and unpack it as ``root``.
+
+        Raises:
+            BoardUnavailableError: it cannot be had, or could not be run.
+        """
+        allowed = (
+            shutil.which("unshare")
+            and not subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False).returncode
+        )
+        if not allowed:
+            raise BoardUnavailableError(
+                "the guest's programs are compiled in a user namespace (unshare -rm), which this machine does not allow"
+            )
+        unpack(packages.closure(_PACKAGES), root)
+        (root / "usr/bin/awk").symlink_to("mawk")
+        for name in ("proc", "dev"):
+            (root / name).mkdir(exist_ok=True)
+        return cls(root)
+
+    def run(self, command: Sequence[str]) -> str:
+        """Run a program of the tree, which sees nothing but the tree, and return its output.
+
+        Raises:
+            BoardUnavailableError: it failed.
+        """
+        return call([*_NAMESPACE, "sh", "-c", _ENTER, str(self.root), *_ENVIRONMENT, *command])

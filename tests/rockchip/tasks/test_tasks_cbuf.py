@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.soc import RK3588
-from rocketnpu.rockchip.tasks.cbuf import data_banks, row_entries, share
+from rocketnpu.rockchip.tasks.cbuf import data_banks, row_entries, shares
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,22 @@ def test_the_sweep_over_rows(rows: int, banks: int) -> None:
     assert data_banks(rows, row_entries(1, 1184, RK3588), RK3588) == banks
 
 
-@given(weights=st.integers(1, 4 << 20), group=st.integers(1, 400_000))
-def test_a_share_leaves_room_for_weights(weights: int, group: int) -> None:
+@given(weights=st.integers(1, 4 << 20), group=st.integers(1, 400_000), depthwise=st.booleans())
+def test_a_share_leaves_room_for_weights(weights: int, group: int, depthwise: bool) -> None:
+    group = weights if depthwise else min(group, weights)
     try:
-        found = share(weights, min(group, weights), RK3588)
+        found = shares(weights, group, depthwise, RK3588)
     except UnsupportedError:
-        assert min(group, weights) > 11 * 32768
+        assert group > 11 * 32768
         return
-    left = (RK3588.cbuf_banks - found.data_banks) * RK3588.cbuf_bank_bytes
-    assert found.data_banks >= 1
-    assert left >= (weights if found.reuse_weights else min(group, weights))
+    for one in found:
+        left = (RK3588.cbuf_banks - one.data_banks) * RK3588.cbuf_bank_bytes
+        assert one.data_banks >= 1
+        assert left >= (weights if one.reuse_weights else group)
+        assert one.reuse_weights or one.data_banks <= 7, "streaming is known to run with five banks of weights"
+
+
+def test_mesas_share_comes_first_and_others_give_features_more() -> None:
+    """512 kernels of 512 bytes fill eight banks: Mesa leaves three to features, four are free."""
+    found = shares(512 * 512, 32 * 512, False, RK3588)
+    assert [(one.data_banks, one.reuse_weights) for one in found] == [(3, True), (4, True), (7, False)]

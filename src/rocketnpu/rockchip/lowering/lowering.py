@@ -25,6 +25,7 @@ from rocketnpu.rockchip.lowering.pooling import max_pool_layers
 from rocketnpu.rockchip.lowering.slices import SLICES
 from rocketnpu.rockchip.lowering.unary import requantise_layers
 from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.tasks.choice import start_cycles
 from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, convolution_tasks, outlined_tasks
 from rocketnpu.rockchip.tasks.feature import FeatureMap
@@ -123,16 +124,18 @@ def layer_tasks(layer: Layer, context: Context) -> Sequence[Task]:
     """
     if isinstance(layer, PoolingLayer):
         return pooling_tasks(layer)
-    return convolution_tasks(layer, context.constants, context.soc)
+    return convolution_tasks(layer, context.constants, context.soc, start_cycles(context.policy.target))
 
 
-def outlined_layer(layer: Layer, soc: Soc) -> Sequence[Task]:
+def outlined_layer(layer: Layer, context: Context) -> Sequence[Task]:
     """Cut a layer into tasks as :func:`layer_tasks` does, without packing weights.
 
     Raises:
         UnsupportedError: as there.
     """
-    return pooling_tasks(layer) if isinstance(layer, PoolingLayer) else outlined_tasks(layer, soc)
+    if isinstance(layer, PoolingLayer):
+        return pooling_tasks(layer)
+    return outlined_tasks(layer, context.soc, start_cycles(context.policy.target))
 
 
 def allowed_layers(context: Context, operator: Operator) -> Sequence[Layer]:
@@ -158,7 +161,7 @@ def check_operator(context: Context, operator: Operator) -> str | None:
         return None
     try:
         for layer in allowed_layers(context, operator):
-            for task in outlined_layer(layer, context.soc):
+            for task in outlined_layer(layer, context):
                 emit(task, context.soc)
     except (UnsupportedError, RegisterFieldError) as error:
         return str(error)

@@ -41,28 +41,37 @@ class Share:
         return self.data_banks * soc.cbuf_bank_entries // entries
 
 
-def share(weight_bytes: int, group_bytes: int, soc: Soc) -> Share:
-    """Decide how many banks an operator leaves to its features.
+def shares(weight_bytes: int, group_bytes: int, depthwise: bool, soc: Soc) -> tuple[Share, ...]:
+    """Return the ways to divide the banks between features and weights, Mesa's own first.
 
-    Weights that fit with one bank to spare stay resident, as Mesa does; larger ones stream through the buffer a
-    kernel group at a time, and at least one group must fit (spec 4.1, 4.2); of a depthwise task, whose only kernel has
-    all channels, that is the whole kernel (addendum 7.3).
+    Weights that stay in the buffer need banks for all of them: Mesa leaves one to spare, but silicon asks for no more
+    than that they lie in their banks (addendum 7.2; vendor streams fill theirs to the brim, spec 4.4). Larger ones
+    stream a kernel group at a time, and at least one group must fit (spec 4.1, 4.2); of a depthwise task, whose only
+    kernel has all channels, that is the whole kernel (addendum 7.3).
 
     Args:
         weight_bytes: all kernels of the task.
         group_bytes: one kernel group.
+        depthwise: whether each channel is convolved by itself.
         soc: the chip.
 
     Raises:
         UnsupportedError: one kernel group is larger than the buffer leaves room for.
     """
-    resident = -(-weight_bytes // soc.cbuf_bank_bytes) + 1
-    if resident + 1 < soc.cbuf_banks:
-        return Share(soc.cbuf_banks - resident, True)
     group = -(-group_bytes // soc.cbuf_bank_bytes)
     if group >= soc.cbuf_banks:
         raise UnsupportedError(
             f"a group of kernels takes {group_bytes} bytes, the convolution buffer leaves room for "
             f"{(soc.cbuf_banks - 1) * soc.cbuf_bank_bytes}"
         )
-    return Share(min(STREAMING_DATA_BANKS, soc.cbuf_banks - group), False)
+    whole = -(-weight_bytes // soc.cbuf_bank_bytes)
+    found = []
+    if whole + 2 < soc.cbuf_banks:
+        found.append(Share(soc.cbuf_banks - whole - 1, True))
+    else:
+        found.append(Share(min(STREAMING_DATA_BANKS, soc.cbuf_banks - group), False))
+    if whole < soc.cbuf_banks:
+        found.append(Share(soc.cbuf_banks - whole, True))
+    if not depthwise:
+        found.append(Share(min(STREAMING_DATA_BANKS, soc.cbuf_banks - group), False))
+    return tuple(dict.fromkeys(found))

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.cbuf import Share, data_banks, row_entries, share
+from rocketnpu.rockchip.tasks.cbuf import Share, data_banks, row_entries, shares
+from rocketnpu.rockchip.tasks.choice import Alternative, alternatives, start_cycles
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.tasks.constants import ConstantPool
+from rocketnpu.rockchip.tasks.cycles import ConvolutionShape
 from rocketnpu.rockchip.tasks.feature import FeatureMap, Location
 from rocketnpu.rockchip.tasks.requantise import CHANNEL_SHIFT
 from rocketnpu.rockchip.tasks.task import (
@@ -29,7 +31,7 @@ from rocketnpu.rockchip.tasks.task import (
     Stage,
     WeightBlock,
 )
-from rocketnpu.rockchip.tasks.tiling import Axis, Tile, tile
+from rocketnpu.rockchip.tasks.tiling import Axis, Tile
 from rocketnpu.rockchip.tasks.weights import (
     aligned,
     pack_biases,
@@ -136,20 +138,26 @@ class ConvolutionLayer:
         )
 
 
-def convolution_tasks(layer: ConvolutionLayer, constants: ConstantPool, soc: Soc) -> list[ConvolutionTask]:
-    """Turn a layer into tasks, putting its weights and biases into ``constants``.
+START = start_cycles("mainline")
+"""Cycles that the start of a task costs where nobody says otherwise."""
+
+
+def convolution_tasks(
+    layer: ConvolutionLayer, constants: ConstantPool, soc: Soc, start: int = START
+) -> list[ConvolutionTask]:
+    """Turn a layer into tasks, putting its weights and biases into ``constants``; ``start`` cycles count for each.
 
     Raises:
         UnsupportedError: the layer does not fit the hardware's buffers or fields, with the value that does not.
     """
     tasks: list[ConvolutionTask] = []
-    for cut in _cuts(layer, soc):
+    for cut in _cuts(layer, soc, start):
         weights = _packed_weights(cut.layer, constants, soc)
         tasks += _cut_tasks(cut, weights, _packed_operands(cut.layer, constants, soc), soc)
     return tasks
 
 
-def outlined_tasks(layer: ConvolutionLayer, soc: Soc) -> list[ConvolutionTask]:
+def outlined_tasks(layer: ConvolutionLayer, soc: Soc, start: int = START) -> list[ConvolutionTask]:
     """Turn a layer into tasks whose weights and operands are packed nowhere: all that may refuse a layer, but quick.
 
     Raises:
@@ -157,7 +165,7 @@ def outlined_tasks(layer: ConvolutionLayer, soc: Soc) -> list[ConvolutionTask]:
     """
     nowhere = Location(CONSTANTS)
     tasks: list[ConvolutionTask] = []
-    for cut in _cuts(layer, soc):
+    for cut in _cuts(layer, soc, start):
         tasks += _cut_tasks(cut, _weight_block(cut.layer, nowhere, soc), nowhere, soc)
     return tasks
 
@@ -172,18 +180,48 @@ class _Cut:
     tiles: tuple[Tile, ...]
 
 
-def _cuts(layer: ConvolutionLayer, soc: Soc) -> list[_Cut]:
+def _cuts(layer: ConvolutionLayer, soc: Soc, start: int) -> list[_Cut]:
     _check_accumulator(layer)
     if layer.depthwise:
-        return _depthwise_cuts(layer, soc)
-    return [_cut(part, soc) for part in _kernel_parts(layer, soc)]
+        return _depthwise_cuts(layer, soc, start)
+    return [_cut(part, soc, start) for part in _kernel_parts(layer, soc)]
 
 
-def _cut(layer: ConvolutionLayer, soc: Soc) -> _Cut:
-    block = _weight_block(layer, Location(CONSTANTS), soc)
-    room = share(block.bytes, block.kernel_bytes * min(block.kernels, soc.kernel_group), soc)
+def _cut(layer: ConvolutionLayer, soc: Soc, start: int) -> _Cut:
     entries = row_entries(layer.source.width, layer.source.channels, soc)
-    return _Cut(layer, room, entries, tile(_axis(layer), room.rows(entries, soc)))
+    best = _alternatives(layer, entries, soc, start)[0]
+    return _Cut(layer, best.room, entries, best.tiles)
+
+
+def _alternatives(layer: ConvolutionLayer, entries: int, soc: Soc, start: int) -> list[Alternative]:
+    block = _weight_block(layer, Location(CONSTANTS), soc)
+    rooms = shares(block.bytes, block.kernel_bytes * min(block.kernels, soc.kernel_group), layer.depthwise, soc)
+    return alternatives(
+        _shape(layer, block, soc), _axis(layer), [(room, room.rows(entries, soc)) for room in rooms], start, soc
+    )
+
+
+def explained(layer: ConvolutionLayer, soc: Soc, start: int = START) -> list[list[Alternative]]:
+    """Return what was considered for each range of kernels of a layer, the one taken first.
+
+    Raises:
+        UnsupportedError: as :func:`convolution_tasks`.
+    """
+    return [_alternatives(cut.layer, cut.entries, soc, start) for cut in _cuts(layer, soc, start)]
+
+
+def _shape(layer: ConvolutionLayer, block: WeightBlock, soc: Soc) -> ConvolutionShape:
+    operand = 0 if layer.addend is None else output_channels(layer.target.channels, layer.depthwise, soc)
+    each = layer.addend is not None and not layer.addend.per_channel
+    return ConvolutionShape(
+        layer.source,
+        layer.target,
+        layer.window[0] * layer.window[1],
+        block,
+        operand if each else 0,
+        0 if each else operand,
+        layer.lookup is not None,
+    )
 
 
 def _check_accumulator(layer: ConvolutionLayer) -> None:
@@ -195,7 +233,7 @@ def _check_accumulator(layer: ConvolutionLayer) -> None:
         raise UnsupportedError(f"the accumulator may reach {worst}, it has 32 bits")
 
 
-def _depthwise_cuts(layer: ConvolutionLayer, soc: Soc) -> list[_Cut]:
+def _depthwise_cuts(layer: ConvolutionLayer, soc: Soc, start: int) -> list[_Cut]:
     """Cut a depthwise layer into as few ranges of channels, multiples of 64, as the buffer asks for.
 
     All channels of a depthwise task are one kernel, and a single kernel must fit the weight banks: only kernel groups
@@ -209,7 +247,7 @@ def _depthwise_cuts(layer: ConvolutionLayer, soc: Soc) -> list[_Cut]:
     for step in sorted({-(-groups // parts) * soc.depthwise_group for parts in range(1, groups + 1)}, reverse=True):
         try:
             ranges = ((first, min(step, channels - first)) for first in range(0, channels, step))
-            return [_cut(layer.kernel_slice(*part), soc) for part in ranges]
+            return [_cut(layer.kernel_slice(*part), soc, start) for part in ranges]
         except UnsupportedError:
             if step == soc.depthwise_group:
                 raise

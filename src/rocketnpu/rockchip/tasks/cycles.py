@@ -6,9 +6,11 @@ test holds the two together.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import FeatureMap
-from rocketnpu.rockchip.tasks.task import ConvolutionTask, FlyingTask, PoolingTask, Task
+from rocketnpu.rockchip.tasks.task import ConvolutionTask, FlyingTask, PoolingTask, Task, WeightBlock
 from rocketnpu.rockchip.tasks.weights import aligned
 from rocketnpu.rockchip.timing.rates import NETWORK_FIT
 from rocketnpu.rockchip.timing.work import Kind, Work, cycles, multiply_cycles
@@ -46,32 +48,61 @@ def task_work(task: Task, soc: Soc) -> Work:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ConvolutionShape:
+    """What the work of a convolution's tasks depends on, their rows left out."""
+
+    source: FeatureMap
+    target: FeatureMap
+    taps: int
+    weights: WeightBlock
+    operand_bytes: int
+    """Bytes of the element-wise operand for each output pixel."""
+    operand_once: int
+    """Bytes of an operand that serves all pixels."""
+    lookup: bool
+
+    def work(self, rows_read: int, rows_made: int, fetches: bool, soc: Soc) -> Work:
+        """Return the work of a task that reads and makes some rows, and fetches its weights or finds them there."""
+        weights, channels = self.weights, self.target.channels
+        pixels = rows_made * self.target.width
+        if weights.depthwise:
+            blocks = -(-channels // soc.depthwise_group)
+            first = min(weights.bytes, self.taps * soc.depthwise_group)
+        else:
+            lanes = -(-self.source.channels // soc.weight_lanes)
+            blocks = lanes * -(-weights.kernels // soc.kernel_group)
+            first = min(weights.kernels, soc.kernel_group) * weights.kernel_bytes
+        return Work(
+            Kind.CONVOLUTION,
+            features=_bytes(self.source, rows_read),
+            operand=self.operand_once + self.operand_bytes * pixels,
+            first_weights=first if fetches else 0,
+            weights=max(weights.bytes - first, 0) if fetches else 0,
+            multiply=multiply_cycles(pixels, self.taps, blocks),
+            values=multiply_cycles(pixels, 1, aligned(channels, soc.kernel_group)),
+            lookup=self.lookup,
+            stored=_bytes(self.target, rows_made),
+        )
+
+
 def _convolution(task: ConvolutionTask, soc: Soc) -> Work:
-    weights, channels = task.weights, task.target.feature.channels
-    pixels = task.target.count * task.target.feature.width
-    taps = task.kernel.size[0] * task.kernel.size[1]
-    if weights.depthwise:
-        blocks = -(-channels // soc.depthwise_group)
-        first = min(weights.bytes, taps * soc.depthwise_group)
-    else:
-        lanes = -(-task.source.feature.channels // soc.weight_lanes)
-        blocks = lanes * -(-weights.kernels // soc.kernel_group)
-        first = min(weights.kernels, soc.kernel_group) * weights.kernel_bytes
-    fetched = 0 if weights.reuse else weights.bytes
-    return Work(
-        Kind.CONVOLUTION,
-        features=_bytes(task.source.feature, task.source.count),
-        operand=_operand(task, soc.depthwise_group if weights.depthwise else soc.kernel_group),
-        first_weights=min(first, fetched),
-        weights=max(fetched - first, 0),
-        multiply=multiply_cycles(pixels, taps, blocks),
-        values=multiply_cycles(pixels, 1, aligned(channels, soc.kernel_group)),
-        lookup=task.output.lookup is not None,
-        stored=_bytes(task.target.feature, task.target.count),
+    stage, group = task.output.elementwise, soc.depthwise_group if task.weights.depthwise else soc.kernel_group
+    operand = aligned(task.target.feature.channels, group) if stage else 0
+    each = stage is not None and not stage.per_channel
+    shape = ConvolutionShape(
+        task.source.feature,
+        task.target.feature,
+        task.kernel.size[0] * task.kernel.size[1],
+        task.weights,
+        operand if each else 0,
+        0 if each else operand,
+        task.output.lookup is not None,
     )
+    return shape.work(task.source.count, task.target.count, not task.weights.reuse, soc)
 
 
-def _operand(task: ConvolutionTask | FlyingTask, group: int) -> int:
+def _operand(task: FlyingTask, group: int) -> int:
     """Return the bytes of the element-wise operand: it is fetched for whole groups of the target's channels."""
     stage = task.output.elementwise
     if stage is None:

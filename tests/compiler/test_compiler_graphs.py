@@ -20,9 +20,9 @@ from rocketnpu.inspect.reference import operator_reference, reference
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Role
-from rocketnpu.rockchip.lowering.lowering import prepare
 from rocketnpu.rockchip.models.bounds import bound_of
 from rocketnpu.rockchip.models.operator_model import graph_model
+from rocketnpu.rockchip.prepared import prepare
 from rocketnpu.rockchip.soc import RK3588
 
 Array = npt.NDArray[Any]

@@ -12,6 +12,7 @@ from rocketnpu.inspect.reference import reference
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
 from rocketnpu.pictures import picture_for
+from rocketnpu.policy import Policy
 from rocketnpu.rockchip.models.operator_model import graph_model
 
 HENS = Path(__file__).resolve().parents[2] / "examples" / "hens.jpg"
@@ -44,8 +45,7 @@ def test_each_convolution_alone(request: pytest.FixtureRequest, name: str, convo
 
 def test_whole_networks_run_in_one_part(shared: Path) -> None:
     for path in sorted((shared / "models").glob("*.tflite")):
-        if "litert_quantizer" in path.name:  # has dead channels, which cut it
-            continue
-        found = plan(tflite.load(path))
-        assert len(found.parts) == 1, path.name
-        assert found.coverage == 1.0, path.name
+        for policy in (Policy(), Policy(allow_unproven=False), Policy("mainline", allow_unproven=False)):
+            found = plan(tflite.load(path), policy)
+            assert len(found.parts) == 1, (path.name, policy)
+            assert found.coverage == 1.0, (path.name, policy)

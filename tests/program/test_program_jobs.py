@@ -23,7 +23,7 @@ from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Program, Role
 from rocketnpu.rockchip.assembly.assemble import assemble
-from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588, Soc
 from rocketnpu.rockchip.tasks.cycles import task_cycles
 from rocketnpu.rockchip.tasks.jobs import job_groups

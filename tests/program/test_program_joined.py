@@ -19,8 +19,9 @@ from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.emission.dpu import written_end
-from rocketnpu.rockchip.lowering.lowering import Lowered, lower
+from rocketnpu.rockchip.lowering.lowering import Lowered
 from rocketnpu.rockchip.lowering.placement import place
+from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.task import ConvolutionTask, PoolingTask

@@ -52,14 +52,14 @@ class RockchipFamily(Family):
 
     def prepare(self, graph: Graph, policy: Policy) -> Graph:
         """Run all graph passes whose results the NPU takes."""
-        from rocketnpu.rockchip.lowering.lowering import prepare
+        from rocketnpu.rockchip.prepared import prepare
 
         return prepare(graph, self.soc, policy)
 
     def compile(self, graph: Graph, policy: Policy) -> Program:
         """Compile a part; see :meth:`rocketnpu.family.Family.compile`."""
         from rocketnpu.rockchip.assembly.assemble import assemble
-        from rocketnpu.rockchip.lowering.lowering import lower
+        from rocketnpu.rockchip.prepared import lower
 
         lowered = lower(graph, self.soc, policy)
         if not lowered.tasks:
@@ -69,8 +69,9 @@ class RockchipFamily(Family):
     def work(self, graph: Graph, policy: Policy) -> PartWork:
         """Count tasks, banks and bytes of weights of each operator."""
         from rocketnpu.rockchip.lowering.work import part_work
+        from rocketnpu.rockchip.prepared import lower
 
-        return part_work(graph, self.soc, policy)
+        return part_work(lower(graph, self.soc, policy))
 
     def model(
         self, graph: Graph, inputs: Mapping[int, npt.NDArray[Any]], policy: Policy

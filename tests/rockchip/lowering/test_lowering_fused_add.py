@@ -19,7 +19,7 @@ from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.emission.emit import emit
-from rocketnpu.rockchip.lowering.lowering import lower, prepare
+from rocketnpu.rockchip.prepared import lower, prepare
 from rocketnpu.rockchip.registers.rk3588 import register
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams.recording import Submission, load

@@ -19,7 +19,7 @@ from rocketnpu.model.tflite import parse
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy, Target
 from rocketnpu.rockchip.emission.emit import emit
-from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.registers.rk3588 import register
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.task import ConvolutionTask

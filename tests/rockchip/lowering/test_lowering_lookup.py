@@ -25,8 +25,8 @@ from rocketnpu.policy import Policy
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering.lookup import SPREAD, byte_table
-from rocketnpu.rockchip.lowering.lowering import lower
 from rocketnpu.rockchip.models.operator_model import graph_model
+from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.jobs import job_groups
 from rocketnpu.rockchip.tasks.task import ConvolutionTask, FlyingTask

@@ -18,7 +18,7 @@ from rocketnpu.inspect.reference import reference
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
-from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588
 from strategies import case, cases
 

@@ -20,7 +20,7 @@ from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy, Target
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.evidence import Unproven
-from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.pooling import MAX_SLOTS, PoolingLayer, pooling_tasks, window_span

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rocketnpu.errors import UnsupportedError
-from rocketnpu.rockchip.lowering.channel_scales import ChannelRange, accumulator_range, cut_channels, fit
+from rocketnpu.rockchip.lowering.scales.channel_scales import ChannelRange, accumulator_range, cut_channels, fit
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.requantise import ceiling_for, encode_scale, round_half_even
 

@@ -12,7 +12,7 @@ from rocketnpu.errors import CommandError
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
 from rocketnpu.rockchip.emission.emit import emit
-from rocketnpu.rockchip.lowering.lowering import lower
+from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.registers.command import enable, write
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
 from rocketnpu.rockchip.soc import RK3588

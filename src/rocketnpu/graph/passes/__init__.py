@@ -2,8 +2,9 @@
 
 One pass a file. A pass makes a change only if ``accepts`` says that the operator which comes out of it can be run;
 changes that are not accepted are left undone, so a pass never makes a graph worse. Graph inputs and outputs keep
-their numbers. The order of :data:`PASSES` matters: padding and flattening make convolutions, activations join what
-they can follow, and only then are additions joined with the convolutions before them.
+their numbers. The order of :data:`PASSES` matters: those that make the NPU take an operator come first, then those that
+only save work: padding joins convolutions, activations join what they can follow, and only then are additions joined
+with the convolutions before them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,39 @@ from rocketnpu.graph.passes.fold_padding import fold_padding
 from rocketnpu.graph.passes.fuse_activation import fuse_activation
 from rocketnpu.graph.passes.fuse_add import fuse_add
 from rocketnpu.graph.passes.rewrite import Accepts, anything
+from rocketnpu.graph.passes.widen_scales import widen_scales
 
-PASSES: tuple[Callable[[Graph, Accepts], Graph], ...] = (fold_padding, flatten, fuse_activation, fuse_add)
+Pass = Callable[[Graph, Accepts], Graph]
+ENABLING: tuple[Pass, ...] = (widen_scales, flatten)
+"""Passes without which the NPU would not take what comes out of them, in the order in which they run."""
+PASSES: tuple[Pass, ...] = (*ENABLING, fold_padding, fuse_activation, fuse_add)
 """All passes, in the order in which they run."""
 
-__all__ = ["PASSES", "Accepts", "flatten", "fold_padding", "fuse_activation", "fuse_add", "run_passes"]
+__all__ = [
+    "ENABLING",
+    "PASSES",
+    "Accepts",
+    "enable",
+    "flatten",
+    "fold_padding",
+    "fuse_activation",
+    "fuse_add",
+    "run_passes",
+    "widen_scales",
+]
 
 
 def run_passes(graph: Graph, accepts: Accepts = anything) -> Graph:
     """Run all passes."""
-    for step in PASSES:
+    return _run(PASSES, graph, accepts)
+
+
+def enable(graph: Graph, accepts: Accepts = anything) -> Graph:
+    """Run the passes that decide what the NPU takes."""
+    return _run(ENABLING, graph, accepts)
+
+
+def _run(passes: tuple[Pass, ...], graph: Graph, accepts: Accepts) -> Graph:
+    for step in passes:
         graph = step(graph, accepts)
     return graph

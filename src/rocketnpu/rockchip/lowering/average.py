@@ -23,9 +23,10 @@ from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
 from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.convolution import clamped, same_padding
+from rocketnpu.rockchip.lowering.convolution import same_padding
 from rocketnpu.rockchip.lowering.elementwise import BLOCK, constant_map
 from rocketnpu.rockchip.lowering.identity import FINE, clamp_layer, identity_layer, separate_clamp
+from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import encode_scale

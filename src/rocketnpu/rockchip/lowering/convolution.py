@@ -14,11 +14,15 @@ from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import Groups, dense_blocks, grouped_blocks
-from rocketnpu.rockchip.lowering.channel_scales import accumulator_range, cut_channels
+from rocketnpu.rockchip.lowering.classes import Class, class_layers
 from rocketnpu.rockchip.lowering.context import Context
+from rocketnpu.rockchip.lowering.identity import clamp_layer, separate_clamp
+from rocketnpu.rockchip.lowering.scales.channel_scales import accumulator_range, cut_channels
+from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
-from rocketnpu.rockchip.tasks.requantise import Scale, ceiling_for, encode_scale
+from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.tasks.requantise import Scale, encode_scale
 from rocketnpu.rockchip.tasks.task import Conversion
 
 
@@ -71,39 +75,6 @@ def window_padding(
     return above, left
 
 
-def clamped(
-    common: Scale, target: Tensor, activation: Activation, multipliers: npt.NDArray[np.int64] | None = None
-) -> Requantise:
-    """Put the output's zero point and a fused activation around a common factor.
-
-    Raises:
-        UnsupportedError: the clamp cannot be expressed.
-    """
-    zero = quantised.zero_point(target)
-    low, high = quantised.activation_range(activation, target)
-    relu = low > quantised.INT8_MIN or high < quantised.INT8_MAX
-    floor, lift = zero, 0
-    if relu and low != zero:
-        # The ReLU clamps at 0, so what is to become the lowest output is lifted there.
-        floor, lift = low, _converting_to(zero - low, common, activation)
-    ceiling = _converting_to(high - floor, common, activation) if high < quantised.INT8_MAX else None
-    return Requantise(Conversion(common.multiplier, common.shift, floor), multipliers, relu, ceiling, lift)
-
-
-MAX_LIFT_ERROR = 0.05
-"""Output steps by which a lifted ReLU may be off: half an accumulator unit."""
-
-
-def _converting_to(steps: int, common: Scale, activation: Activation) -> int:
-    found = ceiling_for(steps, common)
-    if found is None or common.value > 2 * MAX_LIFT_ERROR:
-        raise UnsupportedError(
-            f"no accumulator value converts well to the clamp {steps} steps off of {activation.value}: "
-            f"a unit is {common.value:.3g} steps"
-        )
-    return found
-
-
 def output_factors(source: Tensor, kernel: Kernel, target: Tensor) -> npt.NDArray[np.float64]:
     """Return accumulator to output steps, for each weight scale, in double precision as TFLite computes it."""
     return quantised.scale(source) * kernel.scales / quantised.scale(target)
@@ -135,7 +106,17 @@ def conv_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
     layers = window_layers(context, operator, kernel, attributes)
     if kernel.weights.shape[-1] == channels:
         return layers
-    whole = context.feature(context.output(operator))
+    return _grouped(layers, context.feature(context.output(operator)), channels)
+
+
+def _grouped(layers: list[ConvolutionLayer], whole: FeatureMap, channels: int) -> list[ConvolutionLayer]:
+    """Cut layers of grouped kernels, each of which makes some channels of ``whole``, into dense blocks.
+
+    Raises:
+        UnsupportedError: their scales are so uneven that more than one layer is needed for the same channels.
+    """
+    if any(layer.target.at.region != whole.at.region or layer.addend is not None for layer in layers):
+        raise UnsupportedError("per-channel scales of 16 neighbours in a grouped convolution spread too far")
     return [block for layer in layers for block in grouped_blocks(layer, Groups.of(layer, whole, channels))]
 
 
@@ -153,14 +134,13 @@ def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLa
     if plain.weights.shape[-1] != channels:
         grouped = np.ascontiguousarray(plain.weights.transpose(2, 0, 1))[..., None]
         layers = window_layers(context, operator, replace(kernel, weights=grouped), attributes)
-        whole = context.feature(context.output(operator))
-        return [block for layer in layers for block in grouped_blocks(layer, Groups.of(layer, whole, channels))]
+        return _grouped(layers, context.feature(context.output(operator)), channels)
     layers = window_layers(context, operator, plain, attributes)
     if len(kernel.scales) == 1:
         return layers
     if context.policy.allow_unproven:
         return [replace(layer, rules=(Unproven.CHANNEL_RECORDS_DEPTHWISE,)) for layer in layers]
-    return [block for layer in layers for block in dense_blocks(layer)]
+    return [block for layer in layers for block in (dense_blocks(layer) if layer.depthwise else [layer])]
 
 
 def fully_connected_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
@@ -185,6 +165,8 @@ class Outcome:
     """Smallest and largest result that is not clamped, in output steps relative to the zero point."""
     finish: Callable[[ConvolutionLayer, Scale, npt.NDArray[np.int64] | None], ConvolutionLayer]
     """Completes a layer, given the common factor and multipliers of its channels."""
+    zero: int
+    """The output's stored zero point."""
 
 
 def clamping(target: Tensor, activation: Activation) -> Outcome:
@@ -195,17 +177,29 @@ def clamping(target: Tensor, activation: Activation) -> Outcome:
     def finish(layer: ConvolutionLayer, common: Scale, multipliers: npt.NDArray[np.int64] | None) -> ConvolutionLayer:
         return replace(layer, requantise=clamped(common, target, activation, multipliers))
 
-    return Outcome((low - zero, high - zero), finish)
+    return Outcome((low - zero, high - zero), finish, zero)
 
 
 def window_layers(
     context: Context, operator: Operator, kernel: Kernel, attributes: Conv2D | DepthwiseConv2D
 ) -> list[ConvolutionLayer]:
-    """Describe a convolution with its scales: one layer, or several where per-channel scales spread too far."""
+    """Describe a convolution with its scales: one layer, or several where per-channel scales spread too far.
+
+    A clamp that no accumulator value stands for becomes a layer of its own, where the policy allows it.
+    """
     layer, kernel = window_layer(context, operator, kernel, attributes)
     source, target = context.tensor(operator, 0), context.output(operator)
     factors = output_factors(source, kernel, target)
-    return scaled_layers(context, layer, kernel, factors, clamping(target, attributes.activation))
+    try:
+        return scaled_layers(context, layer, kernel, factors, clamping(target, attributes.activation))
+    except UnsupportedError:
+        bounds = separate_clamp(attributes.activation, target)
+        if bounds is None or not context.policy.allow_unproven:
+            raise
+    result = layer.target
+    middle = context.fresh(result.height, result.width, result.channels)
+    layers = scaled_layers(context, replace(layer, target=middle), kernel, factors, clamping(target, Activation.NONE))
+    return [*layers, clamp_layer(context, operator, middle, result, bounds)]
 
 
 def window_layer(
@@ -275,8 +269,16 @@ def scaled_layers(
     note = f"operator {layer.operator}: per-channel scales spread over {len(cuts)} ranges of channels"
     if len(cuts) > 1 and note not in context.notes:
         context.notes.append(note)
-    layers = []
-    for first, fitted in cuts:
-        part = replace(layer.kernel_slice(first, len(fitted.biases)), biases=fitted.biases)
-        layers.append(outcome.finish(part, fitted.common, fitted.multipliers))
+    layers: list[ConvolutionLayer] = []
+    before: FeatureMap | None = None
+    for place, cut in enumerate(cuts):
+        part = replace(layer.kernel_slice(cut.first, len(cut.fitted.biases)), biases=cut.fitted.biases)
+        part = outcome.finish(part, cut.fitted.common, cut.fitted.multipliers)
+        if cut.chosen is None:
+            layers.append(part)
+            continue
+        more = place + 1 < len(cuts) and cuts[place + 1].first == cut.first
+        found = class_layers(context, part, Class(cut.chosen, before, outcome.zero, last=not more))
+        before = found[-1].target if more else None
+        layers += found
     return layers

@@ -21,13 +21,13 @@ from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
 from rocketnpu.rockchip.lowering.context import Context, map_shape
-from rocketnpu.rockchip.lowering.convolution import clamped
 from rocketnpu.rockchip.lowering.identity import FINE, clamp_layer, identity_layer, separate_clamp, spread_layer
-from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.lowering.scales.clamping import clamped
+from rocketnpu.rockchip.lowering.scales.operands import operand
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import check_unit, encode_scale
-from rocketnpu.rockchip.tasks.task import Combine, Conversion, Elementwise, Rows
+from rocketnpu.rockchip.tasks.task import Combine, Conversion
 from rocketnpu.rockchip.tasks.weights import aligned
 
 BLOCK = 128
@@ -163,20 +163,6 @@ def _pair(context: Context, operator: Operator) -> Pair:
 
 def _may_host(context: Context, tensor: Tensor, output: FeatureMap) -> bool:
     return not tensor.is_constant and not is_vector(context.feature(tensor), output)
-
-
-def operand(feature: FeatureMap, offset: int, factor: float, combine: Combine, soc: Soc) -> Elementwise:
-    """Describe an EW operand: ``(stored + offset) * factor`` in accumulator units.
-
-    Raises:
-        UnsupportedError: the factor cannot be expressed.
-    """
-    rows = Rows(feature, 0, feature.height)
-    if factor == 1.0:
-        return Elementwise(combine, rows, offset, 1, 0)
-    scale = encode_scale(abs(factor), soc)
-    multiplier = scale.multiplier if factor > 0 else -scale.multiplier
-    return Elementwise(combine, rows, offset, multiplier, scale.shift)
 
 
 def constant_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:

@@ -16,18 +16,18 @@ from rocketnpu.graph import Operator, Tensor
 from rocketnpu.graph.operators import ConvAdd
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import Groups, grouped_blocks
-from rocketnpu.rockchip.lowering.channel_scales import accumulator_range
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.convolution import (
     Kernel,
     Outcome,
-    clamped,
     kernel_of,
     output_factors,
     scaled_layers,
     window_layer,
 )
-from rocketnpu.rockchip.lowering.elementwise import operand
+from rocketnpu.rockchip.lowering.scales.channel_scales import accumulator_range
+from rocketnpu.rockchip.lowering.scales.clamping import clamped
+from rocketnpu.rockchip.lowering.scales.operands import operand
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer
 from rocketnpu.rockchip.tasks.requantise import CHANNEL_ONE, Scale, check_unit
 from rocketnpu.rockchip.tasks.task import Combine, Elementwise, Rows
@@ -63,7 +63,7 @@ def conv_add_layers(context: Context, operator: Operator) -> list[ConvolutionLay
         part = replace(part, requantise=requantise, addend=stage)
         return limited(part, (limits[0] / common.value, limits[1] / common.value)) if clamps else part
 
-    layers = scaled_layers(context, layer, kernel, factors, Outcome(limits, finish))
+    layers = scaled_layers(context, layer, kernel, factors, Outcome(limits, finish, quantised.zero_point(target)))
     channels, whole = context.feature(source).channels, context.feature(target)
     if kernel.weights.shape[-1] == channels:
         return layers

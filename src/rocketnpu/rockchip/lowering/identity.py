@@ -9,7 +9,7 @@ import numpy as np
 from rocketnpu.graph import Activation, Operator, Tensor
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.convolution import clamped
+from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import encode_scale
@@ -17,6 +17,11 @@ from rocketnpu.rockchip.tasks.task import Conversion
 
 FINE = 255
 """Kernel value that gives the accumulator eight fraction bits: stored 127 with zero point -128 (spec 5.2)."""
+
+
+def kernel_of_value(value: int) -> tuple[int, int]:
+    """Return the stored kernel and its zero point for 1, 255 or -255."""
+    return {1: (1, 0), FINE: (127, -128), -FINE: (-128, 127)}[value]
 
 
 def identity_layer(
@@ -34,7 +39,7 @@ def identity_layer(
 
     The output factor is 1 until the caller sets it.
     """
-    stored, kernel_zero = {1: (1, 0), FINE: (127, -128), -FINE: (-128, 127)}[value]
+    stored, kernel_zero = kernel_of_value(value)
     unit = encode_scale(1.0, context.soc)
     output = context.output(operator)
     return ConvolutionLayer(

@@ -20,9 +20,9 @@ from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
 from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.convolution import clamped
 from rocketnpu.rockchip.lowering.elementwise import BLOCK
 from rocketnpu.rockchip.lowering.identity import identity_layer
+from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer
 from rocketnpu.rockchip.tasks.requantise import CHANNEL_SHIFT, MAX_UNIT_ERROR, encode_scale
 from rocketnpu.rockchip.tasks.task import LOOKUP_ENTRIES, LOOKUP_STEP, Lookup

@@ -9,7 +9,6 @@ from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.errors import RegisterFieldError, UnsupportedError
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.operators import CONV_ADD
-from rocketnpu.graph.passes import run_passes
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.lowering.average import average_layers
@@ -32,7 +31,7 @@ from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.pooling import PoolingLayer, pooling_tasks
 from rocketnpu.rockchip.tasks.task import Task
 
-__all__ = ["LAYERS", "VIEWS", "Layer", "Lowered", "check_operator", "is_view", "lower", "place", "prepare"]
+__all__ = ["LAYERS", "VIEWS", "Layer", "Lowered", "check_operator", "is_view", "lower_graph", "place"]
 
 Layer = ConvolutionLayer | PoolingLayer
 LAYERS: Mapping[str, Callable[[Context, Operator], Sequence[Layer]]] = {
@@ -76,22 +75,12 @@ class Lowered:
     notes: tuple[str, ...] = ()
 
 
-def prepare(graph: Graph, soc: Soc, policy: Policy) -> Graph:
-    """Return the graph that is really run: all passes, where the NPU takes what comes out of them."""
-
-    def accepts(candidate: Graph, operator: Operator) -> bool:
-        return check_operator(Context(candidate, soc, place(candidate, soc), policy), operator) is None
-
-    return run_passes(graph, accepts)
-
-
-def lower(graph: Graph, soc: Soc, policy: Policy) -> Lowered:
-    """Turn every operator of a graph into tasks, after all passes.
+def lower_graph(graph: Graph, soc: Soc, policy: Policy) -> Lowered:
+    """Turn every operator of a graph into tasks; the passes have run (:mod:`rocketnpu.rockchip.prepared`).
 
     Raises:
         UnsupportedError: an operator cannot be run; the message names it and says why.
     """
-    graph = prepare(graph, soc, policy)
     context = Context(graph, soc, place(graph, soc), policy)
     tasks: list[Task] = []
     for operator in graph.operators:

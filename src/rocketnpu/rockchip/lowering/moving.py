@@ -17,10 +17,10 @@ from rocketnpu.graph import Activation, Operator, Tensor
 from rocketnpu.graph.passes.fold_padding import pad_value, paddings
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.context import Context, map_shape
-from rocketnpu.rockchip.lowering.convolution import clamped
-from rocketnpu.rockchip.lowering.elementwise import operand
 from rocketnpu.rockchip.lowering.identity import FINE, identity_layer
 from rocketnpu.rockchip.lowering.placement import CHANNELS, joined_axis, joined_slice
+from rocketnpu.rockchip.lowering.scales.clamping import clamped
+from rocketnpu.rockchip.lowering.scales.operands import operand
 from rocketnpu.rockchip.lowering.slices import map_ranges, sliced_tensor
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap

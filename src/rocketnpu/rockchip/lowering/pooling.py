@@ -21,8 +21,9 @@ from rocketnpu.rockchip.lowering.average import used_stride
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.convolution import same_padding
-from rocketnpu.rockchip.lowering.elementwise import BLOCK, operand
+from rocketnpu.rockchip.lowering.elementwise import BLOCK
 from rocketnpu.rockchip.lowering.identity import clamp_layer
+from rocketnpu.rockchip.lowering.scales.operands import operand
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.pooling import PoolingLayer, fits_unit, window_span

@@ -7,8 +7,8 @@ from dataclasses import replace
 from rocketnpu.graph import Activation, Operator
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.convolution import clamped
 from rocketnpu.rockchip.lowering.identity import clamp_layer, identity_layer, separate_clamp
+from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer
 from rocketnpu.rockchip.tasks.requantise import encode_scale
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from rocketnpu.graph import Graph
 from rocketnpu.inspect.summary import OperatorWork, PartWork
-from rocketnpu.policy import Policy
-from rocketnpu.rockchip.lowering.lowering import lower
-from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.lowering.lowering import Lowered
 from rocketnpu.rockchip.tasks.task import ConvolutionTask, Task
 
 
-def part_work(graph: Graph, soc: Soc, policy: Policy) -> PartWork:
-    """Turn a part into tasks and count them, by operator."""
+def part_work(lowered: Lowered) -> PartWork:
+    """Count the tasks of a part, by operator."""
     tasks: dict[int, list[Task]] = {}
     rules: set[str] = set()
-    for task in lower(graph, soc, policy).tasks:
+    for task in lowered.tasks:
         tasks.setdefault(task.operator, []).append(task)
         rules.update(task.rules)
     return PartWork({operator: _count(found) for operator, found in tasks.items()}, frozenset(rules))

@@ -12,9 +12,10 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.lowering import LAYERS, Layer, place, prepare
+from rocketnpu.rockchip.lowering.lowering import LAYERS, Layer, place
 from rocketnpu.rockchip.lowering.placement import computes_nothing
 from rocketnpu.rockchip.models.integer_model import Int8, layer_output
+from rocketnpu.rockchip.prepared import prepare
 from rocketnpu.rockchip.soc import RK3588, Soc
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.tasks.feature import FeatureMap

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.operators import CONV_ADD, Arithmetic, ConvAdd
 from rocketnpu.partition.published import text_of
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.lowering.context import Context
@@ -21,6 +24,8 @@ class RockchipChecker:
 
     def refusal(self, operator: Operator) -> str | None:
         """Say which rule an operator fails and the value found, or return None."""
+        if operator.kind == CONV_ADD:
+            return self._fused_refusal(operator)
         rules = RULES.get(operator.kind)
         if rules is None:
             return f"the NPU has no {operator.kind}"
@@ -28,6 +33,22 @@ class RockchipChecker:
             failed = rule(self._graph, operator, self._soc)
             if failed is not None:
                 return f"{text_of(rule)} Found: {failed}"
+        return check_operator(self._context, operator)
+
+    def _fused_refusal(self, operator: Operator) -> str | None:
+        """Judge a convolution with an addition behind it, as passes make it, by both operators' rules."""
+        attributes = operator.attributes
+        assert isinstance(attributes, ConvAdd)
+        features, weights, addend, *bias = operator.inputs
+        convolution = replace(
+            operator, kind="CONV_2D", inputs=(features, weights, *bias), attributes=attributes.convolution
+        )
+        addition = replace(operator, kind="ADD", inputs=(addend, addend), attributes=Arithmetic(attributes.activation))
+        for part in (convolution, addition):
+            for rule in RULES[part.kind]:
+                failed = rule(self._graph, part, self._soc)
+                if failed is not None:
+                    return f"{text_of(rule)} Found: {failed}"
         return check_operator(self._context, operator)
 
     def computes_nothing(self, operator: Operator) -> bool:

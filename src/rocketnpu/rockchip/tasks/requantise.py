@@ -58,13 +58,18 @@ MAX_UNIT_ERROR = 0.2
 """Output steps by which rounding an operand or a constant to the accumulator's units may be off."""
 
 
+def is_fine(scale: Scale) -> bool:
+    """Say whether half a unit of the accumulator is at most :data:`MAX_UNIT_ERROR` output steps."""
+    return scale.value / 2 <= MAX_UNIT_ERROR
+
+
 def check_unit(scale: Scale) -> None:
     """Refuse a factor where the accumulator is too coarse for something to be added to it.
 
     Raises:
         UnsupportedError: half a unit of the accumulator is more than :data:`MAX_UNIT_ERROR` output steps.
     """
-    if scale.value / 2 > MAX_UNIT_ERROR:
+    if not is_fine(scale):
         raise UnsupportedError(
             f"a unit of the accumulator is {scale.value:.3g} output steps, too coarse for an addition"
         )

@@ -3,7 +3,7 @@
 The multiplier of a channel is its factor relative to the largest one, so a channel with a small scale gets few bits:
 with 1/700 of the largest, 23 of 16384, 2 % off. Three means keep the output right all the same. The bias absorbs the
 error in the middle of the channel's range, which leaves only its half-width; layers are cut where scales spread; and
-what is left is computed and reported.
+sixteen neighbours that spread too far among themselves are computed in several passes, whose results are added.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.requantise import CHANNEL_ONE, Scale, encode_channels
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
+Chosen = npt.NDArray[np.bool_]
 GOOD_ERROR = 0.25
 """Output steps by which channels may be off before rounding, without a cut being tried."""
 MAX_ERROR = 0.7
@@ -89,38 +89,84 @@ def fit(factors: Float64, reach: ChannelRange, visible: tuple[float, float], bia
     return FittedScales(scales.multipliers, scales.common, biases + shift.astype(np.int64), float(error.max()))
 
 
+@dataclass(frozen=True, eq=False)
+class ScaledRange:
+    """Neighbouring channels that are computed together."""
+
+    first: int
+    fitted: FittedScales
+    chosen: Chosen | None = None
+    """Which of them have meaningful numbers here; None for all. The others are those of another range of the same
+    channels, whose results are added."""
+
+
+class _Fitting:
+    """A layer's channels, to be fitted range by range."""
+
+    def __init__(
+        self, factors: Float64, reach: ChannelRange, visible: tuple[float, float], biases: Int64, soc: Soc
+    ) -> None:
+        self.factors, self.reach, self.visible, self.biases, self.soc = factors, reach, visible, biases, soc
+
+    def at(self, channels: npt.NDArray[np.intp]) -> FittedScales:
+        part = ChannelRange(self.reach.low[channels], self.reach.high[channels])
+        return fit(self.factors[channels], part, self.visible, self.biases[channels], self.soc)
+
+    def between(self, first: int, last: int) -> FittedScales:
+        return self.at(np.arange(first, last))
+
+    def classes(self, first: int, last: int) -> list[ScaledRange]:
+        """Sort the channels of a range into classes of like factors, the largest first, each good enough alone."""
+        order = first + np.argsort(-self.factors[first:last], kind="stable")
+        found: list[ScaledRange] = []
+        while len(order):
+            # A class that holds more than one that is too uneven is too uneven itself: the error grows with the spread.
+            count = max(n for n in range(1, len(order) + 1) if n == 1 or self.at(order[:n]).error <= GOOD_ERROR)
+            members = np.sort(order[:count])
+            found.append(
+                ScaledRange(first, self._spread(members, first, last), np.isin(np.arange(first, last), members))
+            )
+            order = order[count:]
+        return found
+
+    def _spread(self, members: npt.NDArray[np.intp], first: int, last: int) -> FittedScales:
+        """Return the numbers of some channels of a range; the others get none that matter."""
+        fitted = self.at(members)
+        multipliers = np.ones(last - first, np.int64)
+        biases = np.zeros(last - first, np.int64)
+        multipliers[members - first], biases[members - first] = fitted.multipliers, fitted.biases
+        return FittedScales(multipliers, fitted.common, biases, fitted.error)
+
+
 def cut_channels(
     factors: Float64, reach: ChannelRange, visible: tuple[float, float], biases: Int64, soc: Soc
-) -> list[tuple[int, FittedScales]]:
+) -> list[ScaledRange]:
     """Fit scales, cutting the channels into ranges that start at multiples of 16 where one range is not good enough.
 
+    Sixteen neighbours lie in one pixel, so they are written together. Where their own factors spread too far they are
+    computed several times, each time with the common factor of some, and the results are added.
+
     Returns:
-        First channel and numbers of each range.
+        The ranges, in the order of their channels.
 
     Raises:
-        UnsupportedError: a range of 16 channels is off by more than :data:`MAX_ERROR`.
+        UnsupportedError: a channel is off by more than :data:`MAX_ERROR` even alone.
     """
-
-    def fitted(first: int, last: int) -> FittedScales:
-        chosen = slice(first, last)
-        part = ChannelRange(reach.low[chosen], reach.high[chosen])
-        return fit(factors[chosen], part, visible, biases[chosen], soc)
-
-    whole = fitted(0, len(factors))
+    fitting = _Fitting(factors, reach, visible, biases, soc)
+    whole = fitting.between(0, len(factors))
     if whole.error <= GOOD_ERROR:
-        return [(0, whole)]
-    ranges: list[tuple[int, FittedScales]] = []
+        return [ScaledRange(0, whole)]
+    ranges: list[ScaledRange] = []
     for first in range(0, len(factors), soc.slot):
         last = min(first + soc.slot, len(factors))
         if ranges:
-            joined = fitted(ranges[-1][0], last)
+            joined = fitting.between(ranges[-1].first, last)
             if joined.error <= GOOD_ERROR:
-                ranges[-1] = (ranges[-1][0], joined)
+                ranges[-1] = ScaledRange(ranges[-1].first, joined)
                 continue
-        ranges.append((first, fitted(first, last)))
-    worst = max(part.error for _, part in ranges)
-    if worst > MAX_ERROR:
-        raise UnsupportedError(
-            f"per-channel scales of 16 neighbours spread so far that a channel would be off by {worst:.2f} steps"
-        )
-    return ranges
+        ranges.append(ScaledRange(first, fitting.between(first, last)))
+    found: list[ScaledRange] = []
+    for part in ranges:
+        last = part.first + len(part.fitted.biases)
+        found += [part] if part.fitted.error <= MAX_ERROR else fitting.classes(part.first, last)
+    return found

@@ -1,0 +1,1 @@
+"""From scales to the numbers of a layer: factors, clamps, operands."""

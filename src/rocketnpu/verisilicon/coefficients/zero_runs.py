@@ -44,8 +44,14 @@ def weight_order(rows: int, columns: int) -> Int64:
     return np.concatenate(parts)
 
 
-def read_zero_runs(data: Bytes, shape: KernelShape) -> Kernels:
+def read_zero_runs(data: Bytes, shape: KernelShape, *, chunk: int | None = None) -> Kernels:
     """Read a coefficient buffer; ``data`` begins with its header and may be longer than it.
+
+    Args:
+        data: bytes of the buffer.
+        shape: what the instruction says of its kernels.
+        chunk: weights of one kernel that lie together, in memory order: other than what the chip reads, to find out
+            what a producer meant. None is the chip's own way.
 
     Raises:
         SimulationError: the buffer ends early, or contradicts itself or the instruction.
@@ -59,7 +65,7 @@ def read_zero_runs(data: Bytes, shape: KernelShape) -> Kernels:
     for core, size in enumerate(sizes):
         if size > data.size - start:
             refuse(f"the stream of core {core} claims {size} bytes, {data.size - start} are mapped")
-        reader = _Reader(data[start : start + size], shape)
+        reader = _Reader(data[start : start + size], shape, chunk)
         found = reader.kernels(core)
         weights.append(found[0])
         biases.append(found[1])
@@ -76,8 +82,11 @@ def read_zero_runs(data: Bytes, shape: KernelShape) -> Kernels:
 class _Reader:
     """Reads one core's stream."""
 
-    def __init__(self, data: Bytes, shape: KernelShape) -> None:
+    def __init__(self, data: Bytes, shape: KernelShape, chunk: int | None) -> None:
         self._shape = shape
+        natural = POINTWISE_BLOCK if shape.is_pointwise else shape.rows * shape.columns
+        self._chunk = min(natural if chunk is None else chunk, shape.weights)
+        self._in_pairs = chunk is None and not shape.is_pointwise
         self._bits = 8 * data.size
         self._bytes = data.tobytes() + bytes(8)
         self._windows = np.ndarray((data.size + 4,), "<u4", self._bytes, strides=(1,))
@@ -106,8 +115,7 @@ class _Reader:
     def _superblock(self, count: int) -> tuple[Bytes, Int64, Int64]:
         """Read the kernels of one superblock."""
         shape = self._shape
-        chunk = POINTWISE_BLOCK if shape.is_pointwise else shape.rows * shape.columns
-        chunk = min(chunk, shape.weights)
+        chunk = self._chunk
         first, last = chunk, (shape.weights - 1) % chunk + 1
         found = np.empty(count * shape.weights, np.uint8)
         biases, places = np.empty(count, np.int64), np.empty(count, np.int64)
@@ -140,7 +148,7 @@ class _Reader:
         whole = shape.weights // chunk * chunk
         body = found[: count * whole].reshape(-1, count, chunk).transpose(1, 0, 2).reshape(count, whole)
         flat = np.concatenate([body, found[count * whole :].reshape(count, -1)], axis=1)
-        if not shape.is_pointwise:
+        if self._in_pairs:
             ordered = np.empty_like(flat).reshape(count, shape.channels, chunk)
             ordered[..., weight_order(shape.rows, shape.columns)] = flat.reshape(ordered.shape)
             flat = ordered

@@ -44,13 +44,22 @@ class NetKernels:
     """The buffer as far as it was read, to notice when it changes."""
 
 
+def read_kernels(data: Bytes, shape: KernelShape, generation: int) -> Kernels:
+    """Read a coefficient buffer of either generation.
+
+    Raises:
+        SimulationError: it cannot be read.
+    """
+    return (read_zero_runs if generation == 7 else read_entropy)(data, shape)
+
+
 def load_kernels(data: Bytes, shape: KernelShape, generation: int) -> NetKernels:
     """Read a coefficient buffer and prepare its kernels.
 
     Raises:
         SimulationError: it cannot be read.
     """
-    kernels = (read_zero_runs if generation == 7 else read_entropy)(data, shape)
+    kernels = read_kernels(data, shape, generation)
     net = kernels.weights.astype(np.int16) - np.int16(shape.zero_point)
     flat = net.reshape(len(net), -1)
     sums = flat.sum(axis=1, dtype=np.int64)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from rocketnpu.cli.output import chip_option, counted, json_option, model_option, print_json, print_table
+from rocketnpu.cli.output import chip_option, counted, json_option, model_option, print_json, print_report, print_table
 
 
 @click.command()
@@ -16,7 +18,12 @@ from rocketnpu.cli.output import chip_option, counted, json_option, model_option
 )
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
 def inspect(model: str, as_json: bool, chip: str, target: str, allow_unproven: bool) -> None:
-    """Print operators, where each runs and why, tasks, CBUF banks, bytes and multiply-accumulates."""
+    """Print operators, where each runs and why, tasks, CBUF banks, bytes and multiply-accumulates.
+
+    Of a recording (-m RECORDING.zip) print its jobs, with kernels, tiles and caches where the chip has them.
+    """
+    if _inspect_recording(Path(model), as_json):
+        return
     from rocketnpu.inspect.summary import summarise
     from rocketnpu.model import tflite
     from rocketnpu.partition.plan import plan
@@ -59,3 +66,17 @@ def inspect(model: str, as_json: bool, chip: str, target: str, allow_unproven: b
     )
     if summary.rules:
         click.echo(f"hardware rules without proof on this chip: {', '.join(summary.rules)}")
+
+
+def _inspect_recording(path: Path, as_json: bool) -> bool:
+    """Print what a recording holds; return whether the file is one."""
+    from rocketnpu.inspect.recorded import is_recording, room_of
+
+    if not (path.is_dir() or path.suffix == ".zip") or not is_recording(path):
+        return False
+    report = room_of(path).inspect(path)
+    if as_json:
+        print_json(report.document)
+    else:
+        print_report(report)
+    return True

@@ -10,11 +10,14 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rocketnpu.family import DEFAULT_CHIP
+
+if TYPE_CHECKING:
+    from rocketnpu.inspect.recorded import Report
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -88,6 +91,15 @@ def print_table(
     for number, line in enumerate(cells):
         for text in _lines(line, widths, aligned):
             click.echo(_BOLD.format(text) if styled and not number else text)
+
+
+def print_report(report: Report) -> None:
+    """Print what was found in a recording."""
+    for item in report.shown:
+        if isinstance(item, str):
+            click.echo(item)
+        else:
+            print_table(item.columns, item.rows, right=item.right)
 
 
 def _one_line(cell: object) -> str:

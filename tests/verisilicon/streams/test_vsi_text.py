@@ -1,0 +1,90 @@
+"""Recorded streams as text, and back to the same bytes."""
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import vsi_recordings as recorded
+
+from rocketnpu.cli.main import run
+from rocketnpu.errors import CommandError, RegisterFieldError
+from rocketnpu.verisilicon.registers.nn import NN
+from rocketnpu.verisilicon.registers.tp import TP
+from rocketnpu.verisilicon.streams.disassembly import assemble, sections, to_archive, to_text
+from rocketnpu.verisilicon.streams.recording import load
+from rocketnpu.verisilicon.streams.text import instruction_lines, parse_instruction, parse_stream, stream_lines
+
+WORDS = st.lists(st.integers(0, 2**32 - 1) | st.sampled_from([0, 0x08010429, 0x08020A28, 0x0801042E]), max_size=40)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["summary", "full"])
+@pytest.mark.parametrize("chip", recorded.CHIPS)
+def test_every_recording_reads_back_to_its_bytes(chip, full):
+    for path in recorded.single(chip):
+        recording = load(path)
+        text = to_text(recording, path.name, full=full)
+        assert assemble(text) == sections(recording, full=full), path.name
+
+
+def test_what_a_text_says():
+    path = recorded.PACKAGED / "a311d" / "edge_dwconv3x3_u8_c33.zip"
+    lines = to_text(load(path), path.name, full=False).splitlines()
+    assert lines[1] == "CHIP a311d"
+    assert "LOAD_STATE PA_SYSTEM_MODE VALUE=17" in lines
+    started = [line for line in lines if line.startswith("LOAD_STATE PS_NN_INST_ADDR")]
+    assert len(started) == 1
+    assert "# job 1: NN at 0x" in started[0]
+    assert any("33 kernels of 3x3x33, 80.0%" in line and "runs of 4/4" in line for line in lines)
+
+
+@given(WORDS)
+def test_any_words_have_a_text_that_reads_back(words):
+    stream = np.array(words, "<u4")
+    lines = [line for _, line in stream_lines(stream)]
+    assert parse_stream(lines).tolist() == words
+
+
+@given(st.sampled_from([NN, TP]), st.data())
+def test_any_instruction_has_a_text_that_reads_back(layout, data):
+    words = data.draw(st.lists(st.integers(0, 2**32 - 1), min_size=layout.size, max_size=layout.size))
+    raw = np.array(words, "<u4")
+    assert parse_instruction(instruction_lines(raw, layout), layout).tolist() == words
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("STREAM\nJUMP 1", "line 1: no command: 'JUMP 1'"),
+        ("STREAM\nLOAD_STATE PA_SYSTEM_MODE VALUE=x", "line 1: 'x' is not a number"),
+        ("STREAM\nWORD -1", "negative"),
+        ("\nNOP 1", "line 2: 'NOP 1' belongs to no section"),
+        ("NN 0x40\nWORD99 A=1", "line 1: an NN instruction has no 'WORD99'"),
+        ("NN 0x40\nWORD0 KERNEL_X=16", "does not fit 4 bits"),
+        ("NN 0x40\nWORD0 KERNEL_X", "expected FIELD=VALUE"),
+        ("DATA 0x40\nBYTES 0g", "line 1: no bytes"),
+        ("STREAM 1", "line 1: not the head of a section"),
+        ("STREAM\nWORD 0x100000000", "does not fit 32 bits"),
+    ],
+)
+def test_what_cannot_be_read_is_said(text, said):
+    with pytest.raises((CommandError, RegisterFieldError), match=said.replace("(", r"\(")):
+        assemble(text)
+
+
+def test_the_verb_and_its_way_back(tmp_path, capsys):
+    path = recorded.PACKAGED / "imx8mp" / "c5x5_valid_u8_12x12x8_16.zip"
+    text, binary = tmp_path / "text", tmp_path / "back.zip"
+    assert run(["disassemble", "--full", str(path), "-o", str(text)]) == 0
+    assert run(["disassemble", "--assemble", str(text), "-o", str(binary)]) == 0
+    assert binary.read_bytes() == to_archive(sections(load(path), full=True))
+    with zipfile.ZipFile(io.BytesIO(binary.read_bytes())) as archive:
+        assert archive.read("submit1/stream.bin") == load(path).submissions[1].stream.tobytes()
+    assert run(["disassemble", "--json", str(path)]) == 0
+    assert '"KERNEL_X": 5' in capsys.readouterr().out

@@ -72,7 +72,7 @@ def test_a_count_that_does_not_fit(write, outputs):
         (b"", "is empty"),
         (b"\n \n", "is empty"),
         (b"a\n\xff\n", r"is not UTF-8 text \(at byte 2\)"),
-        (b"a" * 5_000_000, "no list"),
+        (b"a" * 5_000_000, "more than the 4194304 that are read"),
     ],
 )
 def test_what_is_no_labels_file(write, content, reason):
@@ -83,5 +83,5 @@ def test_what_is_no_labels_file(write, content, reason):
 def test_missing_and_folder(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         read_labels(tmp_path / "none.txt", 2)
-    with pytest.raises(InputError, match="directory"):
+    with pytest.raises(InputError, match="it is a folder"):
         read_labels(tmp_path, 2)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rocketnpu import pictures
 from rocketnpu.errors import InputError
 from rocketnpu.graph import DType, Quantisation, Tensor
 from rocketnpu.pictures import load_picture, picture_for, quantise_pixels
@@ -92,12 +93,12 @@ def test_the_example():
 
 
 def test_missing(tmp_path):
-    with pytest.raises(InputError, match=r"there is no picture .*none\.jpg"):
+    with pytest.raises(InputError, match=r"cannot read picture .*none\.jpg: No such file"):
         load_picture(tmp_path / "none.jpg", 8, 8)
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(InputError, match="directory"):
+    with pytest.raises(InputError, match="it is a folder"):
         load_picture(tmp_path, 8, 8)
 
 
@@ -137,11 +138,19 @@ def test_damage_is_an_input_error_or_a_picture(save, name):
     assert refused > 0
 
 
+def test_formats_that_start_programs_are_no_pictures(tmp_path):
+    """PostScript would be handed to Ghostscript."""
+    path = tmp_path / "a.eps"
+    Image.fromarray(gradient(8, 8)).save(path)
+    with pytest.raises(InputError, match=r"not a picture of a known format \(BMP, GIF"):
+        load_picture(path, 8, 8)
+
+
 @pytest.mark.parametrize("limit", [1599, 799])
 def test_a_decompression_bomb(save, monkeypatch, limit):
     path = save(gradient(40, 40))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(InputError, match=f"too large: more than {limit} pixels"):
+    monkeypatch.setattr(pictures, "PICTURE_PIXELS", limit)
+    with pytest.raises(InputError, match="too large: it has 40 x 40 pixels"):
         load_picture(path, 8, 8)
 
 

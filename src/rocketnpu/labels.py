@@ -7,10 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from rocketnpu.errors import InputError
+from rocketnpu.files.limits import LABEL_DIGITS, LABELS_BYTES
+from rocketnpu.files.reading import read_file
 
 BACKGROUND = "background"
-MAX_BYTES = 4 << 20
-_NUMBERED = re.compile(r"(\d+)(?:\s*[:,]\s*|\s+)(\S.*)$")
+_NUMBERED = re.compile(rf"([0-9]{{1,{LABEL_DIGITS}}})(?:\s*[:,]\s*|\s+)(\S.*)$")
 
 
 def read_labels(path: str | Path, outputs: int) -> tuple[str, ...]:
@@ -54,13 +55,7 @@ def _sparse(path: Path, names: dict[int, str], outputs: int) -> tuple[str, ...]:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as reader:
-            data = reader.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read labels file {path}: {error.strerror or error}") from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"labels file {path} has more than {MAX_BYTES} bytes: it is no list of names")
+    data = read_file(path, LABELS_BYTES, "labels file", InputError)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rocketnpu.errors import InputError
+from rocketnpu.files.limits import PICTURE_BYTES, PICTURE_FORMATS, PICTURE_PIXELS
+from rocketnpu.files.reading import read_file
 from rocketnpu.graph import DType, Quantisation, Tensor
 
 _MODES = {1: "L", 3: "RGB"}
@@ -112,20 +115,19 @@ def _real_range(low: float, high: float) -> tuple[float, float]:
 
 def _decode(path: Path) -> Image.Image:
     """Return the first frame, upright and with 8 bits a channel."""
+    data = read_file(path, PICTURE_BYTES, "picture", InputError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with Image.open(BytesIO(data), formats=PICTURE_FORMATS) as opened:
+                if opened.width * opened.height > PICTURE_PIXELS:
+                    raise InputError(f"picture {path} is too large: it has {opened.width} x {opened.height} pixels")
                 opened.load()
                 return _eight_bits(ImageOps.exif_transpose(opened), path)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
-        limit = Image.MAX_IMAGE_PIXELS
-        raise InputError(f"picture {path} is too large: more than {limit} pixels once decoded") from None
+    except (Image.DecompressionBombError, MemoryError):
+        raise InputError(f"picture {path} is too large: more than {PICTURE_PIXELS} pixels once decoded") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path} is not a picture of a known format") from None
-    except FileNotFoundError:
-        raise InputError(f"there is no picture {path}") from None
+        raise InputError(f"{path} is not a picture of a known format ({', '.join(PICTURE_FORMATS)})") from None
     except _DAMAGE as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise InputError(f"cannot read picture {path}: {reason}") from None

@@ -11,6 +11,8 @@ from rocketnpu.errors import ModelError
 from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
 from rocketnpu.graph import operators as ops
 from rocketnpu.graph.verify import verify
+from rocketnpu.model.builder import ModelBuilder
+from rocketnpu.model.tflite import parse
 
 SCALE = Quantisation.per_tensor(0.5, 3)
 
@@ -40,6 +42,25 @@ def with_operator(index: int, operator: Operator) -> Graph:
 def with_tensor(found: Tensor) -> Graph:
     graph = diamond()
     return replace(graph, tensors={**graph.tensors, found.index: found})
+
+
+@pytest.mark.parametrize("size", [0, 4], ids=["nothing", "something"])
+def test_an_operator_that_reads_its_own_output_is_refused(size: int) -> None:
+    """However small: the planner would wait for it for ever."""
+    builder = ModelBuilder()
+    shape = (1, size, 4, 16)
+    source, target = (builder.tensor(shape, DType.INT8, scale=0.1) for _ in range(2))
+    builder.operator("ADD", [source, target], [target], ops.Arithmetic())
+    with pytest.raises(ModelError, match="reads tensor 1, which nothing makes before it"):
+        parse(builder.build([source], [target]))
+
+
+def test_a_constant_of_no_elements_needs_no_data() -> None:
+    builder = ModelBuilder()
+    source, target = builder.tensor((1, 1), DType.INT8, scale=0.1), builder.tensor((), DType.INT8, scale=0.1)
+    shape = builder.tensor((0,), DType.INT32, data=np.zeros(0, np.int32))
+    builder.operator("RESHAPE", [source, shape], [target])
+    assert parse(builder.build([source], [target])).operators
 
 
 def test_producers_and_consumers() -> None:

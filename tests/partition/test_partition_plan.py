@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rocketnpu.compiler import compile_graph
-from rocketnpu.errors import UnsupportedError
+from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Activation, DType, Graph, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model import tflite
@@ -30,6 +32,30 @@ def chain(*kinds: str) -> Graph:
             builder.operator("SOFTMAX", [current], [following], ops.Softmax())
         current = following
     return tflite.parse(builder.build([first], [current]))
+
+
+def test_what_no_host_can_order_is_said_to_be_so() -> None:
+    builder = ModelBuilder()
+    tensors = [builder.tensor((1, 4, 4, 16), DType.INT8, scale=0.1) for _ in range(4)]
+    builder.operator("RELU", tensors[:1], tensors[1:2])
+    builder.operator("ADD", [tensors[1], tensors[1]], tensors[2:3], ops.Arithmetic())
+    builder.operator("RELU", tensors[2:3], tensors[3:])
+    graph = tflite.parse(builder.build(tensors[:1], tensors[3:]))
+    circle = replace(graph.operators[1], inputs=(1, 3))
+    with pytest.raises(ModelError, match="cannot be ordered"):
+        plan(replace(graph, operators=(graph.operators[0], circle, graph.operators[2])))
+
+
+def test_parts_are_those_of_a_host_that_begins_on_the_cpu() -> None:
+    """LiteRT takes all that is ready on the side of its first operator, here the CPU: one part, not two."""
+    builder = ModelBuilder()
+    one, two, three, four, five = (builder.tensor((1, 4, 4, 16), DType.INT8, scale=0.1) for _ in range(5))
+    builder.operator("CUSTOM:unknown", [one], [two])
+    builder.operator("RELU", [one], [three])
+    builder.operator("ADD", [two, three], [four], ops.Arithmetic())
+    builder.operator("RELU", [four], [five])
+    (part,) = plan(tflite.parse(builder.build([one], [five]))).parts
+    assert [operator.index for operator in part.operators] == [1, 2, 3]
 
 
 def test_parts_and_reasons() -> None:

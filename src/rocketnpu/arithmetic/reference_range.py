@@ -1,7 +1,7 @@
-"""Where LiteRT's reference kernels leave 32 bits: sums and shifted values that no longer mean what the model says.
+"""Where a multiplier makes LiteRT's reference kernels leave 32 bits.
 
-Its kernels add in 32 bits, and shift a value to the left in 32 bits before they multiply it where the factor is 1 or
-more. What does not fit wraps around; its other kernels and the chip saturate. No bound holds there.
+They shift a value to the left in 32 bits before they multiply it where the factor is 1 or more. What does not fit wraps
+around; LiteRT's other kernels and the chip saturate. No bound holds there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from rocketnpu.graph.operators import LeakyRelu
 
 Int64 = npt.NDArray[np.int64]
 _LIMIT = 1 << 31
+_BYTE = 255
 _ROOT_FRACTION, _MAX_RIGHT_SHIFT = 20, 31
 _LIMITS = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
 _FEATURES = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 0, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 2}
@@ -87,7 +88,7 @@ def _convolution(graph: Graph, operator: Operator) -> str | None:
     factors = _scale(source) * weights.quantisation.scales.astype(np.float64) / _scale(target)
     bias = _bias(graph, operator, len(kernels))
     low, high = _steps(source)
-    reach = int(max(-low, high)) * kernels.shape[1] * 255 + int(np.abs(bias).max(initial=0))
+    reach = int(max(-low, high)) * kernels.shape[1] * _BYTE + int(np.abs(bias).max(initial=0))
     if _shifted((np.int64(-reach), np.int64(reach)), float(factors.max())) is None:
         return None
     # What is possible at all would leave 32 bits: look at what these weights make.
@@ -120,7 +121,9 @@ def _bias(graph: Graph, operator: Operator, channels: int) -> Int64:
 
 def _shifted(values: tuple[np.int64, np.int64] | tuple[int, int], factor: float) -> str | None:
     """Say that values times the power of two in a factor of 1 or more leave 32 bits, or return None."""
-    exponent = max(0, Factor.of(factor).exponent)
+    exponent = Factor.of(factor).exponent
+    if exponent <= 0:
+        return None
     low, high = int(values[0]) << exponent, int(values[1]) << exponent
     if low >= -_LIMIT and high < _LIMIT:
         return None

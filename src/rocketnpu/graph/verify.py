@@ -23,12 +23,15 @@ def verify(graph: Graph) -> None:
     """
     for tensor in graph.tensors.values():
         _verify_tensor(tensor)
+    results = {number for operator in graph.operators for number in operator.outputs}
     known = set(graph.inputs) | {number for number, tensor in graph.tensors.items() if tensor.is_constant}
     known |= {number for number, tensor in graph.tensors.items() if tensor.is_variable}
+    # A constant of no elements has no data in a file; what an operator makes is made before it is read, however small.
+    known |= {number for number, tensor in graph.tensors.items() if not tensor.elements and number not in results}
     made: set[int] = set()
     for operator in graph.operators:
         for number in operator.inputs:
-            if number is not None and number not in known | made and graph.tensors[number].elements:
+            if number is not None and number not in known and number not in made:
                 raise ModelError(
                     f"operator {operator.index} ({operator.kind}) reads tensor {number}, which nothing makes before it"
                 )
@@ -40,7 +43,7 @@ def verify(graph: Graph) -> None:
             made.add(number)
         check_operator(operator, graph.tensors)
     for number in graph.outputs:
-        if number not in known | made:
+        if number not in known and number not in made:
             raise ModelError(f"output tensor {number} is made by no operator")
 
 

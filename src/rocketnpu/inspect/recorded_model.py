@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from rocketnpu.errors import ModelError
+from rocketnpu.files.limits import MODEL_BYTES
+from rocketnpu.files.reading import read_file
 from rocketnpu.graph import Graph
 from rocketnpu.model import tflite
 
@@ -21,7 +24,7 @@ def recorded_model(path: Path, model: str, sha256: str) -> Graph | None:
     folders = (path.parent, path.resolve().parent.parent / "models")
     for place in (folder / name for folder in folders for name in names if name):
         if place.is_file():
-            data = place.read_bytes()
+            data = read_file(place, MODEL_BYTES, "model", ModelError)
             if hashlib.sha256(data).hexdigest() == sha256:
                 return tflite.parse(data, place.name)
     return None

@@ -7,7 +7,8 @@ the reference kernels compute it). What a submission holds depends on the format
 
 from __future__ import annotations
 
-import json
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,9 +21,22 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import InputError
+from rocketnpu.files.limits import RECORDING_BYTES, RECORDING_FILES
+from rocketnpu.files.reading import parse_json, read_file
 
 MAX_BYTES = 1 << 30
-"""A file of a recording larger than this is refused: it would be a decompression bomb, not a buffer."""
+"""Bytes of one buffer."""
+_UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+_NO_ARRAYS = (*_UNREADABLE, MemoryError, OverflowError, TypeError, KeyError, SyntaxError)
 Found = TypeVar("Found")
 
 
@@ -70,23 +84,41 @@ def read_recording(path: Path | str, take: Callable[[RecordingFile], Found]) -> 
     place = Path(path)
     try:
         if place.is_dir():
-            return take(
-                RecordingFile(place, lambda name: (place / name).read_bytes() if (place / name).is_file() else None)
-            )
-        with zipfile.ZipFile(place) as archive:
+            return take(RecordingFile(place, _folder_reader(place)))
+        with zipfile.ZipFile(BytesIO(read_file(place, RECORDING_BYTES, "recording", InputError))) as archive:
             return take(RecordingFile(place, _archive_reader(place, archive)))
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise InputError(f"{place}: cannot be read as a recording: {error}") from error
+    except _UNREADABLE as error:
+        raise InputError(f"{place}: cannot be read as a recording: {error or type(error).__name__}") from error
+
+
+def _folder_reader(place: Path) -> Callable[[str], bytes | None]:
+    left = RECORDING_BYTES
+
+    def read(name: str) -> bytes | None:
+        nonlocal left
+        if not (place / name).exists():
+            return None
+        data = read_file(place / name, left, "recording's file", InputError)
+        left -= len(data)
+        return data
+
+    return read
 
 
 def _archive_reader(place: Path, archive: zipfile.ZipFile) -> Callable[[str], bytes | None]:
+    """Read members by name; a name that many buffers give counts each time."""
     sizes = {item.filename: item.file_size for item in archive.infolist()}
+    left = RECORDING_BYTES
+    if len(archive.infolist()) > RECORDING_FILES:
+        raise InputError(f"{place}: it holds more than {RECORDING_FILES} files")
 
     def read(name: str) -> bytes | None:
+        nonlocal left
         if name not in sizes:
             return None
-        if sizes[name] > MAX_BYTES:
-            raise InputError(f"{place}: {name} claims {sizes[name]} bytes; at most {MAX_BYTES} are read")
+        left -= sizes[name]
+        if left < 0:
+            raise InputError(f"{place}: with {name} it unpacks to more than the {RECORDING_BYTES} bytes that are read")
         return archive.read(name)
 
     return read
@@ -112,8 +144,8 @@ class RecordingFile:
         if raw is None:
             self.fail("there is no recording.json in it")
         try:
-            root = json.loads(raw)
-        except (ValueError, RecursionError) as error:
+            root = parse_json(raw)
+        except ValueError as error:
             self.fail(f"recording.json: {error}")
         found = root.get("format") if isinstance(root, dict) else root
         if not isinstance(root, dict) or isinstance(found, bool) or found not in formats:
@@ -125,8 +157,8 @@ class RecordingFile:
         """Return what a JSON file holds; nothing where there is no such file."""
         raw = self.read(name)
         try:
-            part = json.loads(raw) if raw is not None else {}
-        except (ValueError, RecursionError) as error:
+            part = parse_json(raw) if raw is not None else {}
+        except ValueError as error:
             self.fail(f"{name}: {error}")
         if not isinstance(part, dict):
             self.fail(f"{name}: it holds no facts by name")
@@ -172,10 +204,14 @@ class RecordingFile:
         if raw is None:
             return {}
         try:
+            with zipfile.ZipFile(BytesIO(raw)) as archive:
+                total = sum(item.file_size for item in archive.infolist())
+            if total > RECORDING_BYTES:
+                self.fail(f"reference.npz: it unpacks to {total} bytes, more than the {RECORDING_BYTES} that are read")
             with np.load(BytesIO(raw), allow_pickle=False) as arrays:
                 return {int(name.removeprefix("t")): arrays[name] for name in arrays.files}
-        except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            self.fail(f"reference.npz: {error}")
+        except _NO_ARRAYS as error:
+            self.fail(f"reference.npz: {error or type(error).__name__}")
 
     def required(self, name: Any) -> bytes:
         """Return a file's contents."""

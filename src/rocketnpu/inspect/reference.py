@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import InputError, ModelError, RocketError, UnsupportedError
+from rocketnpu.files.limits import MODEL_BYTES
+from rocketnpu.files.reading import read_file
 from rocketnpu.graph import Graph, Operator, Tensor
 from rocketnpu.litert import require_litert
 from rocketnpu.model import tflite
@@ -35,7 +37,7 @@ def reference(model: bytes | str | Path, inputs: Sequence[Array]) -> dict[int, A
         UnsupportedError: LiteRT has no kernel for it, or is not installed.
         InputError: an input's number, shape or type is not what the model takes.
     """
-    data = model if isinstance(model, bytes) else _read(Path(model))
+    data = model if isinstance(model, bytes) else read_file(model, MODEL_BYTES, "model", ModelError)
     return _run(data, tflite.parse(data), inputs)
 
 
@@ -60,13 +62,6 @@ def operator_reference(graph: Graph, operator: Operator, inputs: Sequence[Array]
     data = builder.build(given, outputs)
     tensors = _run(data, tflite.parse(data), inputs)
     return tuple(tensors[number] for number in outputs)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
 
 
 def _copy(builder: ModelBuilder, tensor: Tensor) -> int:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.files.limits import MODEL_BYTES, OPERATORS
+from rocketnpu.files.reading import read_file
 from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
 from rocketnpu.graph.verify import verify
 from rocketnpu.model import flatbuffer
@@ -44,14 +46,10 @@ def load(path: str | Path) -> Graph:
     """Read a model file.
 
     Raises:
-        ModelError: the file is missing, empty, damaged, or no TFLite model.
+        ModelError: the file is missing, too large, no regular file, empty, damaged, or no TFLite model.
     """
     path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
-    return parse(data, name=path.name)
+    return parse(read_file(path, MODEL_BYTES, "model", ModelError), name=path.name)
 
 
 def parse(data: bytes, name: str = "model") -> Graph:
@@ -123,6 +121,8 @@ class _Reader:
     def _subgraph(self, main: Any) -> Graph:
         tensors = self._list(main.TensorsLength, "tensors", lambda i: self._tensor(i, main.Tensors(i)))
         count = len(tensors)
+        if main.OperatorsLength() > OPERATORS:
+            raise ModelError(f"it has {main.OperatorsLength()} operators, more than the {OPERATORS} that are read")
         operators = self._list(main.OperatorsLength, "operators", lambda i: self._operator(i, main.Operators(i), count))
         inputs = self._list(main.InputsLength, "inputs", lambda i: _number(main.Inputs(i), count))
         outputs = self._list(main.OutputsLength, "outputs", lambda i: _number(main.Outputs(i), count))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
 
+from rocketnpu.errors import ModelError
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.work import operator_macs
@@ -67,21 +69,41 @@ def _not_worth(decided: Decided, graph: Graph, operators: list[Operator], policy
 
 
 def _groups(graph: Graph, chosen: set[int]) -> list[list[Operator]]:
-    """Group operators as TFLite does: run all that are ready on one side, then all that are ready on the other."""
-    waiting = list(graph.operators)
-    made = set(graph.tensors) - {number for operator in graph.operators for number in operator.outputs}
+    """Group operators as TFLite does: run all that are ready on one side, then all that are ready on the other.
+
+    The first side is that of the first operator which is ready.
+
+    Raises:
+        ModelError: an operator reads what nothing makes, or only itself: no host can order such a graph.
+    """
+    open_inputs = {
+        operator.index: {number for number in operator.inputs if number in graph.producers}
+        for operator in graph.operators
+    }
+    places = {operator.index: place for place, operator in enumerate(graph.operators)}
+    sides: tuple[list[int], list[int]] = ([], [])
+    for operator in graph.operators:
+        if not open_inputs[operator.index]:
+            sides[operator.index in chosen].append(places[operator.index])
+    on_npu = not sides[False] or bool(sides[True] and sides[True][0] < sides[False][0])
     groups: list[list[Operator]] = []
-    on_npu = True
-    while waiting:
-        group, left = [], []
-        for operator in waiting:
-            ready = all(number is None or number in made for number in operator.inputs)
-            if ready and (operator.index in chosen) == on_npu:
-                group.append(operator)
-                made.update(operator.outputs)
-            else:
-                left.append(operator)
+    done = 0
+    while any(sides):
+        group = []
+        ready = sides[on_npu]
+        heapify(ready)
+        while ready:
+            operator = graph.operators[heappop(ready)]
+            group.append(operator)
+            readers = {reader.index: reader for number in operator.outputs for reader in graph.consumers[number]}
+            for index in readers:
+                open_inputs[index].difference_update(operator.outputs)
+                if not open_inputs[index]:
+                    heappush(sides[index in chosen], places[index])
+        done += len(group)
         if on_npu and group:
-            groups.append(group)
-        waiting, on_npu = left, not on_npu
+            groups.append(sorted(group, key=lambda operator: places[operator.index]))
+        on_npu = not on_npu
+    if done != len(graph.operators):
+        raise ModelError("its operators cannot be ordered: some read what nothing makes before them")
     return groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import queue
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from rocketnpu._version import __version__
 from rocketnpu.errors import FetchError
+from rocketnpu.files.limits import DOWNLOAD_SECONDS
 from rocketnpu.zoo.archive import extract
 from rocketnpu.zoo.catalogue import Download, ModelFile
 from rocketnpu.zoo.progress import bar
@@ -51,12 +53,14 @@ def _download(url: str, target: Path) -> None:
         total = response.length
         if total is not None and total > MAX_ARCHIVE_BYTES:
             raise FetchError(f"the archive has {total} bytes, expected at most {MAX_ARCHIVE_BYTES}")
-        done = 0
+        done, end = 0, time.monotonic() + DOWNLOAD_SECONDS
         with bar(Path(urlsplit(url).path).name, total) as report:
             while block := response.read(_BLOCK_BYTES):
                 done += len(block)
                 if done > MAX_ARCHIVE_BYTES:
                     raise FetchError(f"the archive has more than {MAX_ARCHIVE_BYTES} bytes")
+                if time.monotonic() > end:
+                    raise FetchError(f"the transfer took more than {DOWNLOAD_SECONDS:g} s")
                 writer.write(block)
                 report(done)
         if total is not None and done != total:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rocketnpu.errors import FetchError
+from rocketnpu.files.limits import DOWNLOAD_SECONDS
 from rocketnpu.zoo.apt_sources import AptArchive
 from rocketnpu.zoo.progress import Report
 
@@ -133,6 +134,7 @@ class PrivateApt:
 
 def _watch(process: subprocess.Popen[bytes], watched: Path, report: Report | None) -> None:
     seen, since = 0, time.monotonic()
+    end = since + DOWNLOAD_SECONDS
     while True:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_SECONDS)
@@ -144,6 +146,8 @@ def _watch(process: subprocess.Popen[bytes], watched: Path, report: Report | Non
                 report(arrived)
         elif time.monotonic() - since > STALL_SECONDS:
             raise FetchError(f"apt-get got nothing for {STALL_SECONDS:g} s")
+        if time.monotonic() > end:
+            raise FetchError(f"apt-get took more than {DOWNLOAD_SECONDS:g} s")
 
 
 def _bytes_below(folder: Path) -> int:

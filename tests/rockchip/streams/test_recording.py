@@ -110,7 +110,7 @@ def test_broken_recordings_are_named(folder, text):
 
 
 def test_no_recording_at_all(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot read recording"):
         load(tmp_path / "nothing.zip")
     with pytest.raises(InputError, match=r"no recording\.json"):
         load(tmp_path)

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import CommandError
+from rocketnpu.files.limits import COMMAND_BYTES
+from rocketnpu.files.reading import read_file
 from rocketnpu.program import store
 from rocketnpu.program.program import Program, Relocations
 from rocketnpu.rockchip.registers.command import Decoded, Words, decode, from_bytes, parse_words
@@ -25,8 +27,6 @@ from rocketnpu.rockchip.streams.recording import Recording, Submission
 from rocketnpu.rockchip.streams.recording import load as load_recording
 from rocketnpu.rockchip.streams.word_checks import ADDRESSES, problems
 
-MAX_BYTES = 1 << 28
-"""A raw file larger than this is no command buffer."""
 _NEXT = (PC.target or 0, PC["BASE_ADDRESS"].offset)
 _ADDRESS_KEYS = np.array(
     [
@@ -109,17 +109,11 @@ def disassemble(path: str | Path) -> Disassembly:
     place = Path(path)
     if place.is_dir():
         return from_recording(load_recording(place), place.name)
-    try:
-        with place.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise CommandError(f"cannot read {place}: {error.strerror or error}") from None
+    data = read_file(place, COMMAND_BYTES, "command file", CommandError)
     if data.startswith(store.MAGIC):
         return from_program(store.from_bytes(data), place.name)
     if data.startswith(b"PK"):
         return from_recording(load_recording(place), place.name)
-    if len(data) > MAX_BYTES:
-        raise CommandError(f"{place} is larger than {MAX_BYTES} bytes: no command buffer")
     try:
         return Disassembly(place.name, "raw", tuple(_split(from_bytes(data))))
     except CommandError as error:

@@ -1,0 +1,1 @@
+"""Files of a user: read with limits, written whole or not at all."""

@@ -1,0 +1,103 @@
+"""Write a user's files: all of it or nothing, to where a link leads, and through what is no regular file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from rocketnpu.errors import RocketError
+from rocketnpu.files.reading import kind_of
+
+_LIVE = ("/dev/", "/proc/")
+"""Where a name is an open file rather than a place in a folder: written through, as in ``-o /dev/stdout``."""
+_NEW_MODE = 0o666
+
+
+def write_file(path: str | Path, data: bytes, what: str, error: type[RocketError]) -> None:
+    """Write ``data`` to a path that the user named.
+
+    A regular file is replaced as a whole and keeps its permissions; a link stays, and what it leads to is replaced;
+    pipes and devices are written to. No folder is made.
+
+    Args:
+        path: where to write.
+        data: all that the file holds afterwards.
+        what: what is written, as in "program".
+        error: what is raised.
+
+    Raises:
+        RocketError: an ``error``: it may not be overwritten, is a folder, or the disk is full; what was there before is
+            there still.
+    """
+    try:
+        _write(Path(path), data)
+    except (OSError, ValueError) as problem:
+        reason = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
+        raise error(f"cannot write {what} {path}: {reason}") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    if str(path.absolute()).startswith(_LIVE):
+        _write_through(path, data)
+        return
+    target = Path(os.path.realpath(path))
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        if not target.parent.is_dir():
+            raise FileNotFoundError(2, f"there is no folder {target.parent}") from None
+        write_atomically(target, data, _NEW_MODE & ~_umask())
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(21, f"it is {kind_of(mode)}")
+    if not stat.S_ISREG(mode):
+        _write_through(path, data)
+    elif not os.access(target, os.W_OK):
+        raise PermissionError(13, "it may not be overwritten")
+    else:
+        write_atomically(target, data, stat.S_IMODE(mode))
+
+
+def write_atomically(target: Path, data: bytes, mode: int) -> None:
+    """Replace a file so that others see either all of it or none of it.
+
+    The temporary file beside it has a name that nobody can foresee, is made new, and is its owner's alone until it is
+    complete.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        Path(name).replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("wb", buffering=0) as file:
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) or 0 :]
+
+
+def _umask() -> int:
+    """Return the process's mask of permissions, which can only be read by setting it."""
+    status = Path("/proc/self/status")
+    with contextlib.suppress(OSError):
+        for line in status.read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -334,12 +334,12 @@ def same_program(mine: Program, theirs: Program) -> None:
     """Check that two programs are the same to the last byte, but for names and numbers of tensors and operators."""
     assert [(b.role, b.size, b.data) for b in mine.buffers] == [(b.role, b.size, b.data) for b in theirs.buffers]
     assert mine.commands == theirs.commands
-    for field in ("words", "buffers", "addends"):
+    for field in ("offsets", "buffers", "addends"):
         np.testing.assert_array_equal(getattr(mine.relocations, field), getattr(theirs.relocations, field))
     assert len(mine.jobs) == len(theirs.jobs)
     for one, other in zip(mine.jobs, theirs.jobs, strict=True):
         assert (one.reads, one.writes, one.sentinel) == (other.reads, other.writes, other.sentinel)
-        tasks = [[(t.offset, t.words, t.enable_mask, t.macs) for t in job.tasks] for job in (one, other)]
+        tasks = [[(t.offset, t.words, t.kind, t.macs) for t in job.tasks] for job in (one, other)]
         assert tasks[0] == tasks[1]
     assert [_placed(b) for b in mine.inputs] == [_placed(b) for b in theirs.inputs]
     assert [_placed(b) for b in mine.outputs] == [_placed(b) for b in theirs.outputs]

@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from rocketnpu.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
+    from rocketnpu.device.base import Driver
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
     from rocketnpu.inspect.summary import PartWork
+    from rocketnpu.memory import Memory
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy
     from rocketnpu.program.program import Program
@@ -48,6 +51,22 @@ class Checker(Protocol):
         """Say whether an operator only gives the same memory another shape."""
 
 
+class SimulatedChip(Protocol):
+    """A simulated core: memory, and command lists that run on it."""
+
+    memory: Memory
+
+    def begin_job(self) -> None:
+        """Start another job: nothing of the one before may be relied on."""
+
+    def run_task(self, address: int, words: int, *, task: int | None = None) -> Any:
+        """Run one command list of ``words`` words at ``address``, and return a report.
+
+        Raises:
+            SimulationError: it does what the hardware does not define; the message names ``task`` if given.
+        """
+
+
 @dataclass(frozen=True)
 class Family(abc.ABC):
     """One chip, and what its family of chips brings for it. Immutable; its methods may be called from any thread."""
@@ -61,10 +80,18 @@ class Family(abc.ABC):
     cores: int
     """NPU cores that work independently."""
 
+    smallest_write: int
+    """The least bytes that any task writes where its output begins."""
+
     @property
     @abc.abstractmethod
     def evidence(self) -> EvidenceTable:
         """What speaks for each hardware rule of this chip."""
+
+    @property
+    @abc.abstractmethod
+    def drivers(self) -> tuple[Driver, ...]:
+        """The kernel drivers by which this chip is reached, the preferred one first."""
 
     @abc.abstractmethod
     def checker(self, graph: Graph, policy: Policy) -> Checker:
@@ -136,6 +163,18 @@ class Family(abc.ABC):
             UnsupportedError: as :meth:`board`.
         """
         raise UnsupportedError(f"there is no timing model of the {self.title}: nobody published times of its layers")
+
+    @abc.abstractmethod
+    def command_text(self, words: npt.NDArray[np.uint64]) -> str:
+        """Return a command list as text, a word a line."""
+
+    @abc.abstractmethod
+    def output_addresses(self, words: npt.NDArray[np.uint64], kind: int) -> list[int]:
+        """Return the addresses at which a task of a kind begins to write."""
+
+    @abc.abstractmethod
+    def simulator(self, *, strict: bool) -> SimulatedChip:
+        """Return a simulated core with empty memory; ``strict`` refuses what silicon would compute wrongly."""
 
 
 def chips() -> tuple[str, ...]:

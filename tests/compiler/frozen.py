@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from frozen_models import BUILT, SHARED, files, model_of
 
-from conftest import find_shared
+from materials import find_shared
 from rocketnpu.compiler import compile_graph
 from rocketnpu.errors import ModelError
 from rocketnpu.graph import Graph
@@ -58,7 +58,10 @@ def _sections(program: Program) -> Iterator[bytes]:
     yield b"".join(
         [
             resolved(program).astype("<u8").tobytes(),
-            *(np.asarray(column).astype("<i8").tobytes() for column in (table.words, table.buffers, table.addends)),
+            *(
+                np.asarray(column).astype("<i8").tobytes()
+                for column in (table.offsets // 8, table.buffers, table.addends)
+            ),
         ]
     )
     heads = [[buffer.name, buffer.role.value, buffer.size, len(buffer.data)] for buffer in program.buffers]
@@ -71,15 +74,13 @@ def _sections(program: Program) -> Iterator[bytes]:
 def resolved(program: Program) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """Return the command words with addresses filled in, just as a device's buffers are filled."""
     table = program.relocations
-    words = np.frombuffer(program.buffers[program.commands].data, "<u8").copy()
-    addresses = (np.arange(len(program.buffers), dtype=np.int64) + 1) << ADDRESS_BITS
-    values = (addresses[table.buffers] + table.addends).astype(np.uint64)
-    words[table.words] |= values << np.uint64(16)
-    return words
+    memories = [np.frombuffer(buffer.data.ljust(buffer.size, b"\0"), np.uint8).copy() for buffer in program.buffers]
+    table.apply(memories, [(number + 1) << ADDRESS_BITS for number in range(len(program.buffers))])
+    return memories[program.commands].view("<u8")[: len(program.buffers[program.commands].data) // 8]
 
 
 def _job(job: ProgramJob) -> list[Any]:
-    tasks = [[t.offset, t.words, t.enable_mask, t.operator, t.label, t.macs] for t in job.tasks]
+    tasks = [[t.offset, t.words, t.kind, t.operator, t.label, t.macs] for t in job.tasks]
     return [tasks, list(job.reads), list(job.writes), list(job.sentinel)]
 
 

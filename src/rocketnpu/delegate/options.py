@@ -3,7 +3,7 @@
 ======================  ==========================  ====================================================================
 option                  values                      meaning (default first in the list of values)
 ======================  ==========================  ====================================================================
-``device``              auto, simulator, ...        who executes, a name of :data:`rocketnpu.device.discover.NAMES`
+``device``              auto, simulator, ...        who executes: the simulator, or a kernel driver by name
 ``cores``               1 to the chip's cores       NPU cores over which interpreters that share the delegate are spread
 ``cache``               on, off, or a folder        where compiled programs are kept between starts
 ``require_full``        no, yes                     fail if anything stays on the CPU
@@ -23,9 +23,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rocketnpu.device.discover import NAMES
+from rocketnpu.device.discover import device_names
 from rocketnpu.errors import InputError
-from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.family import chips, family_of
 
 MINIMUM_MACS = 1_000_000
 """Multiply-accumulates below which a part does not pay.
@@ -35,6 +35,8 @@ LiteRT on one thread does 1.5 to 8 million multiply-accumulates in that time, by
 so nothing below that can pay; it is rounded down, because cores differ.
 """
 
+MOST_CORES = max(family_of(chip).cores for chip in chips())
+"""Cores of the largest chip; the device itself knows how many it has."""
 _TRUTH = {
     **dict.fromkeys(("yes", "true", "on", "1"), True),
     **dict.fromkeys(("no", "false", "off", "0"), False),
@@ -72,8 +74,9 @@ def parse(pairs: Mapping[str, object], environment: Mapping[str, str] = os.envir
 
 
 def _device(name: str, value: str) -> str:
-    if value not in NAMES:
-        raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(NAMES)}")
+    names = device_names()
+    if value not in names:
+        raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(names)}")
     return value
 
 
@@ -84,8 +87,8 @@ def _truth(name: str, value: str) -> bool:
 
 
 def _cores(name: str, value: str) -> int:
-    if not value.isdecimal() or not 1 <= int(value) <= RK3588.cores:
-        valid = ", ".join(str(count) for count in range(1, RK3588.cores + 1))
+    if not value.isdecimal() or not 1 <= int(value) <= MOST_CORES:
+        valid = ", ".join(str(count) for count in range(1, MOST_CORES + 1))
         raise InputError(f"option {name}: {value!r} is not a number of cores; valid values are {valid}")
     return int(value)
 

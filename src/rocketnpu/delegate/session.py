@@ -15,17 +15,16 @@ from rocketnpu.delegate.kernel import Kernel, Workshop
 from rocketnpu.delegate.log import Log, describe, say
 from rocketnpu.delegate.options import Options
 from rocketnpu.device.base import Device
+from rocketnpu.device.discover import target_of
 from rocketnpu.device.group import DeviceGroup
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.graph.verify import verify
 from rocketnpu.partition.plan import plan
-from rocketnpu.policy import Policy, Target
+from rocketnpu.policy import Policy
 from rocketnpu.program.cache import ProgramCache
 from rocketnpu.program.program import Program
 
-_TARGETS: dict[str, Target] = {"simulator": "simulator", "rocket": "mainline", "rknpu": "vendor"}
-"""Whose rules a device follows, by the device's name."""
 _SHOWN = 3
 """Operators named in the refusal of a network that does not run on the NPU as a whole."""
 
@@ -55,9 +54,9 @@ class Session:
         self.options = options
         self.log = Log(options.verbose)
         self._device = device
-        target = _TARGETS.get(device.name, "simulator")
+        target = target_of(device)
         allowed = options.allow_unproven or target == "simulator"
-        self._policy = Policy(target, allowed, options.minimum_macs)
+        self._policy = Policy(target, allowed, options.minimum_macs, device.chip)
         self._cache = ProgramCache(cache)
         cores = device.members if isinstance(device, DeviceGroup) else (device,)
         self._workshops = [

@@ -6,10 +6,13 @@ program on it. To write another back end, implement :class:`Device` and run ``te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
+
+from rocketnpu.device.calls import Calls
+from rocketnpu.policy import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,9 @@ class DeviceTask:
 
     address: int
     words: int
-    """64-bit words, the four trailer words included."""
-    enable_mask: int
-    """Units that its enable word starts (spec 1.4); the vendor's kernel driver wants to be told."""
+    """64-bit words, all of them."""
+    kind: int
+    """What runs it, in the numbers of the chip's family, for the driver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,26 @@ class DeviceJob:
     tasks: tuple[DeviceTask, ...]
     reads: tuple[Buffer, ...] = ()
     writes: tuple[Buffer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A kernel driver that a family of chips can be reached by."""
+
+    name: str
+    """As the driver names itself, and as users name the device."""
+    chip: str
+    """The chip behind it."""
+    target: Target
+    """Whose rules programs for it follow."""
+    nodes: tuple[str, ...]
+    """Where its device nodes may be."""
+    open: Callable[[int, Calls | None], Device]
+    """Opens a core by number; the calls stand in for the kernel in tests.
+
+    Raises:
+        DeviceError: there is no such node, no permission, or another driver.
+    """
 
 
 @runtime_checkable
@@ -53,6 +76,8 @@ class Device(Protocol):
 
     name: str
     """Short name for messages, such as "simulator"."""
+    chip: str
+    """Name of the chip that it is."""
 
     def allocate(self, size: int) -> Buffer:
         """Allocate ``size`` bytes, zero filled, the address 16-byte aligned.

@@ -1,6 +1,6 @@
 """A failure bundle: what a device was given, frozen as a recording, so that ``rocketnpu replay`` runs it elsewhere.
 
-A zip in the format of :mod:`rocketnpu.rockchip.streams.recording` (``recording.json`` and the buffers' contents), with
+A zip in the format of the recordings that ``replay`` reads (``recording.json`` and the buffers' contents), with
 three additions for people: ``failure.json`` ``failing_task.json``, and ``tasks.txt``, the task index with every list
 decoded.
 """
@@ -11,23 +11,21 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rocketnpu._version import __version__
 from rocketnpu.device.base import DeviceJob
+from rocketnpu.device.placement import Placement
 from rocketnpu.errors import DeviceError
-from rocketnpu.rockchip.registers.command import format_words
-
-if TYPE_CHECKING:
-    from rocketnpu.device.executor import PlacedProgram
+from rocketnpu.family import family_of
 
 FORMAT = 1
 """Format of the recording."""
 
 
-def write_bundle(placed: PlacedProgram, path: Path, failure: Mapping[str, Any]) -> None:
+def write_bundle(placed: Placement, path: Path, failure: Mapping[str, Any]) -> None:
     """Write the program's buffers as they are now, its jobs and its task index to a zip file.
 
     Args:
@@ -56,7 +54,7 @@ def write_bundle(placed: PlacedProgram, path: Path, failure: Mapping[str, Any]) 
         raise DeviceError(f"cannot write the failure bundle {path}: {error.strerror}") from None
 
 
-def _store(archive: zipfile.ZipFile, placed: PlacedProgram, number: int) -> dict[str, Any]:
+def _store(archive: zipfile.ZipFile, placed: Placement, number: int) -> dict[str, Any]:
     buffer, memory = placed.buffers[number], placed.memories[number]
     entry: dict[str, Any] = {
         "handle": buffer.handle,
@@ -79,8 +77,9 @@ def _job(job: DeviceJob) -> dict[str, Any]:
     }
 
 
-def _task_index(placed: PlacedProgram) -> Iterable[str]:
+def _task_index(placed: Placement) -> Iterable[str]:
+    family = family_of(placed.program.chip)
     for number, job in enumerate(placed.program.jobs):
         for index, task in enumerate(job.tasks):
             yield f"# job {number} task {index}: operator {task.operator}, {task.label}, {task.words} words"
-            yield format_words(placed.task_words(number, index).tolist())
+            yield family.command_text(placed.task_words(number, index))

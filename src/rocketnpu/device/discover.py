@@ -1,51 +1,69 @@
-"""Choosing a device by name."""
+"""Choosing a device by name, among the simulator and the kernel drivers of every family of chips."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 
-from rocketnpu.device.base import Device
+from rocketnpu.device.base import Device, Driver
 from rocketnpu.device.calls import Calls
 from rocketnpu.device.group import DeviceGroup
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
-from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
-from rocketnpu.rockchip.drivers.rocket import RocketDevice
-from rocketnpu.rockchip.soc import RK3588
-
-NAMES = ("auto", "simulator", "rocket", "rknpu")
-"""What :func:`open_device` understands."""
+from rocketnpu.family import DEFAULT_CHIP, chips, family_of
+from rocketnpu.policy import Target
 
 
-def open_device(name: str = "auto", *, cores: int = 1, calls: Calls | None = None) -> Device:
+@cache
+def drivers() -> dict[str, Driver]:
+    """Return every kernel driver by name, in the order in which "auto" tries them."""
+    return {driver.name: driver for chip in chips() for driver in family_of(chip).drivers}
+
+
+def device_names() -> tuple[str, ...]:
+    """Return the names that :func:`open_device` understands."""
+    return ("auto", "simulator", *drivers())
+
+
+def target_of(device: Device) -> Target:
+    """Return whose rules a device follows: its kernel driver's, or the simulator's."""
+    found = drivers().get(device.name)
+    return found.target if found else "simulator"
+
+
+def open_device(name: str = "auto", *, cores: int = 1, calls: Calls | None = None, chip: str = DEFAULT_CHIP) -> Device:
     """Open a device.
 
     Args:
-        name: one of :data:`NAMES`; "auto" takes the mainline driver's node, else the vendor's, else the simulator.
+        name: one of :func:`device_names`; "auto" takes the first kernel driver that is there, else the simulator.
         cores: how many NPU cores to use; more than one gives a :class:`~rocketnpu.device.group.DeviceGroup`.
         calls: stands in for the kernel in tests.
+        chip: the chip that is simulated, where it is.
 
     Raises:
         DeviceError: no such name or so many cores, or the device is not there; the message says what was found.
+        InputError: there is no such chip.
     """
-    if name not in NAMES:
-        raise DeviceError(f"there is no device {name!r}; the devices are {', '.join(NAMES)}")
-    if not 1 <= cores <= RK3588.cores:
-        raise DeviceError(f"{cores} cores were asked for, the {RK3588.name} has 1..{RK3588.cores}")
-    if name != "auto":
-        return _open(name, cores, calls)
-    for kernel in ("rocket", "rknpu"):
+    known = drivers()
+    if name not in device_names():
+        raise DeviceError(f"there is no device {name!r}; the devices are {', '.join(device_names())}")
+    if name in known:
+        return _open_driver(known[name], cores, calls)
+    most = max(family_of(driver.chip).cores for driver in known.values()) if name == "auto" else family_of(chip).cores
+    _check_cores(cores, most, chip)
+    for driver in known.values() if name == "auto" else ():
         try:
-            return _open(kernel, cores, calls)
+            return _open_driver(driver, cores, calls)
         except DeviceError:
             continue
-    return _open("simulator", cores, calls)
+    _check_cores(cores, family_of(chip).cores, chip)
+    return DeviceGroup(lambda _core: SimulatorDevice(chip=chip), cores) if cores > 1 else SimulatorDevice(chip=chip)
 
 
-def _open(name: str, cores: int, calls: Calls | None) -> Device:
-    makers: dict[str, Callable[[int], Device]] = {
-        "simulator": lambda _core: SimulatorDevice(),
-        "rocket": lambda _core: RocketDevice(calls=calls),
-        "rknpu": lambda core: RknpuDevice(core=core, calls=calls),
-    }
-    return DeviceGroup(makers[name], cores) if cores > 1 else makers[name](0)
+def _open_driver(driver: Driver, cores: int, calls: Calls | None) -> Device:
+    _check_cores(cores, family_of(driver.chip).cores, driver.chip)
+    return DeviceGroup(lambda core: driver.open(core, calls), cores) if cores > 1 else driver.open(0, calls)
+
+
+def _check_cores(cores: int, most: int, chip: str) -> None:
+    if not 1 <= cores <= most:
+        raise DeviceError(f"{cores} cores were asked for, the {chip} has 1..{most}")

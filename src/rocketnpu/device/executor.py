@@ -9,93 +9,39 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.closing import Closing
-from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
+from rocketnpu.device.base import Device
 from rocketnpu.device.failure import describe_failure
+from rocketnpu.device.placement import Placement
 from rocketnpu.errors import DeviceTimeoutError, InputError
-from rocketnpu.family import family_of
-from rocketnpu.program.program import Binding, Program, ProgramJob, Role
+from rocketnpu.program.program import Binding, Program, ProgramJob
 
 Array = npt.NDArray[np.generic]
-SIMULATOR = "simulator"
-"""Name of the device that runs anything: nothing can break there."""
 TIMEOUT = 30.0
 """Seconds to wait for a program. The kernel's own limit of 500 ms a job strikes far earlier on an NPU."""
 
 
-class PlacedProgram(Closing):
-    """A program in a device's memory. Not thread safe: one inference at a time.
-
-    Closing it frees its buffers; the device stays the caller's.
-    """
+class PlacedProgram(Placement):
+    """A program in a device's memory, ready to run again and again. Not thread safe: one inference at a time."""
 
     def __init__(
         self, device: Device, program: Program, *, allow_unproven: bool = False, bundle_folder: Path | None = None
     ) -> None:
-        """Allocate, fill and relocate.
+        """Place it; see :class:`~rocketnpu.device.placement.Placement`.
 
         Args:
             device: where to run; it stays the caller's.
             program: what to run.
-            allow_unproven: whether an NPU may run a program that relies on unproven hardware rules; the simulator
-                always may.
+            allow_unproven: whether an NPU may run a program that relies on unproven hardware rules.
             bundle_folder: where failure bundles are written; the system's folder for temporary files by default.
 
         Raises:
-            DeviceError: the device has no room, or the program relies on unproven rules.
+            DeviceError: the device is another chip, it has no room, or the program relies on unproven rules.
         """
-        if not allow_unproven and device.name != SIMULATOR:
-            family_of(program.chip).evidence.refuse_unproven(program.rules, device.name)
-        self.device, self.program, self.bundle_folder = device, program, bundle_folder
-        self._buffers: list[Buffer] = []
-        try:
-            for spec in program.buffers:
-                self._buffers.append(device.allocate(spec.size))
-            self._maps = [device.map(buffer) for buffer in self._buffers]
-            for spec, memory in zip(program.buffers, self._maps, strict=True):
-                memory[: len(spec.data)] = spec.data
-            self._relocate()
-            for spec, buffer in zip(program.buffers, self._buffers, strict=True):
-                if spec.role not in (Role.INPUT, Role.OUTPUT):
-                    device.sync_for_device(buffer)
-        except BaseException:
-            self.close()
-            raise
-        self.jobs = [self._job(job) for job in program.jobs]
-        """Jobs as the device gets them, in the program's order."""
+        super().__init__(device, program, allow_unproven=allow_unproven)
+        self._bundle_folder = bundle_folder
         self._inputs = list(dict.fromkeys(binding.buffer for binding in program.inputs))
         self._marked = list(dict.fromkeys(job.sentinel[0] for job in program.jobs))
         self._results = list(dict.fromkeys(binding.buffer for binding in program.outputs))
-
-    @property
-    def buffers(self) -> Sequence[Buffer]:
-        """The program's buffers on the device, in the program's order."""
-        return self._buffers
-
-    @property
-    def memories(self) -> Sequence[memoryview]:
-        """Their bytes."""
-        return self._maps
-
-    def task_words(self, job: int, task: int) -> npt.NDArray[np.uint64]:
-        """Return a task's command words as they are in the device's memory."""
-        spec = self.program.jobs[job].tasks[task]
-        return np.frombuffer(self._maps[self.program.commands], "<u8", spec.words, spec.offset)
-
-    def _relocate(self) -> None:
-        table = self.program.relocations
-        words = np.frombuffer(self._maps[self.program.commands], "<u8")
-        addresses = np.array([buffer.address for buffer in self._buffers], np.int64)
-        values = (addresses[table.buffers] + table.addends).astype(np.uint64)
-        words[table.words] |= values << np.uint64(16)
-
-    def _job(self, job: ProgramJob) -> DeviceJob:
-        commands = self._buffers[self.program.commands].address
-        return DeviceJob(
-            tuple(DeviceTask(commands + task.offset, task.words, task.enable_mask) for task in job.tasks),
-            tuple(self._buffers[number] for number in job.reads),
-            tuple(self._buffers[number] for number in job.writes),
-        )
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
         """Run one inference.
@@ -146,14 +92,9 @@ class PlacedProgram(Closing):
         for index, (job, pattern) in enumerate(zip(self.program.jobs, patterns, strict=True)):
             number, offset, size = job.sentinel
             if self._maps[number][offset : offset + size] == pattern:
-                raise describe_failure(self, index) from refused
+                raise describe_failure(self, index, self._bundle_folder) from refused
         if refused:
             raise refused
-
-    def close(self) -> None:
-        """Free the buffers. Closing twice is allowed."""
-        while self._buffers:
-            self.device.free(self._buffers.pop())
 
 
 def run(device: Device, program: Program, inputs: Sequence[Array], *, allow_unproven: bool = False) -> list[Array]:

@@ -8,20 +8,13 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rocketnpu.device.base import DeviceJob
 from rocketnpu.device.bundle import write_bundle
+from rocketnpu.device.placement import Placement
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
-from rocketnpu.rockchip.drivers.check import address_writes
-from rocketnpu.rockchip.registers.command import format_words
+from rocketnpu.family import family_of
 
-if TYPE_CHECKING:
-    from rocketnpu.device.executor import PlacedProgram
-
-_OUTPUTS = ("DPU.DST_BASE_ADDR", "PPU.DST_BASE_ADDR")
-_PROBE_BYTES = 16
-"""One atom: the least that any task writes at its output address (spec 3.6)."""
 _PROBE_TIMEOUT = 5.0
 _SHOWN_REGISTERS = 12
 """Lines of the register text in the message; all are in the attribute and in the bundle."""
@@ -40,7 +33,7 @@ class JobFailedError(DeviceTimeoutError):
         bundle: zip file for ``rocketnpu replay``, or None if it could not be written.
     """
 
-    def __init__(self, placed: PlacedProgram, job: int, task: int | None, bundle: Path | None) -> None:
+    def __init__(self, placed: Placement, job: int, task: int | None, bundle: Path | None) -> None:
         """Describe the failure of ``task`` (of the whole job where None)."""
         tasks = placed.program.jobs[job].tasks
         index = len(tasks) - 1 if task is None else task
@@ -48,7 +41,7 @@ class JobFailedError(DeviceTimeoutError):
         self.operator, self.label = tasks[index].operator, tasks[index].label
         number = getattr(placed.device, "core", None)
         self.core = "the core that the kernel chose" if number is None else f"core {number}"
-        self.registers = format_words(placed.task_words(job, index).tolist())
+        self.registers = family_of(placed.program.chip).command_text(placed.task_words(job, index))
         which = (
             f"task {index} of {len(tasks)}" if task is not None else f"one of its {len(tasks)} tasks, the last being"
         )
@@ -62,12 +55,12 @@ class JobFailedError(DeviceTimeoutError):
         )
 
 
-def describe_failure(placed: PlacedProgram, job: int) -> JobFailedError:
+def describe_failure(placed: Placement, job: int, folder: Path | None = None) -> JobFailedError:
     """Save a bundle, find the task that fails by running the job's tasks one by one, and return the error to raise.
 
     The mainline kernel tells neither that a job failed nor where (addendum 9.1), so the tasks are asked.
     """
-    path = _bundle_path(placed, job)
+    path = _bundle_path(placed, job, folder)
     facts = {"program": placed.program.name, "device": placed.device.name, "job": job}
     try:
         write_bundle(placed, path, facts)
@@ -80,14 +73,13 @@ def describe_failure(placed: PlacedProgram, job: int) -> JobFailedError:
     return error
 
 
-def _bundle_path(placed: PlacedProgram, job: int) -> Path:
+def _bundle_path(placed: Placement, job: int, folder: Path | None) -> Path:
     """Name one file a process, program and job, so that a failure that repeats does not fill the disk."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", placed.program.name)[:40]
-    folder = placed.bundle_folder or Path(tempfile.gettempdir())
-    return folder / f"rocketnpu-{name}-{os.getpid()}-job{job}.zip"
+    return (folder or Path(tempfile.gettempdir())) / f"rocketnpu-{name}-{os.getpid()}-job{job}.zip"
 
 
-def _failing_task(placed: PlacedProgram, job: int) -> int | None:
+def _failing_task(placed: Placement, job: int) -> int | None:
     for index in range(len(placed.program.jobs[job].tasks)):
         try:
             if not _runs(placed, job, index):
@@ -97,20 +89,16 @@ def _failing_task(placed: PlacedProgram, job: int) -> int | None:
     return None
 
 
-def _runs(placed: PlacedProgram, job: int, index: int) -> bool:
-    """Run one task alone and say whether it changed the first atom of its output."""
-    device, task = placed.device, placed.jobs[job].tasks[index]
-    targets = [
-        value
-        for bit, name, value in address_writes(placed.task_words(job, index))
-        if name in _OUTPUTS and task.enable_mask >> bit & 1
-    ]
+def _runs(placed: Placement, job: int, index: int) -> bool:
+    """Run one task alone and say whether it changed the first bytes of its output."""
+    device, task, family = placed.device, placed.jobs[job].tasks[index], family_of(placed.program.chip)
+    targets = family.output_addresses(placed.task_words(job, index), task.kind)
     for buffer, memory in zip(placed.buffers, placed.memories, strict=True):
         offset = targets[0] - buffer.address if targets else -1
-        if not 0 <= offset <= buffer.size - _PROBE_BYTES:
+        if not 0 <= offset <= buffer.size - family.smallest_write:
             continue
-        place = slice(offset, offset + _PROBE_BYTES)
-        pattern = os.urandom(_PROBE_BYTES)
+        place = slice(offset, offset + family.smallest_write)
+        pattern = os.urandom(family.smallest_write)
         memory[place] = pattern
         device.sync_for_device(buffer)
         device.submit([DeviceJob((task,), (), (buffer,))])

@@ -28,7 +28,7 @@ class DeviceGroup(Closing):
         with ExitStack() as opened:
             self.members: tuple[Device, ...] = tuple(opened.enter_context(make(core)) for core in range(cores))
             self._opened = opened.pop_all()
-        self.name = self.members[0].name
+        self.name, self.chip = self.members[0].name, self.members[0].chip
 
     def allocate(self, size: int) -> Buffer:
         """Allocate on the first member."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, DeviceJob, DeviceTask
@@ -18,8 +19,8 @@ from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.mapping import Mapping
 from rocketnpu.device.nodes import find_node
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
-from rocketnpu.rockchip.drivers.check import Words
 
+Words = npt.NDArray[np.uint64]
 _WORDS_OF_ERRORS = {
     errno.ENOMEM: "the kernel has no memory left",
     errno.ENOSPC: "the 4 GiB of addresses of one open file are used up",
@@ -48,6 +49,7 @@ class KernelDevice(Closing):
     """
 
     name: str
+    chip: str
     nodes: ClassVar[tuple[str, ...]]
     """Where the driver's nodes may be."""
 

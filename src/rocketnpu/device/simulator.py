@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, DeviceJob
 from rocketnpu.errors import DeviceError
-from rocketnpu.memory import ADDRESS_SPACE
-from rocketnpu.rockchip.simulator import Memory, Npu, TaskReport
-from rocketnpu.rockchip.simulator.arrays import Bytes
-from rocketnpu.rockchip.soc import RK3588, Soc
+from rocketnpu.family import DEFAULT_CHIP, family_of
+from rocketnpu.memory import ADDRESS_SPACE, Bytes
 
 PAGE = 4096
 """Alignment of buffers, and size of the guard page at address 0."""
@@ -27,17 +26,18 @@ class SimulatorDevice(Closing):
     """A :class:`~rocketnpu.device.base.Device` that needs no NPU and no rights.
 
     Args:
-        soc: the chip to simulate.
-        strict: refuse what silicon would compute wrongly (see :class:`~rocketnpu.rockchip.simulator.Npu`).
+        chip: name of the chip to simulate.
+        strict: refuse what silicon would compute wrongly; otherwise its output is spoiled, and the report says why.
     """
 
     name = "simulator"
 
-    def __init__(self, *, soc: Soc = RK3588, strict: bool = True) -> None:
-        self.reports: list[TaskReport] = []
+    def __init__(self, *, chip: str = DEFAULT_CHIP, strict: bool = True) -> None:
+        self.chip = chip
+        self.reports: list[Any] = []
         """Reports of the tasks of the last submission."""
-        self._memory = Memory()
-        self._npu = Npu(self._memory, soc=soc, strict=strict)
+        self._npu = family_of(chip).simulator(strict=strict)
+        self._memory = self._npu.memory
         self._arrays: dict[int, tuple[Buffer, Bytes]] = {}
         self._extents: list[tuple[int, int]] = [(0, PAGE)]
         self._next_handle = 1

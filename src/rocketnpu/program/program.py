@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-import numpy.typing as npt
-
 from rocketnpu.graph import DType
 from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.program.relocations import Relocations
 
 
 class Role(Enum):
@@ -39,18 +37,6 @@ class ProgramBuffer:
     data: bytes = b""
 
 
-@dataclass(frozen=True, eq=False)
-class Relocations:
-    """Command words that carry an address: word ``words[i]`` gets ``address(buffers[i]) + addends[i]`` as its value.
-
-    Three arrays of one length; word numbers count 64-bit words from the start of the commands buffer.
-    """
-
-    words: npt.NDArray[np.int64]
-    buffers: npt.NDArray[np.int64]
-    addends: npt.NDArray[np.int64]
-
-
 @dataclass(frozen=True)
 class ProgramTask:
     """One command list inside the commands buffer."""
@@ -58,8 +44,9 @@ class ProgramTask:
     offset: int
     """Bytes from the start of the commands buffer."""
     words: int
-    """64-bit words, trailer included."""
-    enable_mask: int
+    """64-bit words, all of them."""
+    kind: int
+    """What runs it, in the numbers of the chip's family; opaque to everything between assembly and driver."""
     operator: int
     """Index of the graph's operator that the task works for."""
     label: str
@@ -79,7 +66,7 @@ class ProgramJob:
     sentinel: tuple[int, int, int]
     """Buffer, offset and bytes of a place that the last task of the job writes and nothing else does, neither another
     task of the program nor the packing of an input: who fills it with random bytes before a run, and finds any of them
-    changed afterwards, knows that this task ran (:mod:`rocketnpu.rockchip.assembly.sentinel`)."""
+    changed afterwards, knows that this task ran."""
 
 
 @dataclass(frozen=True)

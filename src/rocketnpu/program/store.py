@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from rocketnpu.errors import ProgramError
+from rocketnpu.family import chips, family_of
 from rocketnpu.graph import DType
 from rocketnpu.program.layout import KINDS, FeatureLayout
 from rocketnpu.program.program import (
@@ -27,13 +28,13 @@ from rocketnpu.program.program import (
     ProgramBuffer,
     ProgramJob,
     ProgramTask,
-    Relocations,
     Role,
 )
+from rocketnpu.program.relocations import DTYPES, Relocations
 
 MAGIC = b"RKTPROG\0"
-VERSION = 2
-"""1 had sentinels that other tasks wrote as well, and jobs that relied on weights of the job before."""
+VERSION = 3
+"""1 had sentinels that other tasks wrote too, and jobs that relied on weights of the job before; 2 named no family."""
 _HEAD = struct.Struct("<8sII")
 _SUM_BYTES = hashlib.sha256().digest_size
 
@@ -41,8 +42,7 @@ _SUM_BYTES = hashlib.sha256().digest_size
 def to_bytes(program: Program) -> bytes:
     """Write a program as the content of its file."""
     table = program.relocations
-    columns = np.stack([table.words, table.buffers, table.addends]).astype("<i8")
-    blobs = [buffer.data for buffer in program.buffers] + [columns.tobytes()]
+    blobs = [buffer.data for buffer in program.buffers] + [table.columns().astype("<i8").tobytes()]
     header = json.dumps(_describe(program), separators=(",", ":")).encode()
     body = b"".join((_HEAD.pack(MAGIC, VERSION, len(header)), header, *blobs))
     return body + hashlib.sha256(body).digest()
@@ -109,13 +109,14 @@ def from_bytes(data: bytes) -> Program:
 def _describe(program: Program) -> dict[str, Any]:
     return {
         "name": program.name,
+        "family": family_of(program.chip).family,
         "chip": program.chip,
         "buffers": [[b.name, b.role.value, b.size, len(b.data)] for b in program.buffers],
         "commands": program.commands,
-        "relocations": len(program.relocations.words),
+        "relocations": len(program.relocations),
         "jobs": [
             {
-                "tasks": [[t.offset, t.words, t.enable_mask, t.operator, t.label, t.macs] for t in job.tasks],
+                "tasks": [[t.offset, t.words, t.kind, t.operator, t.label, t.macs] for t in job.tasks],
                 "reads": job.reads,
                 "writes": job.writes,
                 "sentinel": job.sentinel,
@@ -142,6 +143,9 @@ def _binding(binding: Binding) -> dict[str, Any]:
 
 
 def _rebuild(header: dict[str, Any], blobs: memoryview) -> Program:
+    chip, family = header["chip"], header["family"]
+    if chip not in chips() or family_of(chip).family != family:
+        raise ProgramError(f"for the chip {chip!r} of the family {family!r}; this release knows {', '.join(chips())}")
     buffers = []
     position = 0
     for name, role, size, length in header["buffers"]:
@@ -150,13 +154,13 @@ def _rebuild(header: dict[str, Any], blobs: memoryview) -> Program:
             raise ProgramError("damaged: a buffer's content is cut short")
         buffers.append(ProgramBuffer(name, Role(role), size, content))
         position += length
-    columns = np.frombuffer(blobs[position:], "<i8").reshape(3, header["relocations"]).astype(np.int64)
+    columns = np.frombuffer(blobs[position:], "<i8").reshape(-1, header["relocations"]).astype(np.int64)
     program = Program(
         header["name"],
         header["chip"],
         tuple(buffers),
         header["commands"],
-        Relocations(columns[0], columns[1], columns[2]),
+        Relocations.from_columns(columns),
         tuple(_job(job) for job in header["jobs"]),
         tuple(_bound(binding) for binding in header["inputs"]),
         tuple(_bound(binding) for binding in header["outputs"]),
@@ -201,9 +205,12 @@ def _check(program: Program) -> None:
     """Refuse references that lead outside the program: a checksum does not tell who made the file."""
     count = len(program.buffers)
     words = len(program.buffers[program.commands].data) // 8
+    sizes = np.array([buffer.size for buffer in program.buffers])
     table = program.relocations
     inside = (
-        bool(np.all((table.words >= 0) & (table.words < words) & (table.buffers >= 0) & (table.buffers < count)))
+        all(np.all((numbers >= 0) & (numbers < count)) for numbers in (table.targets, table.buffers))
+        and bool(np.all(np.isin(table.widths, list(DTYPES)) & (table.offsets % table.widths == 0)))
+        and bool(np.all((table.offsets >= 0) & (table.offsets + table.widths <= sizes[table.targets])))
         and all(0 <= number < count for job in program.jobs for number in (*job.reads, *job.writes, job.sentinel[0]))
         and all(_is_inside(program, *job.sentinel) for job in program.jobs)
         and all(0 <= task.offset // 8 <= words - task.words for task in program.tasks)

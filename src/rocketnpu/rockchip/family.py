@@ -11,8 +11,11 @@ from rocketnpu.family import Family
 from rocketnpu.rockchip.soc import RK3588, Soc
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
+    from rocketnpu.device.base import Device, Driver
+    from rocketnpu.device.calls import Calls
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable
     from rocketnpu.graph import Graph, Operator
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from rocketnpu.policy import Policy
     from rocketnpu.program.program import Program
     from rocketnpu.rockchip.rules.checker import RockchipChecker
+    from rocketnpu.rockchip.simulator import Npu
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,24 @@ class RockchipFamily(Family):
         from rocketnpu.rockchip.evidence import TABLE
 
         return TABLE
+
+    @property
+    def drivers(self) -> tuple[Driver, ...]:
+        """The mainline kernel's driver and the vendor's; both know the RK3588 alone here."""
+        from rocketnpu.device.base import Driver
+        from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
+        from rocketnpu.rockchip.drivers.rocket import RocketDevice
+
+        def open_rocket(_core: int, calls: Calls | None) -> Device:
+            return RocketDevice(calls=calls)
+
+        def open_rknpu(core: int, calls: Calls | None) -> Device:
+            return RknpuDevice(core=core, calls=calls)
+
+        return (
+            Driver(RocketDevice.name, self.name, "mainline", RocketDevice.nodes, open_rocket),
+            Driver(RknpuDevice.name, self.name, "vendor", RknpuDevice.nodes, open_rknpu),
+        )
 
     def checker(self, graph: Graph, policy: Policy) -> RockchipChecker:
         """Return what decides about a graph's operators."""
@@ -105,5 +127,24 @@ class RockchipFamily(Family):
 
         return program_tasks(program, conditions, self.soc)
 
+    def command_text(self, words: npt.NDArray[np.uint64]) -> str:
+        """Return register writes by name, a word a line."""
+        from rocketnpu.rockchip.registers.command import format_words
 
-RK3588_FAMILY = RockchipFamily("rk3588", "rockchip", "Rockchip RK3588", RK3588.cores, RK3588)
+        return format_words(words.tolist())
+
+    def output_addresses(self, words: npt.NDArray[np.uint64], kind: int) -> list[int]:
+        """Return the addresses of the writers that a list starts; ``kind`` is its enable mask."""
+        from rocketnpu.rockchip.drivers.check import output_addresses
+
+        return output_addresses(words, kind)
+
+    def simulator(self, *, strict: bool) -> Npu:
+        """Return a simulated core."""
+        from rocketnpu.memory import Memory
+        from rocketnpu.rockchip.simulator import Npu
+
+        return Npu(Memory(), soc=self.soc, strict=strict)
+
+
+RK3588_FAMILY = RockchipFamily("rk3588", "rockchip", "Rockchip RK3588", RK3588.cores, RK3588.slot, RK3588)

@@ -90,4 +90,4 @@ def test_tasks_are_described_to_the_kernel(fake_rknpu: FakeRknpu) -> None:
         tasks = (kernel.Task * 2).from_buffer_copy(store.npu)
         for task, given in zip(tasks, placed.jobs[0].tasks, strict=True):
             assert (task.regcmd_addr, task.regcfg_amount) == (given.address, given.words - 4)
-            assert (task.enable_mask, task.int_mask, task.int_clear) == (given.enable_mask, 0x300, 0x300)
+            assert (task.enable_mask, task.int_mask, task.int_clear) == (given.kind, 0x300, 0x300)

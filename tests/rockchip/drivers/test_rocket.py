@@ -88,7 +88,7 @@ DPU_ONLY = 1 << DPU.enable_bit
     ("units", "body", "task", "message"),
     [
         (["PPU", "PPU_RDMA"], (), {}, "waits for the DPU"),
-        (["DPU"], BODY, {"enable_mask": 0x1D}, "the task says 0x1d"),
+        (["DPU"], BODY, {"kind": 0x1D}, "the task says 0x1d"),
         (["DPU"], BODY, {"address": 4104}, "not a multiple of 16"),
         (["DPU"], BODY, {"words": 4}, "marker and an enable word"),
         (["DPU"], BODY, {"words": 0}, "not inside one of the device's buffers"),
@@ -106,7 +106,7 @@ def test_lists_are_checked_before_the_kernel_sees_them(
     words = np.append(list_of(*body), np.uint64(enable(units)))
     rocket.map(buffer)[: words.nbytes] = words.tobytes()
     mask = int(words[-1]) >> 16 & 0xFF
-    given = DeviceTask(**({"address": buffer.address, "words": len(words), "enable_mask": mask} | task))
+    given = DeviceTask(**({"address": buffer.address, "words": len(words), "kind": mask} | task))
     if message is None:
         rocket.submit([DeviceJob((given,))])
         return

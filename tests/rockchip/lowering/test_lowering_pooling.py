@@ -82,7 +82,7 @@ def test_a_wide_map_is_cut_at_the_unit_s_slots() -> None:
     assert check(found, 0, patterns=FEW) == ""
     tasks = compile_graph(found.graph).tasks
     assert len(tasks) == -(-150 * 140 // (MAX_SLOTS // 140 * 140))
-    assert {task.enable_mask for task in tasks} == {PPU}
+    assert {task.kind for task in tasks} == {PPU}
 
 
 @pytest.mark.parametrize(
@@ -100,20 +100,20 @@ def test_the_unit_s_geometry(size: tuple[int, int, int], kernel: tuple, stride: 
     found = pool("MAX_POOL_2D", size, kernel, stride, padding)
     assert check(found, 0) == ""
     tasks = [task for task in compile_graph(found.graph).tasks if not task.label.startswith("status")]
-    assert {task.enable_mask for task in tasks} == {PPU}
+    assert {task.kind for task in tasks} == {PPU}
 
 
 def test_large_windows_become_convolutions() -> None:
     for kernel, padding in (((16, 16), Padding.SAME), ((17, 3), Padding.VALID), ((31, 2), Padding.SAME)):
         found = pool("MAX_POOL_2D", (33, 33, 5), kernel, (1, 1), padding)
         assert check(found, 0, patterns=FEW) == ""
-        assert {task.enable_mask for task in compile_graph(found.graph).tasks} == {DPU}
+        assert {task.kind for task in compile_graph(found.graph).tasks} == {DPU}
 
 
 def test_the_mainline_kernel_gets_no_task_without_an_interrupt() -> None:
     for seed in range(30):
         program = compile_graph(case("pool", seed).graph, MAINLINE)
-        assert {task.enable_mask for task in program.tasks} == {DPU}
+        assert {task.kind for task in program.tasks} == {DPU}
         assert Unproven.POOLING_UNIT not in program.rules
 
 

@@ -16,13 +16,14 @@ from rocketnpu.program.program import (
     ProgramBuffer,
     ProgramJob,
     ProgramTask,
-    Relocations,
     Role,
 )
+from rocketnpu.program.relocations import Relocations
 from rocketnpu.rockchip.assembly.sentinel import Sentinel, Writers, sentinels
 from rocketnpu.rockchip.emission.dpu import operand_end, written_end
 from rocketnpu.rockchip.emission.emit import TRAILER_WORDS, CommandList, chain_words, emit
 from rocketnpu.rockchip.lowering.lowering import Lowered
+from rocketnpu.rockchip.registers.command import VALUE_MASK, VALUE_SHIFT
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS_REGION
 from rocketnpu.rockchip.tasks.feature import FeatureMap
@@ -169,7 +170,10 @@ def _commands(
             holes.append((start + word, slot.buffer, slot.offset + location.offset))
         made.append(ProgramTask(start * 8, count, commands.enable_mask, task.operator, task.label, task.macs))
     columns = np.array(holes, np.int64).reshape(-1, 3)
-    return made, words, Relocations(columns[:, 0], columns[:, 1], columns[:, 2])
+    table = Relocations.uniform(
+        (COMMANDS, columns[:, 0] * 8), (columns[:, 1], columns[:, 2]), width=8, shift=VALUE_SHIFT, mask=VALUE_MASK
+    )
+    return made, words, table
 
 
 def _jobs(

@@ -33,6 +33,7 @@ _ADDRESSES = {
     for unit, name in ((BY_NAME[unit], name) for unit, names in _ADDRESS_REGISTERS.items() for name in names)
 }
 """Target and offset of each register that holds a memory address: its unit's enable bit, and its name."""
+_OUTPUTS = ("DPU.DST_BASE_ADDR", "PPU.DST_BASE_ADDR")
 _ALWAYS_USED = frozenset({"CNA.FEATURE_DATA_ADDR", "CNA.DCOMP_ADDR0", "DPU.DST_BASE_ADDR", "PPU.DST_BASE_ADDR"})
 """Addresses that a started unit uses in any case; in the others 0 stands for an operand that is off."""
 _KEYS = np.array(sorted(_ADDRESSES), np.uint64)
@@ -46,6 +47,11 @@ def address_writes(words: Words) -> list[tuple[int, str, int]]:
     found = np.flatnonzero(np.isin(keys, _KEYS))
     values = words[found] >> np.uint64(16) & np.uint64(0xFFFFFFFF)
     return [(*_ADDRESSES[int(key)], int(value)) for key, value in zip(keys[found], values, strict=True)]
+
+
+def output_addresses(words: Words, mask: int) -> list[int]:
+    """Return the addresses of the writers that a list with this enable mask starts."""
+    return [value for bit, name, value in address_writes(words) if name in _OUTPUTS and mask >> bit & 1]
 
 
 def check_task(task: DeviceTask, words: Words, owns: Callable[[int, int], bool], *, dpu_required: bool) -> None:
@@ -68,8 +74,8 @@ def check_task(task: DeviceTask, words: Words, owns: Callable[[int, int], bool],
     if len(words) < TRAILER or int(words[-2]) != MARKER or not enables:
         raise DeviceError(f"{place}: it does not end with a marker and an enable word, so nothing would start")
     mask = last >> 16 & 0xFFFFFFFF
-    if mask != task.enable_mask:
-        raise DeviceError(f"{place}: its enable word is 0x{mask:x}, the task says 0x{task.enable_mask:x}")
+    if mask != task.kind:
+        raise DeviceError(f"{place}: its enable word is 0x{mask:x}, the task says 0x{task.kind:x}")
     if dpu_required and not mask & DPU_MASK:
         raise DeviceError(
             f"{place}: it does not use the DPU (enable 0x{mask:x}), and the kernel waits for the DPU's interrupt "

@@ -57,6 +57,7 @@ class RknpuDevice(KernelDevice):
     """
 
     name = kernel.DRIVER
+    chip = "rk3588"
     nodes: ClassVar[tuple[str, ...]] = (
         *(f"/dev/dri/renderD{number}" for number in range(128, 136)),
         *(f"/dev/dri/card{number}" for number in range(8)),
@@ -235,9 +236,9 @@ class RknpuDevice(KernelDevice):
 
 
 def _entry(task: DeviceTask) -> kernel.Task:
-    mask = kernel.INTERRUPT_DPU if task.enable_mask & DPU_MASK else kernel.INTERRUPT_PPU
+    mask = kernel.INTERRUPT_DPU if task.kind & DPU_MASK else kernel.INTERRUPT_PPU
     return kernel.Task(
-        enable_mask=task.enable_mask,
+        enable_mask=task.kind,
         int_mask=mask,
         int_clear=mask,
         regcfg_amount=task.words - TRAILER,

@@ -46,6 +46,8 @@ class RocketDevice(KernelDevice):
     """A :class:`~rocketnpu.device.base.Device` on the mainline driver. Not thread safe."""
 
     name = kernel.DRIVER
+    chip = "rk3588"
+    """The only chip that this driver knows (family 2)."""
     nodes: ClassVar[tuple[str, ...]] = tuple(f"/dev/accel/accel{number}" for number in range(8))
 
     def __init__(self, path: str = "", calls: Calls | None = None) -> None:

@@ -33,6 +33,8 @@ from rocketnpu.rockchip.registers.rk3588 import (
 Words = npt.NDArray[np.uint64]
 """Command words as a one-dimensional little-endian array."""
 
+VALUE_SHIFT, VALUE_MASK = 16, 0xFFFFFFFF << 16
+"""Where the value stands in a word."""
 NOP = 0
 MARKER = TARGET_MARKER << 48
 ENABLE_BITS = {unit.name: unit.enable_bit for unit in BLOCKS if unit.enable_bit is not None}

@@ -20,7 +20,8 @@ from rocketnpu.errors import CommandError
 from rocketnpu.files.limits import COMMAND_BYTES
 from rocketnpu.files.reading import read_file
 from rocketnpu.program import store
-from rocketnpu.program.program import Program, Relocations
+from rocketnpu.program.program import Program
+from rocketnpu.program.relocations import Relocations
 from rocketnpu.rockchip.registers.command import Decoded, Words, decode, from_bytes, parse_words
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME, PC, TARGET_ENABLE
 from rocketnpu.rockchip.streams.recording import Recording, Submission
@@ -138,7 +139,7 @@ def from_program(program: Program, name: str = "") -> Disassembly:
 
 
 def _columns(table: Relocations) -> tuple[npt.NDArray[np.int64], ...]:
-    return table.words, table.buffers, table.addends
+    return table.offsets // table.widths, table.buffers, table.addends
 
 
 def from_recording(recording: Recording, name: str = "") -> Disassembly:

@@ -1,10 +1,10 @@
-"""A whole model, ready to run: LiteRT as the host, our delegate for what the NPU takes."""
+"""A whole model, ready to run: LiteRT as the host of TFLite files, ONNX Runtime as that of ONNX files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,12 @@ from rocketnpu.errors import DeviceError, InputError, ModelError, UnsupportedErr
 from rocketnpu.graph import Graph
 from rocketnpu.litert import require_litert
 from rocketnpu.model import tflite
+from rocketnpu.model.files import is_onnx
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
+
+if TYPE_CHECKING:
+    from rocketnpu.onnx_host.inference import OnnxInference
 
 Array = npt.NDArray[Any]
 
@@ -28,15 +32,47 @@ class Inference(Closing):
         """Read the model, and hand to the NPU what it takes.
 
         Args:
-            model: path of a ``.tflite`` file.
+            model: path of a ``.tflite`` or ``.onnx`` file.
             **options: those of :mod:`rocketnpu.delegate.options`, such as ``device``.
 
         Raises:
-            ModelError: the model is damaged, or LiteRT refuses it.
-            UnsupportedError: the NPU takes no operator of it, or LiteRT is not installed.
+            ModelError: the model is damaged, or its host refuses it.
+            UnsupportedError: the NPU takes no operator of it, or a package that its format needs is not installed.
             DeviceError: the device is not there, or failed.
         """
         path = Path(model)
+        self._host: _LiteRt | OnnxInference
+        if is_onnx(path):
+            from rocketnpu.onnx_host.inference import OnnxInference
+
+            self._host = OnnxInference(path, **options)
+        else:
+            self._host = _LiteRt(path, options)
+        self.graph: Graph = self._host.graph
+
+    @property
+    def device_name(self) -> str:
+        """Name of the device that runs what the NPU takes, such as "simulator"."""
+        return self._host.device_name
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run one inference; arrays have the shapes of the file, in the order of its inputs and outputs.
+
+        Raises:
+            InputError: an input does not fit.
+            DeviceError: the device failed.
+        """
+        return self._host.run(inputs)
+
+    def close(self) -> None:
+        """Free the interpreter and the device. Closing twice is allowed."""
+        self._host.close()
+
+
+class _LiteRt(Closing):
+    """LiteRT with our delegate."""
+
+    def __init__(self, path: Path, options: Mapping[str, object]) -> None:
         self.graph: Graph = tflite.load(path)
         self._refuse_unsupported(path)
         self.delegate = Delegate(**{"minimum_macs": 0, **options})
@@ -48,7 +84,7 @@ class Inference(Closing):
 
     @property
     def device_name(self) -> str:
-        """Name of the device that runs what the NPU takes, such as "simulator"."""
+        """Name of the device."""
         return self.delegate.device_name
 
     def _refuse_unsupported(self, path: Path) -> None:
@@ -59,12 +95,7 @@ class Inference(Closing):
             raise UnsupportedError(f"{path.name} has no operator that the NPU takes{reason}")
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Run one inference; arrays are in the order of the graph's inputs and outputs.
-
-        Raises:
-            InputError: an input does not fit.
-            DeviceError: the device failed.
-        """
+        """Run one inference."""
         interpreter = self._interpreter
         if len(inputs) != len(self.graph.inputs):
             raise InputError(f"the model has {len(self.graph.inputs)} inputs, {len(inputs)} were given")

@@ -22,6 +22,8 @@ _BITS = {DType.UINT8: np.iinfo(np.uint8), DType.INT8: np.iinfo(np.int8)}
 
 # What real numbers a model can mean by the pixel values 0 and 255.
 _SYMMETRIC, _UNIT, _RAW, _CENTRED = (-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-128.0, 127.0)
+_MEANS, _DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's red, green and blue from 0 to 1, by which models of PyTorch are normalised: to about -2.12 .. 2.64."""
 _MARGIN_STEPS = 2.0
 _LARGEST_SMALL_REAL = 8.0
 
@@ -100,6 +102,16 @@ def quantise_pixels(
     real = first + pixels.astype(np.float64) * ((last - first) / 255.0)
     steps = np.rint(real / scale) + zero_point
     return np.asarray(np.clip(steps, limits.min, limits.max), limits.dtype)
+
+
+def normalise_pixels(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Turn pixels of three channels into what models of PyTorch take: ``pixel / 255`` less ImageNet's mean, over its
+    deviation, for each channel.
+    """
+    found = (pixels.astype(np.float32) / np.float32(255) - np.array(_MEANS, np.float32)) / np.array(
+        _DEVIATIONS, np.float32
+    )
+    return np.asarray(found, np.float32)
 
 
 def _about(low: float, high: float, reals: tuple[float, float], step: float) -> bool:

@@ -1,7 +1,9 @@
-"""A classifier's output as probabilities."""
+"""A classifier's picture in, and its output as probabilities."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,10 @@ import numpy.typing as npt
 
 from rocketnpu.errors import InputError
 from rocketnpu.graph import Graph, Tensor
+from rocketnpu.pictures import load_picture, normalise_pixels, picture_for
+
+_DARKEST, _BRIGHTEST = (-3.0, -1.5), (1.9, 3.3)
+"""Where the ends of a calibrated range may lie if pictures are normalised by ImageNet's mean and deviation."""
 
 
 def output_tensor(graph: Graph) -> Tensor:
@@ -24,15 +30,59 @@ def output_tensor(graph: Graph) -> Tensor:
 
 
 def input_tensor(graph: Graph) -> Tensor:
-    """Return the picture input of a classifier.
+    """Return the picture input of a classifier, NHWC, or NCHW as ONNX has it.
 
     Raises:
         InputError: the model has several inputs, or one that is no picture.
     """
     tensors = [graph.tensors[number] for number in graph.inputs]
-    if len(tensors) != 1 or len(tensors[0].shape) != 4 or tensors[0].shape[3] not in (1, 3):
+    if len(tensors) != 1 or len(tensors[0].shape) != 4 or not {tensors[0].shape[1], tensors[0].shape[3]} & {1, 3}:
         raise InputError(f"{graph.name} takes no picture: {_described('input', tensors)}")
     return tensors[0]
+
+
+def picture_input(path: str | Path, graph: Graph) -> npt.NDArray[Any]:
+    """Read a picture as a classifier's input, in its own order of axes.
+
+    Where the model quantises real numbers that it is given, the quantisation says which: about -2.1 to 2.6 of channels
+    that come first, and the picture is normalised as PyTorch does it; else it is what
+    :func:`~rocketnpu.pictures.picture_for` makes of the quantised tensor, as real numbers.
+
+    Raises:
+        InputError: the picture cannot be read, or the model takes none.
+    """
+    tensor = input_tensor(graph)
+    channels_first = tensor.shape[3] not in (1, 3)
+    batch, *sizes = tensor.shape
+    shape = (batch, *sizes[1:], sizes[0]) if channels_first else tensor.shape
+    inner = _quantised_input(graph, tensor)
+    found: npt.NDArray[Any]
+    if channels_first and inner is not None and shape[3] == 3 and _is_normalised(inner):
+        found = normalise_pixels(load_picture(path, *shape[1:3]))
+    elif inner is None:
+        found = picture_for(path, replace(tensor, shape=shape))
+    else:
+        whole = picture_for(path, replace(inner, shape=shape))
+        assert inner.quantisation is not None
+        steps = whole.astype(np.float32) - inner.quantisation.zero_point
+        found = (steps * np.float32(inner.quantisation.scale)).astype(np.float32)
+    return np.ascontiguousarray(found.transpose(0, 3, 1, 2)) if channels_first else found
+
+
+def _is_normalised(tensor: Tensor) -> bool:
+    """Say whether an input's range is about that of pictures normalised by ImageNet's mean and deviation."""
+    assert tensor.quantisation is not None
+    limits, scale = np.iinfo(tensor.dtype.value), tensor.quantisation.scale
+    low, high = (scale * (limit - tensor.quantisation.zero_point) for limit in (int(limits.min), int(limits.max)))
+    return _DARKEST[0] < low < _DARKEST[1] and _BRIGHTEST[0] < high < _BRIGHTEST[1]
+
+
+def _quantised_input(graph: Graph, tensor: Tensor) -> Tensor | None:
+    """Return what a model's real input is quantised to, or None where it is not."""
+    if tensor.quantisation is not None:
+        return None
+    readers = [reader for reader in graph.consumers[tensor.index] if reader.kind == "QUANTIZE"]
+    return graph.tensors[readers[0].outputs[0]] if readers else None
 
 
 def probabilities(graph: Graph, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -41,7 +91,7 @@ def probabilities(graph: Graph, values: npt.NDArray[Any]) -> npt.NDArray[np.floa
     reals = values.reshape(-1).astype(np.float64)
     if tensor.quantisation is not None:
         reals = (reals - tensor.quantisation.zero_point) * tensor.quantisation.scale
-    if any(operator.kind == "SOFTMAX" for operator in graph.operators):
+    if any(operator.kind in ("SOFTMAX", "ONNX:Softmax") for operator in graph.operators):
         return reals
     powers: npt.NDArray[np.float64] = np.exp(reals - reals.max())
     shares: npt.NDArray[np.float64] = powers / powers.sum()

@@ -9,8 +9,8 @@ import pytest
 
 from onnx_nets import random_net
 from rocketnpu.inspect.compare import compare_operators
-from rocketnpu.inspect.onnx_reference import tensors
 from rocketnpu.model.onnx.reader import convert
+from rocketnpu.onnx_host.runtime import tensors
 from rocketnpu.partition.plan import plan
 
 CASES = int(os.environ.get("ROCKETNPU_ONNX_CASES", "160"))

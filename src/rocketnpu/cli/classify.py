@@ -27,17 +27,16 @@ def classify(
     """
     from rocketnpu.inference import Inference
     from rocketnpu.labels import read_labels
-    from rocketnpu.model import tflite
-    from rocketnpu.pictures import picture_for
-    from rocketnpu.scores import input_tensor, output_tensor, probabilities
+    from rocketnpu.model.files import read
+    from rocketnpu.scores import output_tensor, picture_input, probabilities
     from rocketnpu.zoo import labels_for, resolve
 
     path = resolve(model)
-    graph = tflite.load(path)
+    graph = read(path)
     classes = output_tensor(graph).elements
     found = labels or labels_for(path)
     names = read_labels(found, classes) if found else tuple(f"class {number}" for number in range(classes))
-    picture = picture_for(image, input_tensor(graph))
+    picture = picture_input(image, graph)
     with Inference(path, device=device, allow_unproven=allow_unproven) as inference:
         inference.run([picture])
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""``rocketnpu compare``: how far the NPU is from LiteRT's reference kernels, operator by operator."""
+"""``rocketnpu compare``: how far the NPU is from a model's own runtime, operator by operator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rocketnpu.cli.output import chip_option, json_option, model_option, print_json, print_table
+from rocketnpu.cli.output import Shapes, chip_option, json_option, model_option, print_json, print_table, shapes_option
 
 if TYPE_CHECKING:
     from rocketnpu.graph import Graph, Tensor
@@ -22,28 +22,39 @@ _SEED = 0
 
 @click.command()
 @model_option
+@shapes_option
 @click.option("-i", "--image", type=click.Path(path_type=Path), help="Picture to compare with; noise if not given.")
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
 @chip_option
 @json_option
-def compare(model: str, image: Path | None, allow_unproven: bool, chip: str, as_json: bool) -> int:
-    """Compare the simulated NPU with LiteRT's reference kernels, layer by layer and end to end.
+def compare(model: str, shapes: Shapes, image: Path | None, allow_unproven: bool, chip: str, as_json: bool) -> int:
+    """Compare the simulated NPU with a model's own runtime, layer by layer and end to end.
 
-    Every operator gets the reference's own inputs. Exit status 1 if one is further off than is stated for its kind, or
+    That is LiteRT's reference kernels for TFLite files, and ONNX Runtime, in both its modes, for ONNX files. Every
+    operator gets the reference's own inputs. Exit status 1 if one is further off than is stated for its kind, or
     differs from the integer model of the chip.
     """
+    from rocketnpu.errors import UnsupportedError
     from rocketnpu.inspect.compare import compare_model, steps
     from rocketnpu.inspect.reference import reference
     from rocketnpu.model import tflite
+    from rocketnpu.model.files import is_onnx
     from rocketnpu.partition.plan import plan
     from rocketnpu.policy import Policy
     from rocketnpu.zoo import resolve
 
     path = resolve(model)
+    policy = Policy(allow_unproven=allow_unproven, chip=chip)
+    if is_onnx(path):
+        from rocketnpu.cli.compare_onnx import compare_file
+
+        return compare_file(path, dict(shapes), image, policy, as_json=as_json)
+    if shapes:
+        raise UnsupportedError("--input is for ONNX files: the shapes of a TFLite file's inputs stand in it")
     graph = tflite.load(path)
-    divided = plan(graph, Policy(allow_unproven=allow_unproven, chip=chip))
-    tensors = reference(path, _inputs(graph, image))
-    with _progress(steps(divided)) as tell:
+    divided = plan(graph, policy)
+    tensors = reference(path, inputs_of(graph, image))
+    with progress(steps(divided)) as tell:
         found = compare_model(divided, tensors, tell)
     if as_json:
         print_json(_document(found))
@@ -52,17 +63,16 @@ def compare(model: str, image: Path | None, allow_unproven: bool, chip: str, as_
     return 0 if found.is_sound else 1
 
 
-def _inputs(graph: Graph, image: Path | None) -> list[Any]:
+def inputs_of(graph: Graph, image: Path | None) -> list[Any]:
     """Return the picture as the model's input, or noise over the whole range of each input.
 
     Raises:
         InputError: the picture cannot be read, or the model's input is none.
     """
     if image is not None:
-        from rocketnpu.pictures import picture_for
-        from rocketnpu.scores import input_tensor
+        from rocketnpu.scores import picture_input
 
-        return [picture_for(image, input_tensor(graph))]
+        return [picture_input(image, graph)]
     return [_noise(graph.tensors[number], _SEED + place) for place, number in enumerate(graph.inputs)]
 
 
@@ -77,7 +87,7 @@ def _noise(tensor: Tensor, seed: int) -> Any:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Tell]:
+def progress(total: int) -> Iterator[Tell]:
     """Show a bar on stderr if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _step: None
@@ -108,7 +118,7 @@ def _document(found: ModelComparison) -> dict[str, Any]:
                 "tensor": row.tensor,
                 "shape": list(row.shape),
                 "where": row.where,
-                "difference": _numbers(row.difference),
+                "difference": numbers(row.difference),
                 "bound": None if row.bound is None else row.bound.steps,
                 "bound reason": None if row.bound is None else row.bound.reason,
                 "exceeds": row.exceeds,
@@ -117,14 +127,15 @@ def _document(found: ModelComparison) -> dict[str, Any]:
             for row in found.operators
         ],
         "outputs": [
-            {"tensor": output.tensor, "name": output.name, "difference": _numbers(output.difference)}
+            {"tensor": output.tensor, "name": output.name, "difference": numbers(output.difference)}
             for output in found.outputs
         ],
         "remark": found.remark,
     }
 
 
-def _numbers(found: Difference | None) -> dict[str, float] | None:
+def numbers(found: Difference | None) -> dict[str, float] | None:
+    """Return a difference for JSON."""
     if found is None:
         return None
     shown = {"maximum": found.maximum, "share": found.share, "cosine": found.cosine}
@@ -139,9 +150,9 @@ def _print(found: ModelComparison) -> None:
             row.kind,
             "x".join(map(str, row.shape)),
             row.where,
-            *(_cells(row.difference)),
+            *(cells(row.difference)),
             "" if row.bound is None else f"{row.bound.steps}{' EXCEEDED' if row.exceeds else ''}",
-            _verdict(row),
+            verdict(row),
         )
         for row in found.operators
     ]
@@ -150,17 +161,19 @@ def _print(found: ModelComparison) -> None:
     place = "none" if first is None else f"{'+'.join(map(str, first.operators))} ({first.kind})"
     click.echo(f"first operator that differs by more than 1: {place}")
     for output in found.outputs:
-        maximum, share, cosine = _cells(output.difference)
+        maximum, share, cosine = cells(output.difference)
         click.echo(f"end to end, output {output.name}: max {maximum}, {share} of the values differ, cosine {cosine}")
     if found.remark:
         click.echo(found.remark)
 
 
-def _cells(found: Difference | None) -> tuple[str, str, str]:
+def cells(found: Difference | None) -> tuple[str, str, str]:
+    """Return the largest difference, the share and the cosine as text."""
     if found is None:
         return "", "", ""
     return str(found.maximum), f"{found.share:.3%}", f"{found.cosine:.6f}"
 
 
-def _verdict(row: OperatorComparison) -> str:
+def verdict(row: OperatorComparison) -> str:
+    """Say in a word whether an operator equals the integer model."""
     return {None: "", True: "equal", False: "DIFFERENT"}[row.equals_model]

@@ -6,24 +6,25 @@ from pathlib import Path
 
 import click
 
-from rocketnpu.cli.output import counted, json_option, model_option, print_json
+from rocketnpu.cli.output import Shapes, counted, json_option, model_option, print_json, shapes_option
 
 
 @click.command(name="compile")
 @model_option
+@shapes_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; of several parts, numbered.")
 @json_option
-def compile_command(model: str, output: Path | None, as_json: bool) -> None:
+def compile_command(model: str, shapes: Shapes, output: Path | None, as_json: bool) -> None:
     """Compile a model and save what the NPU runs, a file for each part."""
     from rocketnpu.compiler import compile_graph
     from rocketnpu.errors import ProgramError, UnsupportedError
-    from rocketnpu.model import tflite
+    from rocketnpu.model.files import read
     from rocketnpu.partition.plan import plan
     from rocketnpu.program import store
     from rocketnpu.zoo import resolve
 
     path = resolve(model)
-    divided = plan(tflite.load(path))
+    divided = plan(read(path, dict(shapes)))
     if not divided.parts:
         raise UnsupportedError(f"{path.name} has no operator that the NPU takes; see `rocketnpu inspect -m {model}`")
     output = output or Path(f"{path.stem}.rktprog")

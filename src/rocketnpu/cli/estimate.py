@@ -68,7 +68,7 @@ def estimate(
 
 def _estimate(model: str, conditions: Conditions, chip: str, allow_unproven: bool) -> Estimate:
     from rocketnpu.estimate.sources import estimate_model, estimate_program, estimate_tasks
-    from rocketnpu.model import tflite
+    from rocketnpu.model.files import read
     from rocketnpu.program import store
     from rocketnpu.zoo import resolve
 
@@ -85,7 +85,7 @@ def _estimate(model: str, conditions: Conditions, chip: str, allow_unproven: boo
         recording = load(path)
         name = f"{recording.model} ({recording.producer})"
         return estimate_tasks(name, RK3588.name, conditions, lambda given: recording_tasks(recording, given, RK3588))
-    return estimate_model(tflite.load(path), conditions, chip, allow_unproven)
+    return estimate_model(read(path), conditions, chip, allow_unproven)
 
 
 def _document(found: Estimate) -> dict[str, Any]:

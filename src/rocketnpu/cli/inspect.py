@@ -6,18 +6,29 @@ from pathlib import Path
 
 import click
 
-from rocketnpu.cli.output import chip_option, counted, json_option, model_option, print_json, print_report, print_table
+from rocketnpu.cli.output import (
+    Shapes,
+    chip_option,
+    counted,
+    json_option,
+    model_option,
+    print_json,
+    print_report,
+    print_table,
+    shapes_option,
+)
 
 
 @click.command()
 @model_option
+@shapes_option
 @json_option
 @chip_option
 @click.option(
     "--target", type=click.Choice(["simulator", "mainline", "vendor"]), default="simulator", show_default=True
 )
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
-def inspect(model: str, as_json: bool, chip: str, target: str, allow_unproven: bool) -> None:
+def inspect(model: str, shapes: Shapes, as_json: bool, chip: str, target: str, allow_unproven: bool) -> None:
     """Print operators, where each runs and why, tasks, CBUF banks, bytes and multiply-accumulates.
 
     Of a recording (-m RECORDING.zip) print its jobs, with kernels, tiles and caches where the chip has them.
@@ -25,13 +36,13 @@ def inspect(model: str, as_json: bool, chip: str, target: str, allow_unproven: b
     if _inspect_recording(Path(model), as_json):
         return
     from rocketnpu.inspect.summary import summarise
-    from rocketnpu.model import tflite
+    from rocketnpu.model.files import read
     from rocketnpu.partition.plan import plan
     from rocketnpu.policy import Policy, Target
     from rocketnpu.zoo import resolve
 
     chosen: dict[str, Target] = {"simulator": "simulator", "mainline": "mainline", "vendor": "vendor"}
-    graph = tflite.load(resolve(model))
+    graph = read(resolve(model), dict(shapes))
     summary = summarise(plan(graph, Policy(chosen[target], allow_unproven, chip=chip)))
     if as_json:
         print_json(summary)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+"""Inputs by name, with the shapes that a user gives them."""
 _GAP = "  "
 _BOLD, _ITALIC = "\x1b[1m{}\x1b[0m", "\x1b[3m{}\x1b[0m"
 
@@ -38,8 +40,32 @@ def chip_option(function: Decorated) -> Decorated:
 
 def model_option(function: Decorated) -> Decorated:
     """Add ``-m/--model``, passed on as the text ``model``, to be given to :func:`rocketnpu.zoo.resolve`."""
-    text = "A .tflite file, or a name of `rocketnpu models list`."
+    text = "A .tflite or .onnx file, or a name of `rocketnpu models list`."
     return click.option("-m", "--model", "model", required=True, metavar="FILE|NAME", help=text)(function)
+
+
+class _Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
+    """The name of an input and its shape, as in ``x=1x3x224x224``."""
+
+    name = "shape"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, tuple[int, ...]]:
+        """Read one."""
+        if isinstance(value, tuple):
+            return value
+        name, _, text = str(value).rpartition("=")
+        sizes = text.split("x")
+        if not name or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+            self.fail(f"{value!r} is no shape of an input; write it as NAME=1x3x224x224", param, ctx)
+        return name, tuple(int(size) for size in sizes)
+
+
+def shapes_option(function: Decorated) -> Decorated:
+    """Add ``--input``, passed on as ``shapes``: pairs of a name and a shape."""
+    text = "Shape of an input that an ONNX file leaves open; may be repeated."
+    return click.option("--input", "shapes", type=_Shape(), multiple=True, metavar="NAME=SHAPE", help=text)(function)
 
 
 def counted(number: int, noun: str) -> str:

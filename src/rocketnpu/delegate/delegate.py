@@ -46,7 +46,7 @@ class Delegate(Closing):
 
     def _start(self, options: Options, device: Device) -> None:
         self.device_name = device.name
-        session = Session(options, device, _cache_folder(options))
+        session = Session(options, device, cache_folder(options))
         session.log.detail(f"loaded {device.name} driver")
         number, self._address = callbacks.register(session)
         self._end = weakref.finalize(self, callbacks.unregister, number)
@@ -61,7 +61,8 @@ class Delegate(Closing):
         self._end()
 
 
-def _cache_folder(options: Options) -> Path | None:
+def cache_folder(options: Options) -> Path | None:
+    """Return the folder in which compiled programs are kept, or None where they are not."""
     if options.cache == "off":
         return None
     return default_folder() if options.cache == "on" else Path(options.cache)

@@ -43,6 +43,12 @@ class Claim:
         return tuple(sorted(operator.index for graph, _ in self.parts for operator in graph.operators))
 
 
+def policy_for(device: Device, options: Options) -> Policy:
+    """Return the rules of a device, as far as the options allow them; the simulator may do what nobody has proven."""
+    target = target_of(device)
+    return Policy(target, options.allow_unproven or target == "simulator", options.minimum_macs, device.chip)
+
+
 class Session:
     """State behind one native delegate. Several interpreters may use it, from any threads."""
 
@@ -54,13 +60,12 @@ class Session:
         self.options = options
         self.log = Log(options.verbose)
         self._device = device
-        target = target_of(device)
-        allowed = options.allow_unproven or target == "simulator"
-        self._policy = Policy(target, allowed, options.minimum_macs, device.chip)
+        self._policy = policy_for(device, options)
         self._cache = ProgramCache(cache)
         cores = device.members if isinstance(device, DeviceGroup) else (device,)
         self._workshops = [
-            Workshop(core, self._compile_resized, self.log, threading.RLock(), allowed) for core in cores
+            Workshop(core, self._compile_resized, self.log, threading.RLock(), self._policy.allow_unproven)
+            for core in cores
         ]
         self._kernels: dict[Kernel, tuple[int, Workshop]] = {}
         self._ready: dict[tuple[int, tuple[int, ...]], tuple[Graph, Program]] = {}

@@ -24,6 +24,9 @@ class Graph:
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    bundles: tuple[frozenset[int], ...] = ()
+    """Operators, by index, that the host runs as one, so that the NPU takes all of them or none. Of formats whose
+    operators become several here."""
 
     @cached_property
     def producers(self) -> Mapping[int, Operator]:

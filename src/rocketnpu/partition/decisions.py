@@ -58,7 +58,7 @@ def decide(family: Family, graph: Graph, policy: Policy) -> Decided:
     decisions = []
     for operator in graph.operators:
         supported = operator.index in chosen
-        reason = "" if supported else single.reason(operator) or "what it makes is wanted in another form too"
+        reason = "" if supported else single.reason(operator) or _whole_reason(graph, operator, single)
         decisions.append(Decision(operator.index, operator.kind, supported, reason, operator_macs(graph, operator)))
     idle = {o.index for o in graph.operators if o.index in folded or alone.computes_nothing(o)}
     return Decided(tuple(decisions), frozenset(idle & chosen))
@@ -97,16 +97,27 @@ def _settled(graph: Graph, good: list[Group], folded: frozenset[int], single: _S
     """Choose operators so that every chosen one finds what it needs.
 
     A group needs each of its hidden tensors to be wanted inside groups that hide it only; one that has other readers
-    falls apart, and its operators are judged one by one. That may take readers from other groups, so it is repeated
-    until nothing changes.
+    falls apart, and its operators are judged one by one. Bundles stay together. Both may take readers from other
+    groups, so it is repeated until nothing changes.
     """
-    groups = list(good)
+    groups, left = list(good), frozenset[int]()
     while True:
-        chosen = _chosen(graph, groups, folded, single)
+        chosen = _chosen(graph, groups, folded, single) - left
+        torn = {index for bundle in graph.bundles if not bundle <= chosen for index in bundle & chosen}
+        left |= torn
         whole = [group for group in groups if not _is_broken(graph, group, groups, chosen)]
-        if len(whole) == len(groups):
+        whole = [group for group in whole if not any(operator.index in left for operator in group.originals)]
+        if len(whole) == len(groups) and not torn:
             return chosen
         groups = whole
+
+
+def _whole_reason(graph: Graph, operator: Operator, single: _Singles) -> str:
+    """Say why an operator that the NPU would take alone stays on the CPU."""
+    for other in graph.operators:
+        if any({operator.index, other.index} <= bundle for bundle in graph.bundles) and single.reason(other):
+            return f"it belongs to {other.kind} {other.index}, which the NPU does not take"
+    return "what it makes is wanted in another form too"
 
 
 def _chosen(graph: Graph, groups: list[Group], folded: frozenset[int], single: _Singles) -> set[int]:

@@ -106,12 +106,20 @@ def single(step: Step, out: Writer) -> None:
 
 
 def _standard(step: Step) -> tuple[str, Attributes] | None:
-    attributes = step.attributes
+    """Return TFLite's operator, where the result has the scale that TFLite gives it."""
     if step.kind == "LeakyRelu":
-        return "LEAKY_RELU", LeakyRelu(float(np.float32(attributes.get("alpha", 0.01))))
-    return {"Sigmoid": ("LOGISTIC", NoAttributes()), "Tanh": ("TANH", NoAttributes())}.get(step.kind) or (
-        ("HARD_SWISH", NoAttributes()) if step.kind == "HardSwish" else None
-    )
+        return "LEAKY_RELU", LeakyRelu(float(np.float32(step.attributes.get("alpha", 0.01))))
+    if step.kind == "HardSwish":
+        return "HARD_SWISH", NoAttributes()
+    target = step.targets[0]
+    lowest = int(np.iinfo(target.dtype.value).min)
+    found = target.quantisation.scale, target.quantisation.zero_point - lowest
+    kind = {"Sigmoid": "LOGISTIC", "Tanh": "TANH"}[step.kind]
+    return (kind, NoAttributes()) if found == _FIXED[kind] else None
+
+
+_FIXED = {"LOGISTIC": (1 / 256, 0), "TANH": (1 / 128, 128)}
+"""Scale, and zero point above the lowest byte, that TFLite's kernels give."""
 
 
 def clamp(step: Step, out: Writer) -> None:

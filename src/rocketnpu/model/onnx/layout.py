@@ -47,6 +47,11 @@ class Layout:
         return tuple(self.split[place] for place in self.places)
 
     @property
+    def file_shape(self) -> Shape:
+        """Shape of the value in the file, of flat layouts too: those are matrices there as here."""
+        return self.shape if self.is_flat else self.value_shape
+
+    @property
     def permuted(self) -> Shape:
         """Shape after the axes were put in order."""
         return tuple(self.split[axis] for axis in self.order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,10 +164,23 @@ class _Reader:
                 self._host(number, node)
         outputs = [self._plain(name) for name in self.values.outputs]
         inputs = tuple(self.out.homes[name] for name in self.values.inputs)
-        graph = Graph(self.name, self.out.tensors, tuple(self.out.operators), inputs, tuple(outputs))
+        operators, bundles = tuple(self.out.operators), tuple(self._bundles())
+        graph = Graph(self.name, self.out.tensors, operators, inputs, tuple(outputs), bundles)
         verify(graph)
         nodes = {index: tuple(sorted({self.origins[n] for n in found})) for index, found in self.covered.items()}
         return OnnxModel(graph, self.proto, self.out.ports, nodes)
+
+    def _bundles(self) -> Iterator[frozenset[int]]:
+        """Yield operators between which lie tensors that are no value of the file."""
+        together: dict[int, set[int]] = {}
+        makers = {number: operator.index for operator in self.out.operators for number in operator.outputs}
+        for operator in self.out.operators:
+            for number in operator.inputs:
+                maker = None if number is None or number in self.out.ports else makers.get(number)
+                if maker is not None:
+                    joined = together.setdefault(maker, {maker}) | together.setdefault(operator.index, {operator.index})
+                    together |= dict.fromkeys(joined, joined)
+        yield from dict.fromkeys(frozenset(members) for members in together.values())
 
     def _given(self, name: str) -> None:
         shape, dtype = self.values.shapes.get(name), self.values.types.get(name, DType.OTHER)

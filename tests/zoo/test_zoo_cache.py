@@ -29,6 +29,7 @@ def test_no_home_is_an_error(monkeypatch):
         raise RuntimeError("no home")
 
     monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
     with pytest.raises(FetchError, match="set ROCKETNPU_CACHE"):
         default_folder()
 

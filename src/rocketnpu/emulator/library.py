@@ -9,7 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from rocketnpu.errors import DeviceError
+from rocketnpu.errors import DeviceError, InputError
+from rocketnpu.folders import cache_folder
 
 SOURCE = Path(__file__).parent / "shim" / "shim.c"
 FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
@@ -33,8 +34,10 @@ def shim_library(compiler: str = "") -> Path:
 
 
 def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(base) / "rocketnpu"
+    try:
+        folder = cache_folder()
+    except InputError as error:
+        raise DeviceError(str(error)) from None
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -7,13 +7,13 @@ written whole or not at all, so several processes may share a folder.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from rocketnpu._version import __version__
 from rocketnpu.errors import ProgramError
+from rocketnpu.folders import cache_folder
 from rocketnpu.graph import Graph
 from rocketnpu.graph.digest import digest
 from rocketnpu.policy import Policy
@@ -24,12 +24,12 @@ Compile = Callable[[Graph, Policy], Program]
 
 
 def default_folder() -> Path:
-    """Return the user's folder for compiled programs."""
-    base = os.environ.get("ROCKETNPU_CACHE")
-    if base:
-        return Path(base) / "programs"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "rocketnpu" / "programs"
+    """Return the user's folder for compiled programs.
+
+    Raises:
+        InputError: there is no place for one.
+    """
+    return cache_folder() / "programs"
 
 
 class ProgramCache:

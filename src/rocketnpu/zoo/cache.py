@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
-from rocketnpu.errors import FetchError
+from rocketnpu.errors import FetchError, InputError
+from rocketnpu.folders import cache_folder
 from rocketnpu.zoo.catalogue import CatalogueModel, ModelFile
 
 
@@ -23,21 +24,15 @@ class State(Enum):
 
 
 def default_folder() -> Path:
-    """Return ``$ROCKETNPU_CACHE``, else ``$XDG_CACHE_HOME/rocketnpu``, else ``~/.cache/rocketnpu``.
+    """Return the user's cache.
 
     Raises:
-        FetchError: neither variable is set and the user has no home.
+        FetchError: there is no place for one.
     """
-    own = os.environ.get("ROCKETNPU_CACHE")
-    if own:
-        return Path(own).expanduser().absolute()
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(shared).is_absolute():  # the XDG specification says to ignore a relative one
-        return Path(shared) / "rocketnpu"
     try:
-        return Path.home() / ".cache" / "rocketnpu"
-    except RuntimeError:
-        raise FetchError("there is no place for a cache: no home folder; set ROCKETNPU_CACHE to a folder") from None
+        return cache_folder()
+    except InputError as error:
+        raise FetchError(str(error)) from None
 
 
 class Cache:

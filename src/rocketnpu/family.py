@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rocketnpu.device.base import Driver
+    from rocketnpu.device.machine import Fact, Machine
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable
     from rocketnpu.graph import Graph, Operator
@@ -80,6 +81,10 @@ class Family(abc.ABC):
     cores: int
     """NPU cores that work independently."""
 
+    compatibles: tuple[str, ...]
+    """What device trees call the chip."""
+    node_advice: str
+    """What the owner of a board without a device node should look at."""
     smallest_write: int
     """The least bytes that any task writes where its output begins."""
 
@@ -92,6 +97,10 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def drivers(self) -> tuple[Driver, ...]:
         """The kernel drivers by which this chip is reached, the preferred one first."""
+
+    @abc.abstractmethod
+    def board_facts(self, machine: Machine) -> tuple[Fact, ...]:
+        """Look at what only a board with this chip has; "kernel" and "module" are among the facts."""
 
     @abc.abstractmethod
     def checker(self, graph: Graph, policy: Policy) -> Checker:

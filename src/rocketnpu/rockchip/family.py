@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from rocketnpu.device.base import Device, Driver
     from rocketnpu.device.calls import Calls
+    from rocketnpu.device.machine import Fact, Machine
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable
     from rocketnpu.graph import Graph, Operator
@@ -59,6 +60,12 @@ class RockchipFamily(Family):
             Driver(RocketDevice.name, self.name, "mainline", RocketDevice.nodes, open_rocket),
             Driver(RknpuDevice.name, self.name, "vendor", RknpuDevice.nodes, open_rknpu),
         )
+
+    def board_facts(self, machine: Machine) -> tuple[Fact, ...]:
+        """Look at kernel, module, clock and IOMMU."""
+        from rocketnpu.rockchip.drivers.board import board_facts
+
+        return board_facts(machine)
 
     def checker(self, graph: Graph, policy: Policy) -> RockchipChecker:
         """Return what decides about a graph's operators."""
@@ -147,4 +154,13 @@ class RockchipFamily(Family):
         return Npu(Memory(), soc=self.soc, strict=strict)
 
 
-RK3588_FAMILY = RockchipFamily("rk3588", "rockchip", "Rockchip RK3588", RK3588.cores, RK3588.slot, RK3588)
+RK3588_FAMILY = RockchipFamily(
+    name="rk3588",
+    family="rockchip",
+    title="Rockchip RK3588",
+    cores=RK3588.cores,
+    compatibles=("rockchip,rk3588", "rockchip,rk3588s", "rockchip,rk3583", "rockchip,rk3582"),
+    node_advice='load the module; in the device tree the nodes rknn_core_0..2 need status = "okay"',
+    smallest_write=RK3588.slot,
+    soc=RK3588,
+)

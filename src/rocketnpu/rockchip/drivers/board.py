@@ -1,0 +1,69 @@
+"""What the owner of a board with this chip should know of it: kernel, module, clock, IOMMU."""
+
+from __future__ import annotations
+
+import re
+
+from rocketnpu.device.machine import Fact, Machine
+
+MAINLINE_KERNEL = (6, 18)
+"""First Linux with the rocket driver."""
+SLOW_CLOCK, FAST_CLOCK = 200_000_000, 1_000_000_000
+"""Hz; mainline leaves the NPU at the device tree's rate, the vendor's kernel runs 1 GHz (addendum 9.1)."""
+
+
+def board_facts(machine: Machine) -> tuple[Fact, ...]:
+    """Look at what only such a board has."""
+    return (_kernel(machine), _module(machine), _clock(machine), _iommu(machine))
+
+
+def _kernel(machine: Machine) -> Fact:
+    numbers = re.match(r"(\d+)\.(\d+)", machine.release)
+    version = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+    if version >= MAINLINE_KERNEL:
+        return Fact("kernel", "good", f"{machine.release} (can have the rocket driver)")
+    if version in ((5, 10), (6, 1)):
+        return Fact("kernel", "good", f"{machine.release} (a version that vendors ship with the rknpu driver)")
+    wanted = ".".join(map(str, MAINLINE_KERNEL))
+    return Fact(
+        "kernel", "note", machine.release, f"rocket needs Linux {wanted} or newer; rknpu a vendor's 5.10 or 6.1"
+    )
+
+
+def _module(machine: Machine) -> Fact:
+    loaded = {line.split()[0] for line in machine.text("proc/modules").splitlines() if line}
+    for name in ("rocket", "rknpu"):
+        if name in loaded:
+            return Fact("module", "good", f"{name} is loaded")
+        if any((machine.root / place / name).exists() for place in ("sys/module", "sys/bus/platform/drivers")):
+            return Fact("module", "good", f"{name} is built into the kernel")
+    advice = "try `modprobe rocket`; if there is none, the kernel needs CONFIG_DRM_ACCEL_ROCKET"
+    return Fact("module", "note", "neither rocket nor rknpu", advice)
+
+
+def _clock(machine: Machine) -> Fact:
+    rates = {}
+    for name in ("clk_npu_dsu0", "scmi_clk_npu", "aclk_npu0"):
+        text = machine.text(f"sys/kernel/debug/clk/{name}/clk_rate")
+        if text.isdigit():
+            rates[name] = int(text)
+    devfreq = [path.read_text().strip() for path in (machine.root / "sys/class/devfreq").glob("*npu*/cur_freq")]
+    rate = int(devfreq[0]) if devfreq and devfreq[0].isdigit() else max(rates.values(), default=0)
+    advice = (
+        "mainline leaves the NPU at 200 MHz: ask for a higher rate in the device tree (assigned-clock-rates of the "
+        "rknn_core nodes; 600 MHz is reported to work without a change of voltage), or use the vendor's kernel (1 GHz)"
+    )
+    if not rate:
+        return Fact("clock", "note", "unknown (needs root and a mounted debugfs, or devfreq)", advice)
+    slow = rate <= SLOW_CLOCK
+    share = f"{rate / 1e6:.0f} MHz of at most {FAST_CLOCK / 1e6:.0f}"
+    return Fact("clock", "note" if slow else "good", share, advice if slow else "")
+
+
+def _iommu(machine: Machine) -> Fact:
+    groups = [path for path in (machine.root / "sys/kernel/iommu_groups").glob("*/devices/*") if "npu" in path.name]
+    if groups:
+        return Fact("IOMMU", "good", f"{len(groups)} NPU devices behind it")
+    return Fact(
+        "IOMMU", "note", "no NPU device is in an IOMMU group", "the rocket driver needs the NPU's IOMMU nodes enabled"
+    )

@@ -64,6 +64,14 @@ def test_sixteen_bits_are_scaled_not_clamped(save):
     assert load_picture(save(picture), 1, 4, channels=1).ravel().tolist() == [0, 1, 0x80, 255]
 
 
+def test_sixteen_bits_in_a_mode_of_thirty_two_are_scaled(tmp_path):
+    path = tmp_path / "picture.pgm"
+    path.write_bytes(b"P5 4 1 65535\n" + np.array([0, 0x100, 0x80FF, 0xFFFF], ">u2").tobytes())
+    with Image.open(path) as opened:
+        assert opened.mode == "I"
+    assert load_picture(path, 1, 4, channels=1).ravel().tolist() == [0, 1, 0x80, 255]
+
+
 def test_thirty_two_bits_are_refused(save):
     with pytest.raises(InputError, match="32 bits a pixel"):
         load_picture(save(np.zeros((2, 2), np.float32), "picture.tiff"), 2, 2)

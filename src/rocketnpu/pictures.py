@@ -27,6 +27,9 @@ _MEANS, _DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _MARGIN_STEPS = 2.0
 _LARGEST_SMALL_REAL = 8.0
 
+_AT_MOST_16_BITS = {"PNG", "PPM"}
+"""Formats that have no 32-bit grey; Pillow gives their 16 bits in its mode of 32 (for PNG older ones do)."""
+
 
 def load_picture(path: str | Path, height: int, width: int, channels: int = 3) -> npt.NDArray[np.uint8]:
     """Read a picture as uint8 of shape ``(1, height, width, channels)``: RGB for 3 channels, grey for 1.
@@ -135,7 +138,9 @@ def _decode(path: Path) -> Image.Image:
                 if opened.width * opened.height > PICTURE_PIXELS:
                     raise InputError(f"picture {path} is too large: it has {opened.width} x {opened.height} pixels")
                 opened.load()
-                return _eight_bits(ImageOps.exif_transpose(opened), path)
+                wide = opened.mode == "I" and opened.format in _AT_MOST_16_BITS
+                upright = ImageOps.exif_transpose(opened)
+                return _eight_bits(upright, path, at_most_16=wide)
     except (Image.DecompressionBombError, MemoryError):
         raise InputError(f"picture {path} is too large: more than {PICTURE_PIXELS} pixels once decoded") from None
     except UnidentifiedImageError:
@@ -145,9 +150,9 @@ def _decode(path: Path) -> Image.Image:
         raise InputError(f"cannot read picture {path}: {reason}") from None
 
 
-def _eight_bits(picture: Image.Image, path: Path) -> Image.Image:
+def _eight_bits(picture: Image.Image, path: Path, *, at_most_16: bool) -> Image.Image:
     """Scale 16-bit grey down; Pillow's own conversion would clamp it at 255."""
-    if picture.mode.startswith("I;16"):
+    if picture.mode.startswith("I;16") or at_most_16:
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if picture.mode in ("I", "F"):
         raise InputError(f"picture {path} has 32 bits a pixel; save it with 8 or 16")

@@ -1,1 +1,1 @@
-"""Made by others, under licences of their own, which lie beside it."""
+"""Made by others, under licences of their own: each file names its."""

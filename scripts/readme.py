@@ -1,0 +1,25 @@
+"""Hatchling's hook for the package's description: the README, whose links into the repository lead nowhere elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+_RELATIVE = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)[^)\s]*\)")
+
+
+def described(readme: str) -> str:
+    """Turn each link to a file of the repository into words that name the file, which the source distribution has."""
+    return _RELATIVE.sub(lambda link: link[1] if link[1] == link[2] else f"{link[1]} (`{link[2]}` in the sources)", readme)
+
+
+class Readme(MetadataHookInterface):  # type: ignore[misc]
+    """Gives the package its description."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Set ``readme``."""
+        text = described(Path(self.root, "README.md").read_text(encoding="utf-8"))
+        metadata["readme"] = {"content-type": "text/markdown", "text": text}

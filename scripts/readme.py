@@ -16,10 +16,14 @@ def described(readme: str) -> str:
     return _RELATIVE.sub(lambda link: link[1] if link[1] == link[2] else f"{link[1]} (`{link[2]}` in the sources)", readme)
 
 
-class Readme(MetadataHookInterface):  # type: ignore[misc]
+class Readme(MetadataHookInterface):
     """Gives the package its description."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Set ``readme``."""
         text = described(Path(self.root, "README.md").read_text(encoding="utf-8"))
         metadata["readme"] = {"content-type": "text/markdown", "text": text}
+
+    def get_known_classifiers(self) -> list[str]:
+        """Name the classifiers that are younger than Debian 12's Hatchling, which would refuse them."""
+        return [f"Programming Language :: Python :: 3.{minor}" for minor in (13, 14)]

@@ -1,4 +1,4 @@
-"""Hatchling's hook for the package's description: the README, whose links into the repository lead nowhere elsewhere."""
+"""Hatchling's hook for the package's description: the README, whose links lead nowhere outside the repository."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ _RELATIVE = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)[^)\s]*\)")
 
 
 def described(readme: str) -> str:
-    """Turn each link to a file of the repository into words that name the file, which the source distribution has."""
-    return _RELATIVE.sub(lambda link: link[1] if link[1] == link[2] else f"{link[1]} (`{link[2]}` in the sources)", readme)
+    """Turn each link to a file of the repository into words that name the file, which the sources have."""
+
+    def words(link: re.Match[str]) -> str:
+        text, path = link.groups()
+        return text if text == path else f"{text} (`{path}` in the sources)"
+
+    return _RELATIVE.sub(words, readme)
 
 
 class Readme(MetadataHookInterface):

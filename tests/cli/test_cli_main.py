@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,10 +68,24 @@ def test_an_interruption_is_130(verb, capfd, error):
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_fault_of_ours_keeps_its_traceback(verb):
-    verb.append(raiser(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
-        main.run(["do"])
+def test_a_fault_of_ours_is_one_line_and_a_private_file(verb, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    verb.append(raiser(ZeroDivisionError("by\x1b[31m nothing")))
+    assert main.run(["do"]) == 2
+    (path,) = tmp_path.iterdir()
+    said = "rocketnpu: internal fault, ZeroDivisionError: by\\x1b[31m nothing; please report it, with the details in"
+    assert capsys.readouterr() == ("", f"{said} {path}\n")
+    assert path.stat().st_mode & 0o777 == 0o600
+    details = path.read_text()
+    assert "arguments: ['do']" in details
+    assert "Traceback" in details
+
+
+def test_a_fault_is_told_where_no_file_can_be_written(verb, capsys, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    verb.append(raiser(KeyError("x")))
+    assert main.run(["do"]) == 2
+    assert capsys.readouterr().err == "rocketnpu: internal fault, KeyError: 'x'; please report it\n"
 
 
 @pytest.mark.parametrize(("result", "status"), [(None, 0), (0, 0), (1, 1), ("text", 0)])

@@ -101,7 +101,7 @@ def test_wide_letters_count_twice(terminal):
 
 def test_no_trailing_blanks_and_no_control_characters(capsys):
     print_table(("name", "why"), [("a", ""), ("b\x1b[2J\nc", "long reason")], title="title")
-    assert capsys.readouterr().out == "title\nname     why\na\nb [2J c  long reason\n"
+    assert capsys.readouterr().out == "title\nname        why\na\nb\\x1b[2J c  long reason\n"
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 tasks"), (1, "1 task"), (1234, "1,234 tasks")])

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rocketnpu.cli.output import echo
+
 if TYPE_CHECKING:
     from rocketnpu.rockchip.board.npu_function import Verdict
 
@@ -80,18 +82,18 @@ class _TaskLog:
 
         self._counts[verdict.outcome] += 1
         if self._tasks or verdict.outcome != "done" or verdict.defects:
-            click.echo(f"board: {verdict}", err=True)
+            echo(f"board: {verdict}", err=True)
         if self._registers:
             for word in verdict.words:
                 line = describe(word)
-                click.echo("  ".join((f"  {line.text}", *(f"# {problem}" for problem in line.problems))), err=True)
+                echo("  ".join((f"  {line.text}", *(f"# {problem}" for problem in line.problems))), err=True)
 
     def close(self, kernel_log: str, version: str) -> None:
         from rocketnpu.board.kernel_log import complaints
 
         found = complaints(kernel_log)
         for line in found:
-            click.echo(f"board: kernel: {line}", err=True)
+            echo(f"board: kernel: {line}", err=True)
         counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(self._counts.items())) or "none"
-        click.echo(f"board: Linux {version}; tasks: {counts}; warnings of the kernel: {len(found)}", err=True)
+        echo(f"board: Linux {version}; tasks: {counts}; warnings of the kernel: {len(found)}", err=True)
         sys.stderr.flush()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rocketnpu.cli.output import echo
 from rocketnpu.delegate.build import NAME, build
 
 
@@ -24,4 +25,4 @@ def build_delegate(output: Path) -> None:
 
     Needs a C compiler. The library belongs to the Python environment that builds it.
     """
-    click.echo(build(output / NAME if output.is_dir() else output))
+    echo(build(output / NAME if output.is_dir() else output))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rocketnpu.cli.output import json_option, model_option, print_json
+from rocketnpu.cli.output import echo, json_option, model_option, print_json
 
 
 @click.command()
@@ -50,6 +50,6 @@ def classify(
         print_json({"results": results, "milliseconds": elapsed * 1e3, "device": executor})
         return
     for score, name in best:
-        click.echo(f"{score:.2f}: {name}")
-    click.echo(f"time: {elapsed * 1e3:.1f}ms")
-    click.echo(f"device: {executor}", err=True)
+        echo(f"{score:.2f}: {name}")
+    echo(f"time: {elapsed * 1e3:.1f}ms")
+    echo(f"device: {executor}", err=True)

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rocketnpu.cli.output import Shapes, chip_option, json_option, model_option, print_json, print_table, shapes_option
+from rocketnpu.cli.output import (
+    Shapes,
+    chip_option,
+    echo,
+    json_option,
+    model_option,
+    print_json,
+    print_table,
+    shapes_option,
+)
 
 if TYPE_CHECKING:
     from rocketnpu.graph import Graph, Tensor
@@ -79,6 +88,13 @@ def inputs_of(graph: Graph, image: Path | None) -> list[Any]:
 def _noise(tensor: Tensor, seed: int) -> Any:
     import numpy as np
 
+    from rocketnpu.errors import UnsupportedError
+    from rocketnpu.graph import DType
+
+    if tensor.dtype is DType.OTHER:
+        raise UnsupportedError(
+            f"input {tensor.index} ({tensor.name}) is of an element type without numbers, such as strings"
+        )
     random, kind = np.random.default_rng(seed), np.dtype(tensor.dtype.value)
     if kind.kind not in "iu":
         return random.uniform(-1, 1, tensor.shape).astype(kind)
@@ -159,12 +175,12 @@ def _print(found: ModelComparison) -> None:
     print_table(columns, rows, right=("#", "max", "differ"), title=found.name)
     first = found.first_noticeable
     place = "none" if first is None else f"{'+'.join(map(str, first.operators))} ({first.kind})"
-    click.echo(f"first operator that differs by more than 1: {place}")
+    echo(f"first operator that differs by more than 1: {place}")
     for output in found.outputs:
         maximum, share, cosine = cells(output.difference)
-        click.echo(f"end to end, output {output.name}: max {maximum}, {share} of the values differ, cosine {cosine}")
+        echo(f"end to end, output {output.name}: max {maximum}, {share} of the values differ, cosine {cosine}")
     if found.remark:
-        click.echo(found.remark)
+        echo(found.remark)
 
 
 def cells(found: Difference | None) -> tuple[str, str, str]:

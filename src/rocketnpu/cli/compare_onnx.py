@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from rocketnpu.cli.compare import cells, inputs_of, numbers, progress, verdict
-from rocketnpu.cli.output import print_json, print_table
+from rocketnpu.cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from rocketnpu.onnx_host.compare import NodeComparison, OnnxComparison
@@ -91,7 +89,7 @@ def _print(found: OnnxComparison) -> None:
         title=found.name,
     )
     for end in found.outputs:
-        click.echo(f"end to end, output {end.name}, in steps of its quantised tensor:")
+        echo(f"end to end, output {end.name}, in steps of its quantised tensor:")
         rows = (
             ("the NPU from ONNX Runtime, unfused", end.unfused),
             ("the NPU from ONNX Runtime, fused", end.fused),
@@ -99,7 +97,7 @@ def _print(found: OnnxComparison) -> None:
         )
         for words, difference in rows:
             maximum, share, cosine = cells(difference)
-            click.echo(f"  {words}: max {maximum}, {share} of the values differ, cosine {cosine}")
+            echo(f"  {words}: max {maximum}, {share} of the values differ, cosine {cosine}")
 
 
 def _line(node: NodeComparison) -> tuple[object, ...]:

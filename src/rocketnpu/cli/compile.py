@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rocketnpu.cli.output import Shapes, counted, json_option, model_option, print_json, shapes_option
+from rocketnpu.cli.output import Shapes, counted, echo, json_option, model_option, print_json, shapes_option
 
 
 @click.command(name="compile")
@@ -17,7 +17,7 @@ from rocketnpu.cli.output import Shapes, counted, json_option, model_option, pri
 def compile_command(model: str, shapes: Shapes, output: Path | None, as_json: bool) -> None:
     """Compile a model and save what the NPU runs, a file for each part."""
     from rocketnpu.compiler import compile_graph
-    from rocketnpu.errors import ProgramError, UnsupportedError
+    from rocketnpu.errors import UnsupportedError
     from rocketnpu.model.files import read
     from rocketnpu.partition.plan import plan
     from rocketnpu.program import store
@@ -28,10 +28,6 @@ def compile_command(model: str, shapes: Shapes, output: Path | None, as_json: bo
     if not divided.parts:
         raise UnsupportedError(f"{path.name} has no operator that the NPU takes; see `rocketnpu inspect -m {model}`")
     output = output or Path(f"{path.stem}.rktprog")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ProgramError(f"cannot make the folder {output.parent}: {error.strerror}") from None
     written = []
     for number, part in enumerate(divided.parts):
         name = output if len(divided.parts) == 1 else output.with_stem(f"{output.stem}.{number}")
@@ -39,6 +35,6 @@ def compile_command(model: str, shapes: Shapes, output: Path | None, as_json: bo
         store.save(program, name)
         written.append({"file": str(name), "jobs": len(program.jobs), "tasks": len(program.tasks)})
         if not as_json:
-            click.echo(f"{name}: {counted(len(part.operators), 'operator')}, {counted(len(program.tasks), 'task')}")
+            echo(f"{name}: {counted(len(part.operators), 'operator')}, {counted(len(program.tasks), 'task')}")
     if as_json:
         print_json(written)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from rocketnpu.cli.output import json_option, print_json
-
-if TYPE_CHECKING:
-    from rocketnpu.errors import RocketError
+from rocketnpu.cli.output import echo, json_option, print_json
+from rocketnpu.errors import CommandError
+from rocketnpu.files.limits import COMMAND_BYTES
+from rocketnpu.files.reading import read_file
+from rocketnpu.files.writing import write_file
 
 
 @click.command()
@@ -39,32 +39,24 @@ def disassemble(file: Path, back: bool, full: bool, output: Path | None, as_json
         return
     text = streams.text(file, full=full)
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise _failed(f"cannot write {output}: {error.strerror}") from None
+    write_file(output, text.encode("utf-8", "backslashreplace"), "the listing", CommandError)
 
 
 def _assemble(file: Path, output: Path) -> None:
     from rocketnpu.inspect.recorded import room
 
+    data = read_file(file, COMMAND_BYTES, "text of commands", CommandError)
     try:
-        text = file.read_text(encoding="utf-8")
-        family = "verisilicon" if _names_a_chip(text) else "rockchip"
-        output.write_bytes(room(family).assemble(text))
-    except (OSError, UnicodeDecodeError) as error:
-        raise _failed(f"cannot assemble {file} to {output}: {error}") from None
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CommandError(f"cannot assemble {file}: it is not UTF-8 text (at byte {error.start})") from None
+    family = "verisilicon" if _names_a_chip(text) else "rockchip"
+    write_file(output, room(family).assemble(text), "command words", CommandError)
 
 
 def _names_a_chip(text: str) -> bool:
     """Say whether the first line that is no comment names a chip, as texts of etnaviv recordings do."""
     lines = (line.split("#", 1)[0].split() for line in text.splitlines())
     return next((words[0] == "CHIP" for words in lines if words), False)
-
-
-def _failed(message: str) -> RocketError:
-    from rocketnpu.errors import CommandError
-
-    return CommandError(message)

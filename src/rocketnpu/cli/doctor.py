@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rocketnpu.cli.output import json_option, print_json, print_table
+from rocketnpu.cli.output import echo, json_option, print_json, print_table
 from rocketnpu.device.doctor import examine, usable
 
 
@@ -22,7 +22,7 @@ def doctor(as_json: bool) -> int:
         return 0 if ready else 1
     print_table(("", "", "found"), [(fact.state, fact.name, fact.found) for fact in facts])
     advice = [f"{fact.name}: {fact.advice}" for fact in facts if fact.advice]
-    click.echo("\n" + ("An NPU can be used." if ready else "No NPU can be used here; programs run on the simulator."))
+    echo("\n" + ("An NPU can be used." if ready else "No NPU can be used here; programs run on the simulator."))
     for line in advice:
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     return 0 if ready else 1

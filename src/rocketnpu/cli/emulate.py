@@ -8,6 +8,7 @@ import subprocess
 
 import click
 
+from rocketnpu.cli.output import echo
 from rocketnpu.errors import DeviceError
 
 _SIGNAL_STATUS = 128
@@ -37,14 +38,14 @@ def emulate(command: tuple[str, ...], quiet: bool, print_environment: bool) -> i
 
     def report(line: str) -> None:
         if not quiet:
-            click.echo(f"rocketnpu emulate: {line}", err=True)
+            echo(f"rocketnpu emulate: {line}", err=True)
 
     if not command:
         # Before any thread starts, so that none of them takes the signal that is waited for.
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     with EmulatedNode(report=report) as node:
         if print_environment:
-            click.echo(f"LD_PRELOAD={library}\nROCKETNPU_NODE_SOCKET={node.path}")
+            echo(f"LD_PRELOAD={library}\nROCKETNPU_NODE_SOCKET={node.path}")
         if command:
             return _run(command, node.environment(library))
         signal.sigwait(_ENDING)

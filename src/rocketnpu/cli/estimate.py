@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rocketnpu.cli.output import chip_option, counted, json_option, print_json, print_table
+from rocketnpu.cli.output import chip_option, counted, echo, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from rocketnpu.estimate.estimate import Conditions, Estimate
@@ -50,16 +50,18 @@ def estimate(
 
     Rates are fitted to times that others measured on boards; the range printed holds eight of ten of them.
     """
+    from rocketnpu.errors import InputError
     from rocketnpu.estimate.estimate import Conditions
     from rocketnpu.estimate.page import page
     from rocketnpu.estimate.trace import trace as trace_of
+    from rocketnpu.files.writing import write_file
 
     conditions = Conditions("vendor" if target == "vendor" else "mainline", clock, cores, start)
     found = _estimate(model, conditions, chip, allow_unproven)
     if trace:
-        trace.write_text(json.dumps(trace_of(found)), "utf-8")
+        write_file(trace, json.dumps(trace_of(found)).encode(), "the trace", InputError)
     if html:
-        html.write_text(page(found), "utf-8")
+        write_file(html, page(found).encode("utf-8", "replace"), "the page", InputError)
     if as_json:
         print_json(_document(found))
         return
@@ -67,14 +69,15 @@ def estimate(
 
 
 def _estimate(model: str, conditions: Conditions, chip: str, allow_unproven: bool) -> Estimate:
+    from rocketnpu.errors import ModelError
     from rocketnpu.estimate.sources import estimate_model, estimate_program, estimate_tasks
+    from rocketnpu.files.reading import read_head
     from rocketnpu.model.files import read
     from rocketnpu.program import store
     from rocketnpu.zoo import resolve
 
     path = resolve(model)
-    with path.open("rb") as file:
-        head = b"" if path.is_dir() else file.read(_HEAD)
+    head = b"" if path.is_dir() else read_head(path, _HEAD, "model", ModelError)
     if head.startswith(store.MAGIC):
         return estimate_program(store.load(path), conditions)
     if head.startswith(b"PK"):
@@ -125,21 +128,21 @@ def _print(found: Estimate) -> None:
     ]
     print_table(columns, rows, right=("#", "tasks", "us", "share", "read", "written"), title=found.name)
     board, (low, high) = found.board, found.range_us
-    click.echo(
+    echo(
         f"\n{found.total_us / 1e3:.2f} ms estimated for {found.chip}, {board.driver} kernel, NPU at "
         f"{board.clock_mhz:g} MHz: {found.npu_us / 1e3:.2f} computing, {found.starts_us / 1e3:.2f} starting "
         f"{counted(len(found.tasks), 'task')}, {found.host_us / 1e3:.2f} on the host"
     )
-    click.echo(f"eight of ten estimates are within {low / 1e3:.2f} to {high / 1e3:.2f} ms: {found.spread.what}")
+    echo(f"eight of ten estimates are within {low / 1e3:.2f} to {high / 1e3:.2f} ms: {found.spread.what}")
     if board.cores > 1:
         rate = 1e6 * board.cores / found.total_us
-        click.echo(f"{board.cores} cores with an inference each: {rate:.0f} inferences a second")
-    click.echo(f"not in it: overlap of loads and computing, which could save up to {found.hidden_us / 1e3:.2f} ms")
+        echo(f"{board.cores} cores with an inference each: {rate:.0f} inferences a second")
+    echo(f"not in it: overlap of loads and computing, which could save up to {found.hidden_us / 1e3:.2f} ms")
     if found.cpu:
         kinds = sorted({one.kind for one in found.cpu})
-        click.echo(f"not in it: {counted(len(found.cpu), 'operator')} on the CPU ({', '.join(kinds)})")
+        echo(f"not in it: {counted(len(found.cpu), 'operator')} on the CPU ({', '.join(kinds)})")
     if found.levers:
-        click.echo("")
+        echo("")
         levers = [
             (lever.name, f"{lever.total_us / 1e3:.2f}", f"{lever.gain_us / 1e3:+.2f}", lever.note)
             for lever in found.levers

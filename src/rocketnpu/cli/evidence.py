@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rocketnpu.cli.output import chip_option, json_option, print_json, print_table
+from rocketnpu.cli.output import chip_option, echo, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from rocketnpu.family import Family
@@ -32,7 +32,7 @@ def evidence(names: tuple[str, ...], page: str | None, chip: str, as_json: bool)
         )
     family = family_of(chip)
     if page is not None:
-        click.echo(_page(page, family), nl=False)
+        echo(_page(page, family), nl=False)
         return
     known = family.evidence.rules
     unknown = [name for name in names if name not in known]

@@ -10,6 +10,7 @@ from rocketnpu.cli.output import (
     Shapes,
     chip_option,
     counted,
+    echo,
     json_option,
     model_option,
     print_json,
@@ -65,18 +66,18 @@ def inspect(model: str, shapes: Shapes, as_json: bool, chip: str, target: str, a
     ]
     print_table(columns, rows, right=("#", "tasks", "weights", "features", "MACs"), title=summary.name)
     on_npu = sum(row.where != "cpu" for row in summary.operators)
-    click.echo(
+    echo(
         f"{on_npu} of {counted(len(rows), 'operator')} on the NPU in {counted(summary.parts, 'part')}, "
         f"{summary.coverage:.2%} of {counted(sum(row.macs for row in summary.operators), 'multiply-accumulate')}"
     )
     proven = plan(graph, Policy(chosen[target], allow_unproven=False, chip=chip))
     on_npu = sum(decision.supported for decision in proven.decisions)
-    click.echo(
+    echo(
         f"with proven hardware rules only: {counted(on_npu, 'operator')} in {counted(len(proven.parts), 'part')}, "
         f"{proven.coverage:.2%}"
     )
     if summary.rules:
-        click.echo(f"hardware rules without proof on this chip: {', '.join(summary.rules)}")
+        echo(f"hardware rules without proof on this chip: {', '.join(summary.rules)}")
 
 
 def _inspect_recording(path: Path, as_json: bool) -> bool:

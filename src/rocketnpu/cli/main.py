@@ -14,6 +14,8 @@ from importlib import import_module
 import click
 
 from rocketnpu._version import __version__
+from rocketnpu.cli.fault import fault_line
+from rocketnpu.cli.output import echo
 from rocketnpu.errors import RocketError
 
 FAILED = 2
@@ -92,8 +94,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
     A verb may return an exit status of its own; None is 0. Errors of this package and of the system become one line on
-    stderr.
+    stderr, and so does an error that nobody foresaw, with a file of details. What the output's encoding lacks is
+    written out.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if sys.stdout is None:  # closed by who called
         with contextlib.redirect_stdout(_ClosedStream()):
             return _run(arguments)
@@ -105,7 +111,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         result = rocketnpu.main(args=arguments, prog_name="rocketnpu", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        echo(shown.getvalue(), err=True, nl=False)
         return error.exit_code
     except RocketError as error:
         return _fail(str(error) or type(error).__name__)
@@ -114,8 +122,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         _drop_stdout()
         return BROKEN_PIPE
-    except OSError as error:
-        return _fail_to_write(error)
+    except Exception as error:
+        return _fail_to_write(error) if isinstance(error, OSError) else _fail(fault_line(error, arguments))
     return result if isinstance(result, int) else 0
 
 
@@ -128,7 +136,7 @@ class _ClosedStream(io.TextIOBase):
 
 def _fail(text: str) -> int:
     with contextlib.suppress(OSError):
-        click.echo(f"rocketnpu: {' '.join(text.split())}", err=True)
+        echo(f"rocketnpu: {' '.join(text.split())}", err=True)
     return FAILED
 
 

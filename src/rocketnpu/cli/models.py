@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rocketnpu import zoo
-from rocketnpu.cli.output import json_option, print_json, print_table
+from rocketnpu.cli.output import echo, json_option, print_json, print_table
 from rocketnpu.errors import FetchError
 from rocketnpu.zoo.progress import note
 
@@ -32,7 +32,7 @@ def get_model(name: str, as_json: bool) -> None:
     for path, (_, origin) in zip((obtained.model, obtained.labels), obtained.origins, strict=False):
         if path is not None:
             source = "the cache" if origin == "cache" else origin
-            click.echo(f"{path} ({path.stat().st_size} bytes, from {source})")
+            echo(f"{path} ({path.stat().st_size} bytes, from {source})")
 
 
 @models.command("list")
@@ -72,4 +72,4 @@ def model_path(name: str, as_json: bool) -> None:
     if as_json:
         print_json({"model": path, "labels": cache.find(model, model.labels)})
         return
-    click.echo(path)
+    echo(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rocketnpu.cli.output import chip_option, json_option, print_json
+from rocketnpu.cli.output import chip_option, echo, json_option, print_json
 
 
 @click.command()
@@ -24,7 +24,7 @@ def operators(kind: str | None, markdown: bool, chip: str, as_json: bool) -> Non
     family = family_of(chip)
     published = family.published()
     if markdown:
-        click.echo(page(published, stated_bounds(family)), nl=False)
+        echo(page(published, stated_bounds(family)), nl=False)
         return
     found = [operator for operator in published if kind is None or operator.kind == kind.upper()]
     if not found:
@@ -33,6 +33,6 @@ def operators(kind: str | None, markdown: bool, chip: str, as_json: bool) -> Non
         print_json(found)
         return
     for operator in found:
-        click.echo(f"{operator.kind}: {operator.means.sentence}")
+        echo(f"{operator.kind}: {operator.means.sentence}")
         for rule in operator.rules:
-            click.echo(f"  * {rule}")
+            echo(f"  * {rule}")

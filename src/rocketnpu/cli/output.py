@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from rocketnpu.family import DEFAULT_CHIP
+from rocketnpu.files.printable import printable
 
 if TYPE_CHECKING:
     from rocketnpu.inspect.recorded import Report
@@ -73,6 +74,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a text on stdout, or on stderr; what could steer a terminal is written out, whoever's words it holds."""
+    click.echo(printable(str(text)), err=err, nl=nl)
+
+
 def print_json(value: Any) -> None:
     """Print ``value`` as one JSON document; dataclasses, paths, enumerations, sets and NumPy values are understood.
 
@@ -80,7 +86,8 @@ def print_json(value: Any) -> None:
         TypeError: it holds something else.
         ValueError: it holds a number that JSON does not have (NaN, infinity).
     """
-    click.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(value, default=_plain, indent=2, ensure_ascii=False, allow_nan=False)
+    click.echo(text if printable(text) == text else json.dumps(value, default=_plain, indent=2, allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
@@ -112,6 +119,7 @@ def print_table(
         widths[-1] = _last_width(widths, [line[-1] for line in cells])
     styled = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
     if title:
+        title = _one_line(title)
         click.echo(_ITALIC.format(title) if styled else title)
     aligned = [column in right for column in columns]
     for number, line in enumerate(cells):
@@ -123,13 +131,13 @@ def print_report(report: Report) -> None:
     """Print what was found in a recording."""
     for item in report.shown:
         if isinstance(item, str):
-            click.echo(item)
+            echo(item)
         else:
             print_table(item.columns, item.rows, right=item.right)
 
 
 def _one_line(cell: object) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in str(cell))
+    return printable(" ".join(str(cell).splitlines()).replace("\t", " "))
 
 
 def _last_width(widths: Sequence[int], cells: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rocketnpu.cli.output import json_option, print_json, print_report
+from rocketnpu.cli.output import echo, json_option, print_json, print_report
 
 if TYPE_CHECKING:
     from rocketnpu.inspect.recorded import Report
@@ -52,7 +52,7 @@ def _recordings(paths: tuple[Path, ...]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.name.upper().startswith("README") and path.suffix != ".zip":
-            click.echo(f"rocketnpu replay: {path} is skipped: it is no recording", err=True)
+            echo(f"rocketnpu replay: {path} is skipped: it is no recording", err=True)
         elif path.is_dir() and not (path / "recording.json").exists():
             found += sorted(path.glob("*.zip")) or [path]
         else:

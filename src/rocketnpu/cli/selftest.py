@@ -16,7 +16,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.cli.output import json_option, print_json
+from rocketnpu.cli.output import echo, json_option, print_json
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.base import Device
 from rocketnpu.device.discover import open_device
@@ -24,6 +24,7 @@ from rocketnpu.device.doctor import examine
 from rocketnpu.device.executor import Array, run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
+from rocketnpu.files.writing import write_file
 from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import ModelBuilder
@@ -177,7 +178,7 @@ def selftest(name: str, report: Path | None, as_json: bool) -> int:
 
     def tell(outcome: Outcome) -> None:
         if not as_json:
-            click.echo(_line(outcome))
+            echo(_line(outcome))
 
     with open_device(name) as device:
         outcomes = compare(device, cases(), tell)
@@ -187,7 +188,7 @@ def selftest(name: str, report: Path | None, as_json: bool) -> int:
         print_json(found)
     else:
         good = sum(outcome.equal for outcome in outcomes)
-        click.echo(f"{good} of {len(outcomes)} networks give the simulator's bytes on the device {found['device']}")
+        echo(f"{good} of {len(outcomes)} networks give the simulator's bytes on the device {found['device']}")
     if report:
         _write(report, found)
     return 0 if found["equal"] else 1
@@ -204,8 +205,5 @@ def _line(outcome: Outcome) -> str:
 
 
 def _write(path: Path, found: dict[str, object]) -> None:
-    try:
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DeviceError(f"cannot write the report {path}: {error.strerror}") from None
-    click.echo(f"report: {path}", err=True)
+    write_file(path, (json.dumps(found, indent=1) + "\n").encode(), "the report", DeviceError)
+    echo(f"report: {path}", err=True)

@@ -12,6 +12,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from rocketnpu.errors import InputError
+from rocketnpu.files.writing import write_file
 
 NAME = "librocketnpu_delegate.so"
 _COMPILERS = ("cc", "gcc", "clang")
@@ -57,14 +58,7 @@ def build(output: Path) -> Path:
             raise InputError(
                 f"{compiler[0]} cannot compile the delegate: {reason or f'it ended with status {done.returncode}'}"
             )
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            partial = output.with_name(f".{output.name}.{os.getpid()}")
-            shutil.copyfile(library, partial)
-            partial.chmod(0o755)
-            partial.replace(output)
-        except OSError as error:
-            raise InputError(f"cannot write {output}: {error.strerror or error}") from None
+        write_file(output, library.read_bytes(), "the delegate", InputError, executable=True)
     return output
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rocketnpu.errors import RocketError
+from rocketnpu.files.printable import printable
 from rocketnpu.graph import Graph, Operator, Tensor
 
 NAME = "rocketnpu"
@@ -23,7 +24,8 @@ def say(text: str) -> None:
     if sys.stderr is None:
         return
     with contextlib.suppress(OSError, ValueError):
-        print("\n".join(f"{NAME}: {line}" for line in text.splitlines()), file=sys.stderr, flush=True)
+        lines = "\n".join(f"{NAME}: {line}" for line in text.splitlines())
+        print(printable(lines), file=sys.stderr, flush=True)
 
 
 def describe(error: BaseException) -> str:

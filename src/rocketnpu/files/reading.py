@@ -29,15 +29,9 @@ def read_file(path: str | Path, limit: int, what: str, error: type[RocketError])
         RocketError: an ``error``: the file is missing, cannot be read, is larger, or is no regular file: folders,
             pipes and devices could block, or have no end.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as problem:
-        raise error(f"cannot read {what} {path}: {_reason(problem)}") from None
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise error(f"cannot read {what} {path}: it is {kind_of(found.st_mode)}, not a file")
+    descriptor = _open(path, what, error)
     with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
         if found.st_size > limit:
             raise error(f"{what} {path} has {found.st_size} bytes, more than the {limit} that are read")
         try:
@@ -50,6 +44,32 @@ def read_file(path: str | Path, limit: int, what: str, error: type[RocketError])
     if not left:
         raise error(f"{what} {path} has more than the {limit} bytes that are read")
     return b"".join(blocks)
+
+
+def read_head(path: str | Path, count: int, what: str, error: type[RocketError]) -> bytes:
+    """Return the first bytes of a regular file, at most ``count``; arguments as for :func:`read_file`.
+
+    Raises:
+        RocketError: an ``error``: the file is missing, cannot be read, or is no regular file.
+    """
+    with os.fdopen(_open(path, what, error), "rb") as file:
+        try:
+            return file.read(count)
+        except OSError as problem:
+            raise error(f"cannot read {what} {path}: {_reason(problem)}") from None
+
+
+def _open(path: str | Path, what: str, error: type[RocketError]) -> int:
+    """Open a regular file, without waiting for whatever else it may be."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as problem:
+        raise error(f"cannot read {what} {path}: {_reason(problem)}") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise error(f"cannot read {what} {path}: it is {kind_of(mode)}, not a file")
+    return descriptor
 
 
 def kind_of(mode: int) -> str:

@@ -13,10 +13,10 @@ from rocketnpu.files.reading import kind_of
 
 _LIVE = ("/dev/", "/proc/")
 """Where a name is an open file rather than a place in a folder: written through, as in ``-o /dev/stdout``."""
-_NEW_MODE = 0o666
+_NEW_MODE, _NEW_PROGRAM_MODE = 0o666, 0o777
 
 
-def write_file(path: str | Path, data: bytes, what: str, error: type[RocketError]) -> None:
+def write_file(path: str | Path, data: bytes, what: str, error: type[RocketError], *, executable: bool = False) -> None:
     """Write ``data`` to a path that the user named.
 
     A regular file is replaced as a whole and keeps its permissions; a link stays, and what it leads to is replaced;
@@ -27,19 +27,20 @@ def write_file(path: str | Path, data: bytes, what: str, error: type[RocketError
         data: all that the file holds afterwards.
         what: what is written, as in "program".
         error: what is raised.
+        executable: whether a new file may be executed.
 
     Raises:
         RocketError: an ``error``: it may not be overwritten, is a folder, or the disk is full; what was there before is
             there still.
     """
     try:
-        _write(Path(path), data)
+        _write(Path(path), data, _NEW_PROGRAM_MODE if executable else _NEW_MODE)
     except (OSError, ValueError) as problem:
         reason = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
         raise error(f"cannot write {what} {path}: {reason}") from None
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, new_mode: int) -> None:
     if str(path.absolute()).startswith(_LIVE):
         _write_through(path, data)
         return
@@ -49,7 +50,7 @@ def _write(path: Path, data: bytes) -> None:
     except FileNotFoundError:
         if not target.parent.is_dir():
             raise FileNotFoundError(2, f"there is no folder {target.parent}") from None
-        write_atomically(target, data, _NEW_MODE & ~_umask())
+        write_atomically(target, data, new_mode & ~_umask())
         return
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(21, f"it is {kind_of(mode)}")

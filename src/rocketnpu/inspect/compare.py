@@ -240,6 +240,7 @@ def _schedule(plan: Plan) -> list[Graph | Operator]:
 def _end_to_end(plan: Plan, tensors: Tensors, tell: Tell) -> Iterator[OutputComparison]:
     graph = plan.graph
     values: dict[int, Array] = {number: tensors[number] for number in graph.inputs}
+    values |= {number: data for number in graph.outputs if (data := graph.tensors[number].data) is not None}
     for step in _schedule(plan):
         tell(step.name if isinstance(step, Graph) else step.kind)
         if isinstance(step, Graph):

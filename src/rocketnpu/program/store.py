@@ -6,11 +6,8 @@ and the relocation table one after another, 32 bytes SHA-256 of everything befor
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import secrets
 import struct
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +17,9 @@ import numpy as np
 
 from rocketnpu.errors import ProgramError
 from rocketnpu.family import chips, family_of
+from rocketnpu.files.limits import PROGRAM_BYTES
+from rocketnpu.files.reading import read_file
+from rocketnpu.files.writing import write_file
 from rocketnpu.graph import DType
 from rocketnpu.program.layout import KINDS, FeatureLayout
 from rocketnpu.program.program import (
@@ -54,19 +54,7 @@ def save(program: Program, path: str | Path) -> None:
     Raises:
         ProgramError: the file cannot be written.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(to_bytes(program))
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise ProgramError(f"cannot write program {path}: {error.strerror or error}") from None
+    write_file(path, to_bytes(program), "program", ProgramError)
 
 
 def load(path: str | Path) -> Program:
@@ -75,10 +63,7 @@ def load(path: str | Path) -> Program:
     Raises:
         ProgramError: the file is missing, damaged, or of another format version.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ProgramError(f"cannot read program {path}: {error.strerror or error}") from None
+    data = read_file(path, PROGRAM_BYTES, "program", ProgramError)
     try:
         return from_bytes(data)
     except ProgramError as error:

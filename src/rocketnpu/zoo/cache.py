@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
 from rocketnpu.errors import FetchError, InputError
+from rocketnpu.files.writing import write_atomically
 from rocketnpu.folders import cache_folder
 from rocketnpu.zoo.catalogue import CatalogueModel, ModelFile
+
+_MODE = 0o644
 
 
 class State(Enum):
@@ -75,7 +76,7 @@ class Cache:
         path = self.path(model, file)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_atomically(path, data)
+            write_atomically(path, data, _MODE)
         except OSError as error:
             raise FetchError(_unwritable(path, error)) from None
         return path
@@ -97,20 +98,6 @@ class Cache:
             with suppress(OSError):  # a file system without locks: files stay whole, at worst are fetched twice
                 fcntl.flock(writer, fcntl.LOCK_EX)
             yield
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as writer:
-            writer.write(data)
-            writer.flush()
-            os.fsync(writer.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _unwritable(path: Path, error: OSError) -> str:

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rocketnpu.files.printable import printable
+
 Report = Callable[[int], None]
 """Told the number of bytes that have arrived so far."""
 
 
 def note(text: str) -> None:
     """Write one remark to stderr."""
-    print(f"rocketnpu: {text}", file=sys.stderr, flush=True)
+    print(printable(f"rocketnpu: {text}"), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.files.limits import MODEL_BYTES
+from rocketnpu.files.reading import read_file
 
 if TYPE_CHECKING:
     import onnx
@@ -46,11 +48,7 @@ def read(path: Path) -> onnx.ModelProto:
     Raises:
         ModelError: a file is missing or damaged, or lies outside the folder.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read model {path}: {error.strerror or error}") from None
-    model = decode(data, path.name)
+    model = decode(read_file(path, MODEL_BYTES, "model", ModelError), path.name)
     for tensor in _tensors(model.graph):
         if tensor.data_location == _EXTERNAL:
             _load_external(tensor, path)

@@ -29,7 +29,12 @@ ATTRIBUTES = {
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), st.builds(ops.Pool2D, PAIRS, PADDINGS, PAIRS, ACTIVATIONS)),
     **dict.fromkeys(("ADD", "SUB", "MUL", "DIV"), st.builds(ops.Arithmetic, ACTIVATIONS)),
     "CONCATENATION": st.builds(ops.Concatenation, st.integers(-4, 3), ACTIVATIONS),
-    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"), st.builds(ops.Reduce, st.booleans())),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"), st.builds(ops.Reduce, st.booleans())),
+    **dict.fromkeys(("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"), st.builds(ops.Block, st.integers(1, 9))),
+    **dict.fromkeys(("PACK", "UNPACK"), st.builds(ops.Pack, st.integers(-4, 3))),
+    "GATHER": st.builds(ops.Gather, st.integers(-4, 3), st.integers(0, 2)),
+    "SQUEEZE": st.builds(ops.Squeeze, st.lists(st.integers(-4, 3), max_size=3).map(tuple)),
+    "MIRROR_PAD": st.builds(ops.MirrorPad, st.booleans()),
     **dict.fromkeys(
         ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), st.builds(ops.Resize, st.booleans(), st.booleans())
     ),

@@ -25,6 +25,9 @@ typedef struct { float scale; int32_t zero_point; } ScaleAndZero;
 typedef struct { int kind; void *params; } QuantisationHead;
 typedef struct { void *scales; IntArray *zero_points; int32_t axis; } AffineQuantisation;
 
+typedef struct { int format; int size; IntArray *segments; IntArray *indices; } SparseLevel;
+typedef struct { IntArray *order; IntArray *block_map; SparseLevel *levels; int count; } HostSparsity;
+
 typedef struct {
     int type;
     void *data;
@@ -129,6 +132,11 @@ typedef struct { bool align_corners, half_pixel_centers; } ResizeOptions;
 typedef struct { float alpha; } LeakyReluOptions;
 typedef struct { float beta; } SoftmaxOptions;
 typedef struct { bool approximate; } GeluOptions;
+typedef struct { int count, axis; } PackOptions;
+typedef struct { int axis, batch_dims; } GatherOptions;
+typedef struct { int axes[8]; int count; } SqueezeOptions;
+typedef struct { int size; } BlockOptions;
+typedef struct { int mode; } MirrorPadOptions;
 typedef struct { int begin, end, ellipsis, new_axis, shrink_axis; bool offset; } StridedSliceOptions;
 """
 

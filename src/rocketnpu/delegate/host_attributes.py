@@ -16,6 +16,8 @@ from rocketnpu.graph import operators as ops
 from rocketnpu.graph.operators import Attributes
 from rocketnpu.model.attributes import activation
 
+_SYMMETRIC = 2
+"""The host's number of MIRROR_PAD's symmetric mode."""
 _PADDINGS = {1: Padding.SAME, 2: Padding.VALID}
 
 
@@ -80,6 +82,12 @@ def _strided_slice(found: Any) -> Attributes:
     return ops.StridedSlice(found.begin, found.end, found.ellipsis, found.new_axis, found.shrink_axis, found.offset)
 
 
+def _squeeze(found: Any) -> Attributes:
+    if not 0 <= found.count <= len(found.axes):
+        raise ModelError(f"SQUEEZE of {found.count} dimensions")
+    return ops.Squeeze(tuple(found.axes[place] for place in range(found.count)))
+
+
 _READERS: dict[str, tuple[str, Callable[[Any], Attributes]]] = {
     "CONV_2D": ("ConvOptions", _conv),
     "DEPTHWISE_CONV_2D": ("DepthwiseOptions", _depthwise),
@@ -88,12 +96,21 @@ _READERS: dict[str, tuple[str, Callable[[Any], Attributes]]] = {
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), ("PoolOptions", _pool)),
     **dict.fromkeys(("ADD", "SUB", "MUL", "DIV"), ("ActivationOptions", _arithmetic)),
     "CONCATENATION": ("ConcatenationOptions", _concatenation),
-    **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"), ("ReducerOptions", _reduce)),
+    **dict.fromkeys(
+        ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY", "REDUCE_ALL"),
+        ("ReducerOptions", _reduce),
+    ),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), ("ResizeOptions", _resize)),
     "LEAKY_RELU": ("LeakyReluOptions", lambda found: ops.LeakyRelu(found.alpha)),
     "SOFTMAX": ("SoftmaxOptions", lambda found: ops.Softmax(found.beta)),
     "GELU": ("GeluOptions", lambda found: ops.Gelu(found.approximate)),
     "STRIDED_SLICE": ("StridedSliceOptions", _strided_slice),
+    "PACK": ("PackOptions", lambda found: ops.Pack(found.axis)),
+    "UNPACK": ("PackOptions", lambda found: ops.Pack(found.axis)),
+    "GATHER": ("GatherOptions", lambda found: ops.Gather(found.axis, found.batch_dims)),
+    "SQUEEZE": ("SqueezeOptions", _squeeze),
+    **dict.fromkeys(("DEPTH_TO_SPACE", "SPACE_TO_DEPTH"), ("BlockOptions", lambda found: ops.Block(found.size))),
+    "MIRROR_PAD": ("MirrorPadOptions", lambda found: ops.MirrorPad(found.mode == _SYMMETRIC)),
 }
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from rocketnpu.errors import ModelError
 from rocketnpu.graph import operators as ops
+from rocketnpu.graph.needs import Tensors
 from rocketnpu.graph.operators import Operator
-from rocketnpu.graph.shapes import UNARY, Tensors, output_shapes
+from rocketnpu.graph.shapes import UNARY, output_shapes
 from rocketnpu.graph.tensors import DType, Tensor
 
 _ANY = 1 << 16
@@ -42,7 +43,7 @@ _ARITY: dict[str, tuple[int, int, int]] = {
     "SELECT": (3, 3, 1),
     "SELECT_V2": (3, 3, 1),
     **dict.fromkeys(
-        ("SQUEEZE", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "SHAPE", "RANK", "ZEROS_LIKE", "SOFTMAX"), (1, 1, 1)
+        ("SQUEEZE", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "SHAPE", "RANK", "ZEROS_LIKE", "SOFTMAX", "DENSIFY"), (1, 1, 1)
     ),
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), (1, 1, 1)),
     **dict.fromkeys(UNARY, (1, 1, 1)),
@@ -98,18 +99,24 @@ def check_operator(operator: Operator, tensors: Mapping[int, Tensor]) -> None:
         raise ModelError(f"operator {operator.index} ({operator.kind}): {error}") from None
 
 
-def _check_arity(operator: Operator) -> None:
+def arity_error(operator: Operator) -> str | None:
+    """Say what is wrong with the number of an operator's tensors, or return None."""
     if operator.kind not in _ARITY:
-        return
+        return None
     fewest, most, results = _ARITY[operator.kind]
     count, made = len(operator.inputs), len(operator.outputs)
     if not fewest <= count <= most:
-        raise ModelError(f"it has {count} inputs, {fewest} to {most} are known")
+        return f"it has {count} inputs, {fewest} to {most} are known"
     if not 1 <= made <= results:
-        raise ModelError(f"it has {made} outputs, 1 to {results} are known")
+        return f"it has {made} outputs, 1 to {results} are known"
     needed = operator.inputs[:fewest] if operator.kind in _OPTIONAL_BIAS else operator.inputs
-    if None in needed:
-        raise ModelError(f"input {operator.inputs.index(None)} is missing")
+    return f"input {operator.inputs.index(None)} is missing" if None in needed else None
+
+
+def _check_arity(operator: Operator) -> None:
+    failed = arity_error(operator)
+    if failed:
+        raise ModelError(failed)
 
 
 def _check_shapes(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from rocketnpu.errors import ModelError
@@ -27,6 +27,9 @@ class Graph:
     bundles: tuple[frozenset[int], ...] = ()
     """Operators, by index, that the host runs as one, so that the NPU takes all of them or none. Of formats whose
     operators become several here."""
+    problems: Mapping[int, str] = field(default_factory=dict)
+    """By operator: why it contradicts itself. It stays with the host, which may know better; what it makes has no known
+    shape."""
 
     @cached_property
     def producers(self) -> Mapping[int, Operator]:

@@ -171,6 +171,42 @@ class ByteFunction:
 
 
 @dataclass(frozen=True)
+class Pack:
+    """PACK or UNPACK along ``axis`` (may be negative)."""
+
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Gather:
+    """GATHER along ``axis`` (may be negative), the first ``batch_dims`` dimensions being those of the indices too."""
+
+    axis: int = 0
+    batch_dims: int = 0
+
+
+@dataclass(frozen=True)
+class Squeeze:
+    """SQUEEZE of these axes (may be negative); of all of size 1 where there are none."""
+
+    axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """DEPTH_TO_SPACE or SPACE_TO_DEPTH with square blocks."""
+
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class MirrorPad:
+    """MIRROR_PAD: symmetric repeats the border pixel, else it is the mirror's axis."""
+
+    symmetric: bool = False
+
+
+@dataclass(frozen=True)
 class Foreign:
     """An operator of another format that has no counterpart here; its host runs it."""
 
@@ -200,6 +236,11 @@ Attributes = (
     | Softmax
     | Gelu
     | StridedSlice
+    | Pack
+    | Gather
+    | Squeeze
+    | Block
+    | MirrorPad
     | ByteFunction
     | Foreign
     | NoAttributes

@@ -14,11 +14,10 @@ import numpy as np
 
 from rocketnpu.errors import ModelError
 from rocketnpu.graph import operators as ops
+from rocketnpu.graph.moved_shapes import MOVED
+from rocketnpu.graph.needs import Shape, Tensors, axis_of, need, shape_of, values_of
 from rocketnpu.graph.operators import Operator, Padding
-from rocketnpu.graph.tensors import DType, Tensor
 
-Shape = tuple[int, ...]
-Tensors = Sequence[Tensor | None]
 Rule = Callable[[Operator, Tensors, Tensors], "list[Shape] | None"]
 _MAX_STEP = 1 << 15
 """Strides and dilations beyond this are refused by LiteRT's convolutions (int16); a larger kernel stalls its pools."""
@@ -40,51 +39,23 @@ def window(size: int, kernel: int, stride: int, dilation: int, padding: Padding)
     Raises:
         ModelError: a number is not positive, or the window has no position at all.
     """
-    _need(0 < kernel < _MAX_STEP, f"kernel {kernel} is not positive, or too large")
-    _need(0 < stride < _MAX_STEP and 0 < dilation < _MAX_STEP, f"stride {stride} or dilation {dilation} out of range")
+    need(0 < kernel < _MAX_STEP, f"kernel {kernel} is not positive, or too large")
+    need(0 < stride < _MAX_STEP and 0 < dilation < _MAX_STEP, f"stride {stride} or dilation {dilation} out of range")
     extent = (kernel - 1) * dilation + 1
     positions = -(-size // stride) if padding is Padding.SAME else (size - extent) // stride + 1
-    _need(positions > 0, f"a window of {extent} has no place in {size}")
+    need(positions > 0, f"a window of {extent} has no place in {size}")
     return positions
-
-
-def _need(condition: bool, message: str) -> None:
-    if not condition:
-        raise ModelError(message)
-
-
-def _shape(tensors: Tensors, position: int, rank: int | None = None) -> Shape:
-    tensor = tensors[position] if position < len(tensors) else None
-    if tensor is None:
-        raise ModelError(f"input {position} is missing")
-    if rank is not None:
-        _need(len(tensor.shape) == rank, f"input {position} has shape {tensor.shape}, not {rank} dimensions")
-    return tensor.shape
-
-
-def _values(tensors: Tensors, position: int) -> list[int] | None:
-    """Return a constant integer input as a list, or None where it is computed or absent."""
-    tensor = tensors[position] if position < len(tensors) else None
-    if tensor is None or tensor.data is None:
-        return None
-    _need(tensor.dtype in {DType.INT32, DType.INT64}, f"input {position} is {tensor.dtype.value}, not whole numbers")
-    return [int(value) for value in tensor.data.reshape(-1)]
-
-
-def _axis(axis: int, rank: int) -> int:
-    _need(-rank <= axis < rank, f"axis {axis} is outside {rank} dimensions")
-    return axis % rank
 
 
 def _bias(inputs: Tensors, position: int, channels: int) -> None:
     bias = inputs[position] if position < len(inputs) else None
     if bias is not None:
-        _need(bias.elements == channels, f"the bias has {bias.elements} values for {channels} output channels")
+        need(bias.elements == channels, f"the bias has {bias.elements} values for {channels} output channels")
 
 
 def _slide(shape: Shape, kernel: Sequence[int], attributes: ops.Conv2D | ops.DepthwiseConv2D) -> tuple[int, int]:
     pads = attributes.pads or ((0, 0), (0, 0))
-    _need(attributes.pads is None or attributes.padding is Padding.VALID, "explicit padding beside SAME")
+    need(attributes.pads is None or attributes.padding is Padding.VALID, "explicit padding beside SAME")
     return cast(
         tuple[int, int],
         tuple(
@@ -101,56 +72,56 @@ def _conv(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None
 
 
 def _conv_shape(attributes: ops.Conv2D, inputs: Tensors, bias: int) -> Shape:
-    x, weights = _shape(inputs, 0, 4), _shape(inputs, 1, 4)
+    x, weights = shape_of(inputs, 0, 4), shape_of(inputs, 1, 4)
     channels, per_group = weights[0], weights[3]
-    _need(per_group > 0 and x[3] % per_group == 0, f"weights {weights} do not fit features {x}")
-    _need(x[3] > 0 and channels % (x[3] // per_group) == 0, f"{channels} kernels do not split into groups")
+    need(per_group > 0 and x[3] % per_group == 0, f"weights {weights} do not fit features {x}")
+    need(x[3] > 0 and channels % (x[3] // per_group) == 0, f"{channels} kernels do not split into groups")
     _bias(inputs, bias, channels)
     return (x[0], *_slide(x, weights[1:3], attributes), channels)
 
 
 def _conv_add(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
     shape = _conv_shape(cast(ops.ConvAdd, operator.attributes).convolution, inputs, 3)
-    _need(_shape(inputs, 2) == shape, f"an addend of shape {_shape(inputs, 2)} for a convolution of {shape}")
+    need(shape_of(inputs, 2) == shape, f"an addend of shape {shape_of(inputs, 2)} for a convolution of {shape}")
     return [shape]
 
 
 def _depthwise(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
-    x, weights = _shape(inputs, 0, 4), _shape(inputs, 1, 4)
-    _need(weights[0] == 1, f"depthwise weights {weights} do not begin with 1")
-    _need(x[3] > 0 and weights[3] % x[3] == 0, f"weights {weights} do not fit features {x}")
+    x, weights = shape_of(inputs, 0, 4), shape_of(inputs, 1, 4)
+    need(weights[0] == 1, f"depthwise weights {weights} do not begin with 1")
+    need(x[3] > 0 and weights[3] % x[3] == 0, f"weights {weights} do not fit features {x}")
     _bias(inputs, 2, weights[3])
     return [(x[0], *_slide(x, weights[1:3], cast(ops.DepthwiseConv2D, operator.attributes)), weights[3])]
 
 
 def _transpose_conv(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
     attributes = cast(ops.TransposeConv, operator.attributes)
-    weights, x, wanted = _shape(inputs, 1, 4), _shape(inputs, 2, 4), _values(inputs, 0)
-    _need(weights[3] == x[3], f"weights {weights} do not fit features {x}")
+    weights, x, wanted = shape_of(inputs, 1, 4), shape_of(inputs, 2, 4), values_of(inputs, 0)
+    need(weights[3] == x[3], f"weights {weights} do not fit features {x}")
     _bias(inputs, 3, weights[0])
     if wanted is None:
         return None
-    _need(len(wanted) == 4 and min(wanted) > 0, f"{wanted} is no output shape")
+    need(len(wanted) == 4 and min(wanted) > 0, f"{wanted} is no output shape")
     for a in (1, 2):
         back = window(wanted[a], weights[a], attributes.stride[a - 1], 1, attributes.padding)
-        _need(back == x[a], f"an output of {wanted} does not come from features {x}")
-    _need(wanted[0] == x[0] and wanted[3] == weights[0], f"output {wanted} fits neither {x} nor weights {weights}")
+        need(back == x[a], f"an output of {wanted} does not come from features {x}")
+    need(wanted[0] == x[0] and wanted[3] == weights[0], f"output {wanted} fits neither {x} nor weights {weights}")
     return [tuple(wanted)]
 
 
 def _fully_connected(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
     attributes = cast(ops.FullyConnected, operator.attributes)
-    x, (units, depth) = _shape(inputs, 0), _shape(inputs, 1, 2)
-    _need(depth > 0 and math.prod(x) % depth == 0, f"features {x} do not split into rows of {depth}")
+    x, (units, depth) = shape_of(inputs, 0), shape_of(inputs, 1, 2)
+    need(depth > 0 and math.prod(x) % depth == 0, f"features {x} do not split into rows of {depth}")
     _bias(inputs, 2, units)
     if attributes.keep_dims:
-        _need(bool(x) and x[-1] == depth, f"features {x} do not end in {depth}")
+        need(bool(x) and x[-1] == depth, f"features {x} do not end in {depth}")
         return [(*x[:-1], units)]
     return [(math.prod(x) // depth, units)]
 
 
 def _pool(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
-    attributes, x = cast(ops.Pool2D, operator.attributes), _shape(inputs, 0, 4)
+    attributes, x = cast(ops.Pool2D, operator.attributes), shape_of(inputs, 0, 4)
     rows, columns = (
         window(x[1 + a], attributes.kernel[a], attributes.stride[a], 1, attributes.padding) for a in (0, 1)
     )
@@ -158,7 +129,7 @@ def _pool(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None
 
 
 def _elementwise(_: Operator, inputs: Tensors, __: Tensors) -> list[Shape] | None:
-    shapes = [_shape(inputs, 0), _shape(inputs, 1)]
+    shapes = [shape_of(inputs, 0), shape_of(inputs, 1)]
     try:
         return [np.broadcast_shapes(*shapes)]
     except ValueError:
@@ -166,118 +137,43 @@ def _elementwise(_: Operator, inputs: Tensors, __: Tensors) -> list[Shape] | Non
 
 
 def _same(_: Operator, inputs: Tensors, __: Tensors) -> list[Shape] | None:
-    return [_shape(inputs, 0)]
+    return [shape_of(inputs, 0)]
 
 
 def _softmax(_: Operator, inputs: Tensors, __: Tensors) -> list[Shape] | None:
-    _need(bool(_shape(inputs, 0)), "SOFTMAX of a scalar")
-    return [_shape(inputs, 0)]
+    need(bool(shape_of(inputs, 0)), "SOFTMAX of a scalar")
+    return [shape_of(inputs, 0)]
 
 
 def _prelu(operator: Operator, inputs: Tensors, outputs: Tensors) -> list[Shape] | None:
-    _need(_elementwise(operator, inputs, outputs) == [_shape(inputs, 0)], "the slopes do not fit the features")
-    return [_shape(inputs, 0)]
+    need(_elementwise(operator, inputs, outputs) == [shape_of(inputs, 0)], "the slopes do not fit the features")
+    return [shape_of(inputs, 0)]
 
 
 def _concatenation(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
-    shapes = [_shape(inputs, position) for position in range(len(inputs))]
-    axis = _axis(cast(ops.Concatenation, operator.attributes).axis, len(shapes[0]))
+    shapes = [shape_of(inputs, position) for position in range(len(inputs))]
+    axis = axis_of(cast(ops.Concatenation, operator.attributes).axis, len(shapes[0]))
     rests = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
-    _need(len(rests) == 1 and len({len(shape) for shape in shapes}) == 1, f"{shapes} do not join along axis {axis}")
+    need(len(rests) == 1 and len({len(shape) for shape in shapes}) == 1, f"{shapes} do not join along axis {axis}")
     return [(*shapes[0][:axis], sum(shape[axis] for shape in shapes), *shapes[0][axis + 1 :])]
 
 
 def _reduce(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
-    x, axes = _shape(inputs, 0), _values(inputs, 1)
+    x, axes = shape_of(inputs, 0), values_of(inputs, 1)
     if axes is None:
         return None
-    gone = {_axis(axis, len(x)) for axis in axes}
+    gone = {axis_of(axis, len(x)) for axis in axes}
     if cast(ops.Reduce, operator.attributes).keep_dims:
         return [tuple(1 if axis in gone else size for axis, size in enumerate(x))]
     return [tuple(size for axis, size in enumerate(x) if axis not in gone)]
 
 
 def _resize(_: Operator, inputs: Tensors, __: Tensors) -> list[Shape] | None:
-    x, size = _shape(inputs, 0, 4), _values(inputs, 1)
+    x, size = shape_of(inputs, 0, 4), values_of(inputs, 1)
     if size is None:
         return None
-    _need(len(size) == 2 and min(size) > 0 and min(x) > 0, f"{x} cannot be resized to {size}")
+    need(len(size) == 2 and min(size) > 0 and min(x) > 0, f"{x} cannot be resized to {size}")
     return [(x[0], *size, x[3])]
-
-
-def _reshape(_: Operator, inputs: Tensors, outputs: Tensors) -> list[Shape] | None:
-    x, wanted, given = _shape(inputs, 0), _values(inputs, 1), _shape(outputs, 0)
-    _need(math.prod(x) == math.prod(given), f"{x} cannot be reshaped to {given}")
-    if wanted is not None:
-        fits = len(wanted) == len(given) and all(w in {-1, g} for w, g in zip(wanted, given, strict=True))
-        _need(fits, f"{x} is asked to become {wanted}, but the output is {given}")
-    return None
-
-
-def _squeeze(_: Operator, inputs: Tensors, outputs: Tensors) -> list[Shape] | None:
-    x, given = _shape(inputs, 0), _shape(outputs, 0)
-    _need([n for n in x if n != 1] == [n for n in given if n != 1], f"{x} does not become {given}")
-    return None
-
-
-def _transpose(_: Operator, inputs: Tensors, __: Tensors) -> list[Shape] | None:
-    x, order = _shape(inputs, 0), _values(inputs, 1)
-    if order is None:
-        return None
-    axes = [_axis(axis, len(x)) for axis in order]
-    _need(sorted(axes) == list(range(len(x))), f"{order} is no order of {len(x)} dimensions")
-    return [tuple(x[axis] for axis in axes)]
-
-
-def _pad(_: Operator, inputs: Tensors, __: Tensors) -> list[Shape] | None:
-    x, edges = _shape(inputs, 0), _values(inputs, 1)
-    _need(_shape(inputs, 1) == (len(x), 2), f"paddings of shape {_shape(inputs, 1)} do not fit {x}")
-    if edges is None:
-        return None
-    _need(not edges or min(edges) >= 0, f"negative padding {edges}")
-    return [tuple(size + edges[2 * axis] + edges[2 * axis + 1] for axis, size in enumerate(x))]
-
-
-def _slice(_: Operator, inputs: Tensors, __: Tensors) -> list[Shape] | None:
-    x, begin, size = _shape(inputs, 0), _values(inputs, 1), _values(inputs, 2)
-    if begin is None or size is None:
-        return None
-    _need(len(begin) == len(size) == len(x), f"slice {begin} of {size} does not fit {x}")
-    found = [n - b if s == -1 else s for n, b, s in zip(x, begin, size, strict=True)]
-    inside = all(min(b, s) >= 0 and b + s <= n for n, b, s in zip(x, begin, found, strict=True))
-    _need(inside, f"slice {begin} of {size} lies outside {x}")
-    return [tuple(found)]
-
-
-def _strided_slice(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
-    attributes, x = cast(ops.StridedSlice, operator.attributes), _shape(inputs, 0)
-    begin, end, steps = (_values(inputs, position) for position in (1, 2, 3))
-    if begin is None or end is None or steps is None:
-        return None
-    _need(len(begin) == len(end) == len(steps), f"slice {begin}..{end} step {steps} is not of one length")
-    _need(0 not in steps, f"step 0 in {steps}")
-    if attributes.ellipsis_mask or attributes.new_axis_mask or attributes.offset:
-        return None
-    _need(len(begin) <= len(x), f"slice {begin}..{end} has more dimensions than {x}")
-    found = list(x)
-    for axis, (low, high, step) in enumerate(zip(begin, end, steps, strict=True)):
-        if attributes.shrink_axis_mask >> axis & 1:
-            _need(-x[axis] <= low < x[axis], f"index {low} is outside dimension {axis} of {x}")
-            continue
-        first = None if attributes.begin_mask >> axis & 1 else low
-        last = None if attributes.end_mask >> axis & 1 else high
-        found[axis] = len(range(*slice(first, last, step).indices(x[axis])))
-    return [tuple(n for axis, n in enumerate(found) if not attributes.shrink_axis_mask >> axis & 1)]
-
-
-def _split(_: Operator, inputs: Tensors, outputs: Tensors) -> list[Shape] | None:
-    x, axes = _shape(inputs, 1), _values(inputs, 0)
-    if axes is None:
-        return None
-    _need(len(axes) == 1, f"SPLIT along {axes}")
-    axis, parts = _axis(axes[0], len(x)), len(outputs)
-    _need(x[axis] % parts == 0, f"dimension {axis} of {x} does not split into {parts}")
-    return [(*x[:axis], x[axis] // parts, *x[axis + 1 :])] * parts
 
 
 UNARY: tuple[str, ...] = (
@@ -301,12 +197,5 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(UNARY, _same),
     "SOFTMAX": _softmax,
     "PRELU": _prelu,
-    "RESHAPE": _reshape,
-    "SQUEEZE": _squeeze,
-    "EXPAND_DIMS": _squeeze,
-    "TRANSPOSE": _transpose,
-    **dict.fromkeys(("PAD", "PADV2", "MIRROR_PAD"), _pad),
-    "SLICE": _slice,
-    "STRIDED_SLICE": _strided_slice,
-    "SPLIT": _split,
+    **MOVED,
 }

@@ -48,6 +48,14 @@ class Tensor:
     is_dynamic: bool = False
     """Whether a host knows the shape only at run time. (A file's shape holds until somebody resizes an input.)"""
     is_variable: bool = False
+    signature: tuple[int, ...] | None = None
+    """The shape as its author left it: -1 where a dimension was open, and ``shape`` has a placeholder. None where all
+    are fixed."""
+
+    @property
+    def placeholders(self) -> tuple[int, ...]:
+        """Axes whose size is a placeholder."""
+        return tuple(axis for axis, size in enumerate(self.signature or ()) if size == -1)
 
     @property
     def is_constant(self) -> bool:

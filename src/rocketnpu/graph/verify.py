@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rocketnpu.errors import ModelError
@@ -13,6 +15,25 @@ _ZERO_POINT_RANGE = {DType.UINT8: (0, 255), DType.INT8: (-128, 127), DType.INT16
 _MAX_ELEMENTS = 1 << 31
 _MAX_RANK = 8
 """More dimensions than any TFLite kernel takes."""
+
+
+def verified(graph: Graph) -> Graph:
+    """Return the graph with each operator that contradicts itself named as a problem, instead of refusing it.
+
+    Raises:
+        ModelError: something else does not hold; see :func:`verify`.
+    """
+    problems = dict(graph.problems)
+    for operator in graph.operators:
+        try:
+            check_operator(operator, graph.tensors)
+        except ModelError as error:
+            problems[operator.index] = str(error)
+    unknown = {n for operator in graph.operators if operator.index in problems for n in operator.outputs}
+    tensors = {n: replace(t, is_dynamic=True) if n in unknown else t for n, t in graph.tensors.items()}
+    graph = replace(graph, tensors=tensors, problems=problems)
+    verify(graph)
+    return graph
 
 
 def verify(graph: Graph) -> None:
@@ -41,7 +62,8 @@ def verify(graph: Graph) -> None:
                     f"operator {operator.index} ({operator.kind}) writes tensor {number}, which already has a value"
                 )
             made.add(number)
-        check_operator(operator, graph.tensors)
+        if operator.index not in graph.problems:
+            check_operator(operator, graph.tensors)
     for number in graph.outputs:
         if number not in known and number not in made:
             raise ModelError(f"output tensor {number} is made by no operator")

@@ -96,6 +96,10 @@ def _strided_slice(table: Any) -> Attributes:
     )
 
 
+def _squeeze(table: Any) -> Attributes:
+    return ops.Squeeze(tuple(table.SqueezeDims(place) for place in range(table.SqueezeDimsLength())))
+
+
 _READERS: dict[str, tuple[str, Callable[[Any], Attributes]]] = {
     "CONV_2D": ("Conv2DOptions", _conv),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", _depthwise),
@@ -112,12 +116,22 @@ _READERS: dict[str, tuple[str, Callable[[Any], Attributes]]] = {
     "SUM": ("ReducerOptions", _reduce),
     "REDUCE_MAX": ("ReducerOptions", _reduce),
     "REDUCE_MIN": ("ReducerOptions", _reduce),
+    "REDUCE_ALL": ("ReducerOptions", _reduce),
+    "REDUCE_ANY": ("ReducerOptions", _reduce),
+    "REDUCE_PROD": ("ReducerOptions", _reduce),
     "RESIZE_BILINEAR": ("ResizeBilinearOptions", _resize),
     "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", _resize),
     "LEAKY_RELU": ("LeakyReluOptions", lambda table: ops.LeakyRelu(table.Alpha())),
     "SOFTMAX": ("SoftmaxOptions", lambda table: ops.Softmax(table.Beta())),
     "GELU": ("GeluOptions", lambda table: ops.Gelu(bool(table.Approximate()))),
     "STRIDED_SLICE": ("StridedSliceOptions", _strided_slice),
+    "PACK": ("PackOptions", lambda table: ops.Pack(table.Axis())),
+    "UNPACK": ("UnpackOptions", lambda table: ops.Pack(table.Axis())),
+    "GATHER": ("GatherOptions", lambda table: ops.Gather(table.Axis(), table.BatchDims())),
+    "SQUEEZE": ("SqueezeOptions", _squeeze),
+    "DEPTH_TO_SPACE": ("DepthToSpaceOptions", lambda table: ops.Block(table.BlockSize())),
+    "SPACE_TO_DEPTH": ("SpaceToDepthOptions", lambda table: ops.Block(table.BlockSize())),
+    "MIRROR_PAD": ("MirrorPadOptions", lambda table: ops.MirrorPad(table.Mode() == schema.MirrorPadMode.SYMMETRIC)),
 }
 _NEEDED = {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "AVERAGE_POOL_2D", "MAX_POOL_2D", "SOFTMAX"}
 _COUNTED = {

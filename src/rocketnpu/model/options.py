@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
+
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import DType, Tensor
 from rocketnpu.graph import operators as ops
@@ -92,7 +94,25 @@ def _strided_slice(_: str, attributes: ops.StridedSlice) -> Any:
     return table
 
 
-def _single(table: Any, field: str, value: float | bool | list[int]) -> Any:
+def _gather(_: str, attributes: ops.Gather) -> Any:
+    table = schema.GatherOptionsT()
+    table.axis, table.batchDims = attributes.axis, attributes.batch_dims
+    return table
+
+
+def _pack(attributes: ops.Pack, inputs: Tensors, _: Tensors) -> Any:
+    table = schema.PackOptionsT()
+    table.axis, table.valuesCount = attributes.axis, len(inputs)
+    return table
+
+
+def _unpack(attributes: ops.Pack, _: Tensors, outputs: Tensors) -> Any:
+    table = schema.UnpackOptionsT()
+    table.axis, table.num = attributes.axis, len(outputs)
+    return table
+
+
+def _single(table: Any, field: str, value: Any) -> Any:
     setattr(table, field, value)
     return table
 
@@ -106,7 +126,7 @@ _WRITERS: dict[str, tuple[type[Any], Callable[[str, Any], Any]]] = {
     **dict.fromkeys(("ADD", "SUB", "MUL", "DIV"), (ops.Arithmetic, _arithmetic)),
     "CONCATENATION": (ops.Concatenation, _concatenation),
     **dict.fromkeys(
-        ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"),
+        ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"),
         (ops.Reduce, lambda _, found: _single(schema.ReducerOptionsT(), "keepDims", found.keep_dims)),
     ),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), (ops.Resize, _resize)),
@@ -114,6 +134,23 @@ _WRITERS: dict[str, tuple[type[Any], Callable[[str, Any], Any]]] = {
     "SOFTMAX": (ops.Softmax, lambda _, found: _single(schema.SoftmaxOptionsT(), "beta", found.beta)),
     "GELU": (ops.Gelu, lambda _, found: _single(schema.GeluOptionsT(), "approximate", found.approximate)),
     "STRIDED_SLICE": (ops.StridedSlice, _strided_slice),
+    "GATHER": (ops.Gather, _gather),
+    "SQUEEZE": (
+        ops.Squeeze,
+        lambda _, found: _single(schema.SqueezeOptionsT(), "squeezeDims", np.array(found.axes, np.int32)),
+    ),
+    "DEPTH_TO_SPACE": (
+        ops.Block,
+        lambda _, found: _single(schema.DepthToSpaceOptionsT(), "blockSize", found.size),
+    ),
+    "SPACE_TO_DEPTH": (
+        ops.Block,
+        lambda _, found: _single(schema.SpaceToDepthOptionsT(), "blockSize", found.size),
+    ),
+    "MIRROR_PAD": (
+        ops.MirrorPad,
+        lambda _, found: _single(schema.MirrorPadOptionsT(), "mode", int(found.symmetric)),
+    ),
 }
 
 
@@ -153,6 +190,15 @@ def _empty(name: str) -> Callable[[Tensors, Tensors], Any]:
     return lambda inputs, outputs: getattr(schema, f"{name}OptionsT")()
 
 
+def _cast(inputs: Tensors, outputs: Tensors) -> Any:
+    table = schema.CastOptionsT()
+    table.inDataType, table.outDataType = (
+        getattr(schema.TensorType, _known(tensors[0]).dtype.name) for tensors in (inputs, outputs)
+    )
+    return table
+
+
+_COUNTED: dict[str, Callable[[ops.Pack, Tensors, Tensors], Any]] = {"PACK": _pack, "UNPACK": _unpack}
 _DERIVED: dict[str, Callable[[Tensors, Tensors], Any]] = {
     "RESHAPE": _reshape,
     "SQUEEZE": _squeeze,
@@ -171,6 +217,18 @@ _DERIVED: dict[str, Callable[[Tensors, Tensors], Any]] = {
     "SLICE": _empty("Slice"),
     "TRANSPOSE": _empty("Transpose"),
     "ABS": _empty("Abs"),
+    "CAST": _cast,
+    "SHAPE": lambda _, outputs: _single(
+        schema.ShapeOptionsT(), "outType", getattr(schema.TensorType, _known(outputs[0]).dtype.name)
+    ),
+    "SPACE_TO_BATCH_ND": _empty("SpaceToBatchND"),
+    "BATCH_TO_SPACE_ND": _empty("BatchToSpaceND"),
+    "SQUARED_DIFFERENCE": _empty("SquaredDifference"),
+    **{
+        kind: _empty("".join(word.title() for word in kind.split("_")))
+        for kind in ("FILL", "RANGE", "TILE", "BROADCAST_TO", "NEG", "SQUARE", "FLOOR_DIV", "RANK", "ZEROS_LIKE", "POW")
+    },
+    **dict.fromkeys(("SQRT", "FLOOR", "CEIL", "ROUND", "SIN", "COS", "BROADCAST_ARGS"), lambda *_: None),
     "EXP": _empty("Exp"),
     "LOG": lambda *_: None,
     "RSQRT": lambda *_: None,
@@ -186,11 +244,14 @@ def options(kind: str, attributes: Attributes, inputs: Tensors, outputs: Tensors
     Raises:
         UnsupportedError: the operator is not known, or the attributes are another operator's.
     """
-    if kind in _WRITERS:
-        wanted, writer = _WRITERS[kind]
-        if not isinstance(attributes, wanted):
-            raise UnsupportedError(f"{kind} takes {wanted.__name__} attributes, not {attributes!r}")
+    if kind in _COUNTED and isinstance(attributes, ops.Pack):
+        return _COUNTED[kind](attributes, inputs, outputs)
+    wanted, writer = _WRITERS.get(kind, (ops.NoAttributes, None))
+    if writer is not None and isinstance(attributes, wanted):
         return writer(kind, attributes)
+    if kind in _COUNTED or (writer is not None and kind not in _DERIVED):
+        name = ops.Pack.__name__ if kind in _COUNTED else wanted.__name__
+        raise UnsupportedError(f"{kind} takes {name} attributes, not {attributes!r}")
     if kind not in _DERIVED:
         raise UnsupportedError(f"the options of {kind} cannot be written; known are {', '.join(known_kinds())}")
     if not isinstance(attributes, ops.NoAttributes):
@@ -200,7 +261,7 @@ def options(kind: str, attributes: Attributes, inputs: Tensors, outputs: Tensors
 
 def known_kinds() -> tuple[str, ...]:
     """Name the operators whose options can be written, in alphabetical order."""
-    return tuple(sorted({*_WRITERS, *_DERIVED}))
+    return tuple(sorted({*_WRITERS, *_DERIVED, *_COUNTED}))
 
 
 _PLAIN = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "ELU", "DIV", "RELU_N1_TO_1", "DEPTH_TO_SPACE"}

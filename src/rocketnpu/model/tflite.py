@@ -17,6 +17,8 @@ from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.files.limits import MODEL_BYTES, OPERATORS
 from rocketnpu.files.reading import read_file
 from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
+from rocketnpu.graph.propagate import propagate
+from rocketnpu.graph.sparse import Level, Sparsity, densify
 from rocketnpu.graph.verify import verify
 from rocketnpu.model import flatbuffer
 from rocketnpu.model.attributes import read_attributes
@@ -27,6 +29,9 @@ IDENTIFIER = b"TFL3"
 VERSION = 3
 _SHARING = 4
 """How often, on average, a file may refer to the same bytes: short lists are often stored once and shared."""
+_VECTORS = {getattr(schema.SparseIndexVector, name): name for name in ("Int32Vector", "Uint16Vector", "Uint8Vector")}
+_DENSER = 64
+"""How many times larger a sparse constant may be written out than a file's bytes, all of them together."""
 _KINDS = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 _DTYPES = {getattr(schema.TensorType, dtype.name): dtype for dtype in DType if hasattr(schema.TensorType, dtype.name)}
 _DAMAGE = (
@@ -58,19 +63,38 @@ def parse(data: bytes, name: str = "model") -> Graph:
     Raises:
         ModelError: the bytes are damaged, or no TFLite model.
     """
+    return parse_all(data, name)[0]
+
+
+def parse_all(data: bytes, name: str = "model") -> tuple[Graph, ...]:
+    """Read all subgraphs of a model: the network, those of other signatures, and bodies of WHILE and IF.
+
+    Sizes that the model leaves open are placeholders; every tensor has the shape that follows from those of the inputs.
+
+    Raises:
+        ModelError: the bytes are damaged, or no TFLite model.
+    """
     if not data:
         raise ModelError(f"{name} is empty")
     if len(data) < 32 or data[4:8] != IDENTIFIER:
         raise ModelError(f"{name} is not a TFLite model (its identifier is not {IDENTIFIER.decode()})")
     try:
         flatbuffer.check(data)
-        graph = _Reader(data, name).graph()
-        verify(graph)
+        graphs = tuple(_settled(graph) for graph in _Reader(data, name).graphs())
+        for graph in graphs[:1]:
+            verify(graph)
     except _DAMAGE as error:
         raise ModelError(f"{name} is damaged: {type(error).__name__}: {error}") from None
     except (ModelError, UnsupportedError) as error:
         raise type(error)(f"{name}: {error}") from None
-    return graph
+    return graphs
+
+
+def _settled(graph: Graph) -> Graph:
+    """Give tensors the shapes that follow from the inputs', where the model leaves dimensions open."""
+    if not any(tensor.placeholders for tensor in graph.tensors.values()):
+        return graph
+    return propagate(graph)
 
 
 class _Reader:
@@ -83,14 +107,28 @@ class _Reader:
         if self.model.Version() != VERSION:
             raise ModelError(f"it has schema version {self.model.Version()}, known is {VERSION}")
 
-    def graph(self) -> Graph:
-        """Read the first subgraph. The others are read too, since LiteRT trusts every number in them."""
+    def graphs(self) -> list[Graph]:
+        """Read all subgraphs: LiteRT trusts every number in them."""
         if self.model.SubgraphsLength() < 1:
             raise ModelError("it has no subgraph")
         self._check_outside()
-        graphs = [self._subgraph(self.model.Subgraphs(index)) for index in range(self.model.SubgraphsLength())]
+        names = self._subgraph_names()
+        graphs = [self._subgraph(self.model.Subgraphs(index), name) for index, name in enumerate(names)]
         self._check_signatures([len(graph.tensors) for graph in graphs])
-        return graphs[0]
+        return graphs
+
+    def _subgraph_names(self) -> list[str]:
+        """Name the subgraphs: the first as the file, the others by what they are called, or by their number."""
+        names = [self.name]
+        for index in range(1, self.model.SubgraphsLength()):
+            called = _text(self.model.Subgraphs(index).Name(), f"the name of subgraph {index}")
+            names.append(f"{self.name} subgraph {index}{f' ({called})' if called else ''}")
+        for index in range(self.model.SignatureDefsLength()):
+            definition = self.model.SignatureDefs(index)
+            key, number = _text(definition.SignatureKey(), f"the key of signature {index}"), definition.SubgraphIndex()
+            if key and 0 < number < len(names):
+                names[number] = f"{self.name} subgraph {number}, signature {key}"
+        return names
 
     def _check_outside(self) -> None:
         """Check what belongs to no subgraph: buffers kept apart from the flatbuffer, and metadata."""
@@ -118,7 +156,7 @@ class _Reader:
             for end in ends:
                 _number(end.TensorIndex(), count)
 
-    def _subgraph(self, main: Any) -> Graph:
+    def _subgraph(self, main: Any, name: str) -> Graph:
         tensors = self._list(main.TensorsLength, "tensors", lambda i: self._tensor(i, main.Tensors(i)))
         count = len(tensors)
         if main.OperatorsLength() > OPERATORS:
@@ -126,7 +164,7 @@ class _Reader:
         operators = self._list(main.OperatorsLength, "operators", lambda i: self._operator(i, main.Operators(i), count))
         inputs = self._list(main.InputsLength, "inputs", lambda i: _number(main.Inputs(i), count))
         outputs = self._list(main.OutputsLength, "outputs", lambda i: _number(main.Outputs(i), count))
-        return Graph(self.name, dict(enumerate(tensors)), tuple(operators), tuple(inputs), tuple(outputs))
+        return Graph(name, dict(enumerate(tensors)), tuple(operators), tuple(inputs), tuple(outputs))
 
     def _list(self, length: Callable[[], int], what: str, read: Callable[[int], Item]) -> list[Item]:
         count = length()
@@ -141,17 +179,24 @@ class _Reader:
         dtype = _DTYPES.get(table.Type(), DType.OTHER)
         if any(size < 0 for size in shape):
             raise ModelError(f"tensor {index} ({name}) has a negative dimension: {shape}")
-        if table.Sparsity() is not None:
-            dtype = DType.OTHER
+        data = self._data(index, table, shape, dtype)
+        packed = table.Type() == schema.TensorType.INT4
         return Tensor(
             index,
             name,
             shape,
-            dtype,
+            # Only constants are unpacked to whole bytes.
+            DType.INT8 if packed and data is not None else dtype,
             self._quantisation(index, table.Quantization()),
-            self._data(index, table.Buffer(), shape, dtype),
+            data,
             is_variable=bool(table.IsVariable()),
+            signature=self._signature(table, shape),
         )
+
+    def _signature(self, table: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Read which dimensions the model's author left open; None where that is none."""
+        found = tuple(self._list(table.ShapeSignatureLength, "dimensions", table.ShapeSignature))
+        return found if len(found) == len(shape) and -1 in found else None
 
     def _quantisation(self, index: int, table: Any) -> Quantisation | None:
         if table is None or not table.ScaleLength():
@@ -166,24 +211,45 @@ class _Reader:
             raise ModelError(f"tensor {index} has {len(scales)} scales but {len(zero_points)} zero points")
         return Quantisation(scales, zero_points, table.QuantizedDimension())
 
-    def _data(self, index: int, number: int, shape: tuple[int, ...], dtype: DType) -> Any:
+    def _data(self, index: int, table: Any, shape: tuple[int, ...], dtype: DType) -> Any:
+        """Read a constant's elements; those of 4 bits are unpacked to bytes, sparse ones written out."""
+        number = table.Buffer()
         if number >= self.model.BuffersLength():
             raise ModelError(f"tensor {index} refers to buffer {number} of {self.model.BuffersLength()}")
         buffer = self.model.Buffers(number)
-        if dtype.bytes is None or not (buffer.DataLength() or _is_apart(buffer)):
+        packed = table.Type() == schema.TensorType.INT4
+        if not (buffer.DataLength() or _is_apart(buffer)) or (dtype.bytes is None and not packed):
             return None
         if _is_apart(buffer):
             raw = np.frombuffer(self.data, np.uint8, buffer.Size(), buffer.Offset())
         else:
             raw = buffer.DataAsNumpy()
+        if table.Sparsity() is not None:
+            return None if packed else self._dense(index, table.Sparsity(), raw, shape, dtype)
         elements = int(np.prod(shape, dtype=object)) if shape else 1
-        if raw.size != elements * dtype.bytes:
-            raise ModelError(
-                f"tensor {index} has {raw.size} bytes of data, its shape {shape} needs {elements * dtype.bytes}"
-            )
+        needed = -(-elements // 2) if packed else elements * (dtype.bytes or 0)
+        if raw.size != needed:
+            raise ModelError(f"tensor {index} has {raw.size} bytes of data, its shape {shape} needs {needed}")
+        if packed:
+            return unpacked(raw, shape)
         data = np.frombuffer(raw.data, np.dtype(dtype.value).newbyteorder("<")).reshape(shape)
         data.flags.writeable = False
         return data
+
+    def _dense(self, index: int, table: Any, raw: Any, shape: tuple[int, ...], dtype: DType) -> Any:
+        order = tuple(self._list(table.TraversalOrderLength, "dimensions", table.TraversalOrder))
+        blocks = tuple(self._list(table.BlockMapLength, "dimensions", table.BlockMap))
+        levels = self._list(table.DimMetadataLength, "levels", lambda level: _level(table.DimMetadata(level)))
+        if raw.size % (dtype.bytes or 1):
+            raise ModelError(f"tensor {index} has {raw.size} bytes of data, which are no whole elements")
+        self.left -= 8 * int(np.prod(shape, dtype=object)) // _DENSER
+        if self.left < 0:
+            raise ModelError(f"tensor {index} has shape {shape}, far more than its sparse data can fill")
+        values = np.frombuffer(raw.data, np.dtype(dtype.value).newbyteorder("<"))
+        try:
+            return densify(Sparsity(order, blocks, tuple(levels)), values, shape)
+        except ModelError as error:
+            raise ModelError(f"tensor {index}: {error}") from None
 
     def _operator(self, index: int, table: Any, tensors: int) -> Operator:
         number = table.OpcodeIndex()
@@ -210,6 +276,37 @@ class _Reader:
             raise ModelError(f"operator {index}: {error}") from None
         custom = table.CustomOptionsAsNumpy().tobytes() if table.CustomOptionsLength() else b""
         return Operator(index, kind, tuple(inputs), tuple(outputs), attributes, custom)
+
+
+def unpacked(raw: Any, shape: tuple[int, ...]) -> Any:
+    """Return elements of 4 bits, two a byte and the lower half first, as bytes."""
+    halves = np.stack([raw << 4, raw], axis=-1).astype(np.uint8).view(np.int8) >> 4
+    elements = int(np.prod(shape, dtype=object)) if shape else 1
+    data = np.ascontiguousarray(halves.reshape(-1)[:elements].reshape(shape))
+    data.flags.writeable = False
+    return data
+
+
+def _level(table: Any) -> Level:
+    if table.Format() == schema.DimensionType.DENSE:
+        return Level(table.DenseSize())
+    return Level(
+        table.DenseSize(),
+        _indices(table.ArraySegmentsType(), table.ArraySegments()),
+        _indices(table.ArrayIndicesType(), table.ArrayIndices()),
+    )
+
+
+def _indices(kind: int, union: Any) -> Any:
+    name = {number: name for name, number in vars(schema.SparseIndexVector).items() if isinstance(number, int)}.get(
+        kind
+    )
+    if union is None or name in (None, "NONE"):
+        raise ModelError("a sparse dimension lacks its indices")
+    table = getattr(schema, name)()
+    table.Init(union.Bytes, union.Pos)
+    found = table.ValuesAsNumpy()
+    return np.zeros(0, np.int64) if isinstance(found, int) else found.astype(np.int64)
 
 
 def _is_apart(buffer: Any) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.passes.flatten import flatten
+from rocketnpu.graph.passes.fold_constants import fold_constants
 from rocketnpu.graph.passes.fold_padding import fold_padding
 from rocketnpu.graph.passes.fuse_activation import fuse_activation
 from rocketnpu.graph.passes.fuse_add import fuse_add
@@ -20,7 +21,7 @@ from rocketnpu.graph.passes.rewrite import Accepts, anything
 from rocketnpu.graph.passes.widen_scales import widen_scales
 
 Pass = Callable[[Graph, Accepts], Graph]
-ENABLING: tuple[Pass, ...] = (widen_scales, flatten)
+ENABLING: tuple[Pass, ...] = (fold_constants, widen_scales, flatten)
 """Passes without which the NPU would not take what comes out of them, in the order in which they run."""
 PASSES: tuple[Pass, ...] = (*ENABLING, fold_padding, fuse_activation, fuse_add)
 """All passes, in the order in which they run."""
@@ -31,6 +32,7 @@ __all__ = [
     "Accepts",
     "enable",
     "flatten",
+    "fold_constants",
     "fold_padding",
     "fuse_activation",
     "fuse_add",

@@ -53,6 +53,8 @@ class Rig:
 class File:
     """One open file of the node."""
 
+    path = b"/dev/accel/accel0"
+
     def __init__(self) -> None:
         library = ctypes.CDLL(str(shim_library()), use_errno=True)
         self._ioctl, self._mmap, self._open = library.ioctl, library.mmap64, library.open64
@@ -60,7 +62,7 @@ class File:
         pointer, number = ctypes.c_void_p, ctypes.c_int
         self._mmap.argtypes = (pointer, ctypes.c_size_t, number, number, number, ctypes.c_int64)
         self._mmap.restype = ctypes.c_void_p
-        self.fd = self._open(b"/dev/accel/accel0", os.O_RDWR | os.O_CLOEXEC)
+        self.fd = self._open(self.path, os.O_RDWR | os.O_CLOEXEC)
         assert self.fd >= 0, os.strerror(ctypes.get_errno())
 
     def close(self) -> None:

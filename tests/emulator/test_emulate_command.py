@@ -140,7 +140,7 @@ def test_another_terminal_can_join() -> None:
         text=True,
     )
     assert server.stdout is not None
-    settings = dict(server.stdout.readline().strip().split("=", 1) for _ in range(2))
+    settings = dict(server.stdout.readline().strip().split("=", 1) for _ in range(4))
     code = "import os; os.open('/dev/accel/accel0', os.O_RDWR); print('open')"
     done = subprocess.run(
         [sys.executable, "-c", code], env=dict(os.environ) | settings, capture_output=True, text=True, check=False

@@ -92,6 +92,9 @@ class Userland:
         # The fastest modern core: "max" is five times slower because of pointer authentication.
         return [self.qemu, "-cpu", "cortex-a76", "-L", str(self.root), *preload, str(python), *arguments]
 
+    def environment(self, node: EmulatedNode) -> dict[str, str]:
+        return dict(os.environ) | node.variables() | {"PYTHONPATH": str(self.root / "opt/py")}
+
 
 @pytest.fixture(scope="session")
 def userland() -> Userland:
@@ -140,11 +143,9 @@ def infer(userland: Userland, path: Path, image: np.ndarray, folder: Path) -> tu
     delegate = userland.root / "usr/lib/teflon/libteflon.so"
     arguments = (HERE / "guest_run.py", delegate, path, folder / "input.bin", folder / "output.bin")
     with EmulatedNode(report=recorder.failures.append, observe=recorder.observe) as node:
-        environment = dict(os.environ) | {"ROCKETNPU_NODE_SOCKET": str(node.path)}
-        environment["PYTHONPATH"] = str(userland.root / "opt/py")
         done = subprocess.run(
             userland.command(*map(str, arguments)),
-            env=environment,
+            env=userland.environment(node),
             capture_output=True,
             text=True,
             check=False,

@@ -10,6 +10,7 @@ import click
 
 from rocketnpu.cli.output import echo
 from rocketnpu.errors import DeviceError
+from rocketnpu.family import DEFAULT_CHIP
 
 _SIGNAL_STATUS = 128
 """A shell's exit status for a program that a signal ended, plus the signal."""
@@ -19,14 +20,18 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
 @click.option("-q", "--quiet", is_flag=True, help="Do not say on stderr which jobs the emulated kernel dropped.")
+@click.option("--chip", default=DEFAULT_CHIP, show_default=True, metavar="NAME", help="The chip behind the node.")
 @click.option("--print-environment", is_flag=True, help="Print the variables a program needs, and wait for Ctrl-C.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def emulate(command: tuple[str, ...], quiet: bool, print_environment: bool) -> int:
-    """Run COMMAND with an emulated /dev/accel/accel0 whose NPU is the simulator.
+def emulate(command: tuple[str, ...], quiet: bool, chip: str, print_environment: bool) -> int:
+    """Run COMMAND with an emulated device node whose NPU is the simulator.
+
+    The node is /dev/accel/accel0 with the rocket driver for an RK3588, /dev/dri/renderD128 with the etnaviv driver for
+    an A311D (--chip a311d) or an i.MX 8M Plus (--chip imx8mp).
 
     The program needs no change and no privilege; it must be dynamically linked. The exit status is the program's.
     """
-    from rocketnpu.emulator import EmulatedNode, shim_library
+    from rocketnpu.emulator import EmulatedNode, driver_of, shim_library
 
     if not command and not print_environment:
         raise click.UsageError("give a command after --, as in: rocketnpu emulate -- python3 program.py")
@@ -34,6 +39,7 @@ def emulate(command: tuple[str, ...], quiet: bool, print_environment: bool) -> i
         raise click.UsageError(
             f"emulate has no option {command[0]}; options of emulate come before --, the command after it"
         )
+    driver = driver_of(chip)
     library = shim_library()
 
     def report(line: str) -> None:
@@ -43,9 +49,10 @@ def emulate(command: tuple[str, ...], quiet: bool, print_environment: bool) -> i
     if not command:
         # Before any thread starts, so that none of them takes the signal that is waited for.
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
-    with EmulatedNode(report=report) as node:
+    with EmulatedNode(report=report, driver=driver) as node:
         if print_environment:
-            echo(f"LD_PRELOAD={library}\nROCKETNPU_NODE_SOCKET={node.path}")
+            variables = {"LD_PRELOAD": str(library)} | node.variables()
+            echo("\n".join(f"{name}={value}" for name, value in variables.items()))
         if command:
             return _run(command, node.environment(library))
         signal.sigwait(_ENDING)

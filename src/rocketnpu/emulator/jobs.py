@@ -2,16 +2,17 @@
 
 Facts of the kernel (rocket_job.c, Linux 7.2): one scheduling entity per open file, so its jobs run in order, on one
 core while it is busy; tasks are started one by one; completion is the DPU's interrupt alone; a job that does not
-complete within 500 ms is dropped, its core reset, and its fence signalled without an error.
+complete within 500 ms is dropped, its core reset, and its fence signalled without an error. Drivers with other jobs
+(etnaviv_sched.c) use the same scheduler.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.errors import RocketError
@@ -22,11 +23,15 @@ class TaskHangError(RocketError):
     """The task would leave the core without a completion interrupt until the kernel's timeout."""
 
 
-class Core(Protocol):
-    """One NPU core."""
+class AnyCore(Protocol):
+    """One NPU core of any kind."""
 
     def begin(self, memory: Memory) -> None:
         """Start a job on this address space."""
+
+
+class Core(AnyCore, Protocol):
+    """One NPU core that runs command lists."""
 
     def run(self, address: int, words: int) -> None:
         """Run one command list.
@@ -48,11 +53,24 @@ class QueuedJob:
     """Why it was dropped; the program is not told."""
     core: int = -1
 
+    def execute(self, core: Any) -> None:
+        """Run it on a core.
+
+        Raises:
+            TaskHangError: a task did not complete; the message says which.
+        """
+        for number, (address, words) in enumerate(self.tasks):
+            try:
+                core.run(address, words)
+            except Exception as error:
+                place = f"task {number} of {len(self.tasks)} at 0x{address:x}, core {self.core}"
+                raise TaskHangError(f"{place}: {error}") from error
+
 
 class CorePool:
     """The NPU's cores; a file holds one while it has jobs."""
 
-    def __init__(self, cores: list[Core]) -> None:
+    def __init__(self, cores: Sequence[AnyCore]) -> None:
         """Own ``cores``."""
         self.cores = cores
         self._free = list(range(len(cores)))
@@ -127,13 +145,11 @@ class JobQueue:
     def _run(self, job: QueuedJob) -> None:
         core = self._pool.cores[job.core]
         core.begin(self._memory)
-        for number, (address, words) in enumerate(job.tasks):
-            try:
-                core.run(address, words)
-            except Exception as error:  # whatever a hostile command list does to the simulator, the node lives on
-                job.error = f"task {number} of {len(job.tasks)} at 0x{address:x}, core {job.core}: {error}"
-                self._stopping.wait(self._timeout)
-                return
+        try:
+            job.execute(core)
+        except Exception as error:  # whatever a hostile command list does to the simulator, the node lives on
+            job.error = str(error)
+            self._stopping.wait(self._timeout)
 
     def _finish(self, job: QueuedJob) -> None:
         job.done = True

@@ -1,39 +1,27 @@
-"""The emulated node: a socket that stands for ``/dev/accel/accel0``, and behind it the driver and the simulator."""
+"""The emulated node: a socket that stands for a device node, and behind it a kernel driver and the simulator."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rocketnpu.device import uapi
 from rocketnpu.emulator import wire
-from rocketnpu.emulator.core import SimulatedCore
-from rocketnpu.emulator.file import Limits, NodeFile
-from rocketnpu.emulator.jobs import Core, CorePool, QueuedJob
+from rocketnpu.emulator.driver import KernelDriver, driver_of
+from rocketnpu.emulator.drm_file import DrmFile, Limits
+from rocketnpu.emulator.jobs import AnyCore, CorePool, QueuedJob
 from rocketnpu.errors import DeviceError
-from rocketnpu.rockchip.drivers import rocket_uapi
-from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.family import DEFAULT_CHIP
 
-Observer = Callable[[NodeFile, QueuedJob], None]
-_ARGUMENTS: dict[int, type[ctypes.Structure]] = {
-    0x09: uapi.GemClose,
-    0x0C: wire.Capability,
-    0x40: rocket_uapi.CreateBo,
-    0x41: rocket_uapi.Submit,
-    0x42: rocket_uapi.PrepBo,
-    0x43: rocket_uapi.FiniBo,
-}
-_PRIME_HANDLE_TO_FD, _PREP_BO = 0x2D, 0x42
+Observer = Callable[[DrmFile, QueuedJob], None]
 _BACKLOG = 64
 """Programs that may be opening the node at one moment."""
 
@@ -43,6 +31,7 @@ class EmulatedNode:
 
     Args:
         cores: the NPU's cores; the simulator's where not given.
+        driver: the kernel driver that answers; ``rocket`` where not given.
         limits: memory, address space and timeout of the emulated machine.
         report: told a line whenever a job is dropped, which the kernel tells nobody.
         observe: told of each finished job, before its buffers may change again.
@@ -50,17 +39,19 @@ class EmulatedNode:
 
     def __init__(
         self,
-        cores: list[Core] | None = None,
+        cores: Sequence[AnyCore] | None = None,
         limits: Limits | None = None,
         report: Callable[[str], None] = lambda _line: None,
         observe: Observer = lambda _file, _job: None,
+        driver: KernelDriver | None = None,
     ) -> None:
         """Listen on a new socket in a private folder.
 
         Raises:
             DeviceError: the system's folder for temporary files has too long a path for a socket.
         """
-        self._pool = CorePool(cores or _simulated_cores(report))
+        self.driver = driver or driver_of(DEFAULT_CHIP)
+        self._pool = CorePool(cores or self.driver.cores(report))
         self._limits, self._report, self._observer = limits or Limits(), report, observe
         self._folder = Path(tempfile.mkdtemp(prefix="rocketnpu-node-"))
         self.path = self._folder / "node"
@@ -75,8 +66,15 @@ class EmulatedNode:
         """Return the environment in which a program meets this node through the preloaded ``library``."""
         result = dict(os.environ if base is None else base)
         result["LD_PRELOAD"] = " ".join(filter(None, [str(library), result.get("LD_PRELOAD", "")]))
-        result["ROCKETNPU_NODE_SOCKET"] = str(self.path)
-        return result
+        return result | self.variables()
+
+    def variables(self) -> dict[str, str]:
+        """Return what the preloaded library must find in its environment."""
+        return {
+            "ROCKETNPU_NODE_SOCKET": str(self.path),
+            "ROCKETNPU_NODE_DRIVER": self.driver.name,
+            "ROCKETNPU_NODE_PATH": self.driver.node,
+        }
 
     @property
     def open_files(self) -> int:
@@ -110,12 +108,12 @@ class EmulatedNode:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            connection = _Connection(client, NodeFile(self._pool, self._limits, self._observed), self)
+            connection = _Connection(client, self.driver.open(self._pool, self._limits, self._observed), self)
             with self._lock:
                 self._connections.add(connection)
             connection.start()
 
-    def _observed(self, file: NodeFile, job: QueuedJob) -> None:
+    def _observed(self, file: DrmFile, job: QueuedJob) -> None:
         if job.error:
             self._report(f"job dropped after the timeout: {job.error}")
         self._observer(file, job)
@@ -154,14 +152,10 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _simulated_cores(report: Callable[[str], None]) -> list[Core]:
-    return [SimulatedCore(number, report) for number in range(RK3588.cores)]
-
-
 class _Connection(threading.Thread):
     """One open file: reads requests until the last descriptor of it is closed."""
 
-    def __init__(self, client: socket.socket, file: NodeFile, node: EmulatedNode) -> None:
+    def __init__(self, client: socket.socket, file: DrmFile, node: EmulatedNode) -> None:
         super().__init__(name="rocketnpu-file", daemon=True)
         self.file = file
         self._client, self._node = client, node
@@ -206,69 +200,21 @@ class _Connection(threading.Thread):
 class _Request:
     """One ioctl on its way."""
 
-    def __init__(self, file: NodeFile, node: EmulatedNode, command: int, reply: int, store: int) -> None:
-        self._file, self._node, self._socket, self._store = file, node, reply, store
-        self._nr, self._size = command & 0xFF, command >> 16 & 0x3FFF
+    def __init__(self, file: DrmFile, node: EmulatedNode, command: int, reply: int, store: int) -> None:
+        self._file, self._node, self._socket, self._descriptor = file, node, reply, store
+        self._nr, self._size, self._store = command & 0xFF, command >> 16 & 0x3FFF, wire.Store(store)
 
     def may_sleep(self) -> bool:
-        if self._nr != _PREP_BO:
-            return False
-        argument = rocket_uapi.PrepBo.from_buffer_copy(self._read(ctypes.sizeof(rocket_uapi.PrepBo)))
-        return self._file.would_wait(argument.handle)
+        return self._file.may_sleep(self._nr, self._store)
 
     def answer(self) -> None:
+        def execute() -> int | None:
+            return self._file.ioctl(self._nr, self._size, self._store, self._node.note)
+
         try:
-            _reply(self._socket, self._execute, self._node)
+            _reply(self._socket, execute, self._node)
         finally:
-            os.close(self._store)
-
-    def _read(self, size: int, offset: int = 0) -> bytes:
-        """Read the argument; a store that is too short or no memfd at all reads as zeros."""
-        try:
-            return os.pread(self._store, size, offset).ljust(size, b"\0")
-        except OSError:
-            return bytes(size)
-
-    def _execute(self) -> int | None:
-        """Do the ioctl; return a descriptor to pass on, or None."""
-        if self._nr == _PRIME_HANDLE_TO_FD:
-            return self._file.export(int.from_bytes(self._read(4), "little"))
-        kind = _ARGUMENTS.get(self._nr)
-        if kind is None:
-            raise OSError(errno.EINVAL, "no such ioctl")
-        argument = kind.from_buffer_copy(self._read(ctypes.sizeof(kind)))
-        if isinstance(argument, rocket_uapi.Submit):
-            self._submit(argument)
-            return None
-        changed = self._dispatch(argument)
-        os.pwrite(self._store, bytes(changed), 0)
-        return None
-
-    def _dispatch(self, argument: ctypes.Structure) -> ctypes.Structure:
-        file = self._file
-        if isinstance(argument, rocket_uapi.CreateBo):
-            return file.create_bo(argument)
-        if isinstance(argument, rocket_uapi.PrepBo):
-            return file.prep_bo(argument)
-        if isinstance(argument, rocket_uapi.FiniBo):
-            return file.fini_bo(argument)
-        if isinstance(argument, uapi.GemClose):
-            return file.gem_close(argument)
-        assert isinstance(argument, wire.Capability)
-        return file.get_cap(argument)
-
-    def _submit(self, argument: rocket_uapi.Submit) -> None:
-        if not argument.job_count:
-            return
-        length = min(os.fstat(self._store).st_size, wire.PAYLOAD_LIMIT)
-        start = max(ctypes.sizeof(rocket_uapi.Submit), self._size)
-        try:
-            jobs = wire.parse_jobs(self._read(max(0, length - start), start), argument.job_count)
-        except ValueError as problem:
-            raise OSError(errno.EFAULT, str(problem)) from None
-        for number, error in enumerate(self._file.submit(jobs)):
-            if error:
-                self._node.note(f"job {number} of a SUBMIT never runs: {os.strerror(error)}")
+            os.close(self._descriptor)
 
 
 def _reply(descriptor: int, action: Callable[[], int | None], node: EmulatedNode) -> None:

@@ -1,13 +1,15 @@
 """Messages between the shim (``shim/shim.c``) and the emulator, in both directions; host byte order.
 
 A request is one message of a SOCK_SEQPACKET connection with one or two descriptors: the socket for the reply, and for
-an ioctl a memfd that holds the argument (as long as the larger of its encoded and its declared size). For SUBMIT the
-jobs follow it there, each as a :class:`WireJob` with its tasks and handles.
+an ioctl a memfd that holds the argument (as long as the larger of its encoded and its declared size). What a SUBMIT
+points to follows it there: for ``rocket`` the jobs, each as a :class:`WireJob` with its tasks and handles, for
+``etnaviv`` the arrays of buffers, relocations and counters, and the stream.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 from dataclasses import dataclass
 
@@ -21,6 +23,29 @@ JOB_HEAD = struct.Struct("<iIII")
 TASK = struct.Struct("<II")
 PAYLOAD_LIMIT = 65 << 20
 """Bytes of an argument; the shim refuses more with ENOMEM."""
+
+
+class Store:
+    """The memfd that carries an ioctl's argument in both directions."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self, size: int, offset: int = 0) -> bytes:
+        """Read; a store that is too short or no memfd at all reads as zeros."""
+        try:
+            return os.pread(self._descriptor, size, offset).ljust(size, b"\0")
+        except OSError:
+            return bytes(size)
+
+    def rest(self, start: int) -> bytes:
+        """Read everything behind ``start``, up to :data:`PAYLOAD_LIMIT`."""
+        length = min(os.fstat(self._descriptor).st_size, PAYLOAD_LIMIT)
+        return self.read(max(0, length - start), start)
+
+    def write(self, data: bytes) -> None:
+        """Write the changed argument back."""
+        os.pwrite(self._descriptor, data, 0)
 
 
 class Capability(ctypes.Structure):

@@ -1,5 +1,5 @@
 /*
- * shim.c - the emulated accel node's side inside the program under test (LD_PRELOAD).
+ * shim.c - the emulated node's side inside the program under test (LD_PRELOAD).
  *
  * It answers open, ioctl, mmap and stat for one device node and hands each call to the emulator, which is the kernel
  * driver here. Design, in three sentences:
@@ -12,9 +12,11 @@
  *   - User memory is only touched by system calls (pwrite to and pread from that memfd), so a bad pointer is EFAULT as
  *     it is in the kernel, and never a crash.
  *
- * Environment: ROCKETNPU_NODE_SOCKET (the emulator's socket), ROCKETNPU_NODE_PATH (default /dev/accel/accel0).
- * The layouts restate the public uAPI of drm.h and rocket_accel.h (Linux 6.18 and newer); how the argument is copied
- * restates drm_ioctl.c: the number chooses the call, the encoded size says how much is copied, the rest reads as zero.
+ * Environment: ROCKETNPU_NODE_SOCKET (the emulator's socket), ROCKETNPU_NODE_DRIVER (rocket, where not given, or
+ * etnaviv), ROCKETNPU_NODE_PATH (by default /dev/accel/accel0 or /dev/dri/renderD128).
+ * The layouts restate the public uAPI of drm.h, rocket_accel.h (Linux 6.18 and newer) and etnaviv_drm.h; how the argument
+ * is copied restates drm_ioctl.c: the number chooses the call, the encoded size says how much is copied, the rest reads
+ * as zero.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -35,6 +37,8 @@
 #include <unistd.h>
 
 #define ACCEL_MAJOR 261
+#define RENDER_MAJOR 226
+#define RENDER_MINOR 128
 #define PAYLOAD_LIMIT (64ull << 20) /* a SUBMIT that copies more than this is ENOMEM */
 
 enum { OP_IOCTL = 1, OP_MMAP = 2 };
@@ -52,14 +56,74 @@ struct drm_version {
 };
 struct wire_job { int32_t error; uint32_t task_count, in_count, out_count; }; /* then tasks, in, out */
 
-#define TASK_SIZE 8u
-enum { NR_VERSION = 0x00, NR_PRIME_TO_FD = 0x2d, NR_SUBMIT = 0x41, NR_PREP_BO = 0x42 };
-/* Calls that take an argument, as the kernel declares them: number, direction, size. */
-static const struct { uint8_t nr, direction; uint16_t size; } known[] = {
-   {0x00, _IOC_READ | _IOC_WRITE, 64}, {0x09, _IOC_WRITE, 8},  {0x0c, _IOC_READ | _IOC_WRITE, 16},
-   {0x0d, _IOC_WRITE, 16},             {0x2d, _IOC_READ | _IOC_WRITE, 12},
-   {0x40, _IOC_READ | _IOC_WRITE, 24}, {0x41, _IOC_WRITE, 24}, {0x42, _IOC_WRITE, 16}, {0x43, _IOC_WRITE, 8},
+struct etnaviv_submit {
+   uint32_t fence, pipe, exec_state, bo_count, reloc_count, stream_size;
+   uint64_t bos, relocs, stream;
+   uint32_t flags;
+   int32_t fence_fd;
+   uint64_t pmrs;
+   uint32_t pmr_count, unused;
 };
+
+#define TASK_SIZE 8u
+#define BO_SIZE 16u
+#define RELOC_SIZE 24u
+#define PMR_SIZE 24u
+enum { NR_VERSION = 0x00, NR_PRIME_TO_FD = 0x2d };
+/* Calls that take an argument, as the kernel declares them: number, direction, size, and whether they may sleep. */
+struct known { uint8_t nr, direction; uint16_t size; bool sleeps; };
+static const struct known core_calls[] = {
+   {NR_VERSION, _IOC_READ | _IOC_WRITE, 64, false}, {0x09, _IOC_WRITE, 8, false},
+   {0x0c, _IOC_READ | _IOC_WRITE, 16, false},       {0x0d, _IOC_WRITE, 16, false},
+   {NR_PRIME_TO_FD, _IOC_READ | _IOC_WRITE, 12, false}, {0, 0, 0, false},
+};
+static const struct known rocket_calls[] = {
+   {0x40, _IOC_READ | _IOC_WRITE, 24, false}, {0x41, _IOC_WRITE, 24, false}, {0x42, _IOC_WRITE, 16, true},
+   {0x43, _IOC_WRITE, 8, false},              {0, 0, 0, false},
+};
+static const struct known etnaviv_calls[] = {
+   {0x40, _IOC_READ | _IOC_WRITE, 16, false}, {0x42, _IOC_READ | _IOC_WRITE, 16, false},
+   {0x43, _IOC_READ | _IOC_WRITE, 16, false}, {0x44, _IOC_WRITE, 24, true}, {0x45, _IOC_WRITE, 8, false},
+   {0x46, _IOC_READ | _IOC_WRITE, sizeof(struct etnaviv_submit), false}, {0x47, _IOC_WRITE, 32, true},
+   {0x48, _IOC_READ | _IOC_WRITE, 24, false}, {0x49, _IOC_WRITE, 32, true},
+   {0x4a, _IOC_READ | _IOC_WRITE, 72, false}, {0x4b, _IOC_READ | _IOC_WRITE, 76, false}, {0, 0, 0, false},
+};
+
+static int copy_jobs(int store, uint64_t at);
+static int copy_stream(int store, uint64_t at);
+struct driver {
+   const char *name, *description, *date, *path;
+   int32_t version[3];
+   unsigned int major, minor;
+   uint8_t submit;
+   const struct known *calls;
+   int (*copy)(int store, uint64_t at); /* what the argument of a submission points to */
+};
+static const struct driver drivers[] = {
+   /* Upstream leaves rocket's version and date unset. */
+   {"rocket", "rocket DRM", "0", "/dev/accel/accel0", {0, 0, 0}, ACCEL_MAJOR, 0, 0x41, rocket_calls, copy_jobs},
+   {"etnaviv", "etnaviv DRM", "0", "/dev/dri/renderD128", {1, 4, 0}, RENDER_MAJOR, RENDER_MINOR, 0x46, etnaviv_calls,
+    copy_stream},
+};
+
+static const struct driver *
+driver(void)
+{
+   const char *name = getenv("ROCKETNPU_NODE_DRIVER");
+   for (size_t i = 0; name && i < sizeof drivers / sizeof *drivers; i++)
+      if (strcmp(name, drivers[i].name) == 0) return &drivers[i];
+   return &drivers[0];
+}
+
+static const struct known *
+find_call(uint32_t nr)
+{
+   const struct known *tables[] = {core_calls, driver()->calls};
+   for (int i = 0; i < 2; i++)
+      for (const struct known *call = tables[i]; call->size; call++)
+         if (call->nr == nr) return call;
+   return NULL;
+}
 
 #define REAL(name) ((__typeof__(&name))real(#name))
 static void *
@@ -81,7 +145,7 @@ static bool
 is_path(const char *path)
 {
    const char *node = getenv("ROCKETNPU_NODE_PATH");
-   return path && socket_path() && strcmp(path, node ? node : "/dev/accel/accel0") == 0;
+   return path && socket_path() && strcmp(path, node ? node : driver()->path) == 0;
 }
 
 static bool
@@ -141,7 +205,7 @@ send_request(int fd, const struct request *request, int answer, int store)
    return done == (ssize_t)sizeof *request;
 }
 
-/* Wait for the reply. An interrupted wait is EINTR for PREP_BO alone: the other calls do not sleep in the kernel. */
+/* Wait for the reply. An interrupted wait is EINTR for calls that sleep in the kernel, and for no other. */
 static int
 receive_reply(int answer, bool interruptible, int *passed)
 {
@@ -215,6 +279,29 @@ copy_jobs(int store, uint64_t at)
    return ftruncate(store, (off_t)at) ? ENOMEM : 0;
 }
 
+/* ---- etnaviv's SUBMIT: its argument points to buffers, relocations, counters and the stream ---- */
+static int
+copy_stream(int store, uint64_t at)
+{
+   struct etnaviv_submit submit;
+   if (pread(store, &submit, sizeof submit, 0) != (ssize_t)sizeof submit) return ENOMEM;
+   const struct { uint64_t user, size; } parts[] = {
+      {submit.bos, (uint64_t)submit.bo_count * BO_SIZE},
+      {submit.relocs, (uint64_t)submit.reloc_count * RELOC_SIZE},
+      {submit.pmrs, (uint64_t)submit.pmr_count * PMR_SIZE},
+      {submit.stream, submit.stream_size},
+   };
+   uint64_t total = 0;
+   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) total += parts[i].size;
+   if (total > PAYLOAD_LIMIT) return ENOMEM;
+   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+      int error = copy_in(store, at, parts[i].user, parts[i].size);
+      if (error) return error;
+      at += parts[i].size;
+   }
+   return ftruncate(store, (off_t)at) ? ENOMEM : 0;
+}
+
 /* ---- ioctl ---- */
 static int
 put_text(uint64_t user, uint64_t *length, const char *text)
@@ -234,19 +321,20 @@ answer_version(int store)
 {
    struct drm_version version;
    if (pread(store, &version, sizeof version, 0) != (ssize_t)sizeof version) return ENOMEM;
-   version.major = version.minor = version.patch = 0; /* upstream leaves them unset */
-   int error = put_text(version.name, &version.name_len, "rocket");
-   if (!error) error = put_text(version.date, &version.date_len, "0");
-   if (!error) error = put_text(version.desc, &version.desc_len, "rocket DRM");
+   const struct driver *known = driver();
+   version.major = known->version[0], version.minor = known->version[1], version.patch = known->version[2];
+   int error = put_text(version.name, &version.name_len, known->name);
+   if (!error) error = put_text(version.date, &version.date_len, known->date);
+   if (!error) error = put_text(version.desc, &version.desc_len, known->description);
    if (pwrite(store, &version, sizeof version, 0) != (ssize_t)sizeof version) return ENOMEM;
    return error;
 }
 
 static int
-forward(int fd, uint32_t command, int store)
+forward(int fd, uint32_t command, int store, bool sleeps)
 {
    struct request request = {OP_IOCTL, command, 0, 0};
-   int passed = -1, error = call(fd, &request, store, _IOC_NR(command) == NR_PREP_BO, &passed);
+   int passed = -1, error = call(fd, &request, store, sleeps, &passed);
    if (!error && _IOC_NR(command) == NR_PRIME_TO_FD) {
       if (pwrite(store, &passed, sizeof passed, 8) != (ssize_t)sizeof passed) return ENOMEM;
    } else if (passed >= 0) {
@@ -258,22 +346,21 @@ forward(int fd, uint32_t command, int store)
 static int
 node_ioctl(int fd, uint32_t command, void *argument)
 {
-   uint32_t direction = 0, size = _IOC_SIZE(command), whole = 0, nr = _IOC_NR(command);
+   uint32_t size = _IOC_SIZE(command), nr = _IOC_NR(command);
    uint64_t user = (uint64_t)(uintptr_t)argument;
    if (_IOC_TYPE(command) != 'd') return ENOTTY;
-   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-      if (known[i].nr == nr) direction = known[i].direction, whole = known[i].size;
-   if (!whole) return EINVAL;
-   uint32_t in = _IOC_DIR(command) & direction & _IOC_WRITE ? size : 0;
-   uint32_t out = _IOC_DIR(command) & direction & _IOC_READ ? size : 0;
-   uint32_t kept = size > whole ? size : whole;
+   const struct known *known = find_call(nr);
+   if (!known) return EINVAL;
+   uint32_t in = _IOC_DIR(command) & known->direction & _IOC_WRITE ? size : 0;
+   uint32_t out = _IOC_DIR(command) & known->direction & _IOC_READ ? size : 0;
+   uint32_t kept = size > known->size ? size : known->size;
    int store = memfd(), error;
    if (store < 0) return ENOMEM;
    error = copy_in(store, 0, user, in);
    if (!error && ftruncate(store, kept)) error = ENOMEM;
    if (!error) {
-      if (nr == NR_SUBMIT) error = copy_jobs(store, kept);
-      if (!error) error = nr == NR_VERSION ? answer_version(store) : forward(fd, command, store);
+      if (nr == driver()->submit) error = driver()->copy(store, kept);
+      if (!error) error = nr == NR_VERSION ? answer_version(store) : forward(fd, command, store, known->sleeps);
       if (copy_out(store, 0, user, out)) error = EFAULT;
    }
    REAL(close)(store);
@@ -364,7 +451,7 @@ mmap64(void *address, size_t length, int protection, int flags, int fd, off64_t 
 #define FAKE_STAT(status)                              \
    (memset(status, 0, sizeof *(status)),               \
     (status)->st_mode = S_IFCHR | 0666,                \
-    (status)->st_rdev = makedev(ACCEL_MAJOR, 0),       \
+    (status)->st_rdev = makedev(driver()->major, driver()->minor), \
     (status)->st_nlink = 1, (status)->st_blksize = 4096, 0)
 
 int fstat(int fd, struct stat *status) { return is_node(fd) ? FAKE_STAT(status) : REAL(fstat)(fd, status); }

@@ -12,9 +12,6 @@ from rocketnpu.verisilicon.soc import Soc
 
 FIRST_PIXEL = 3
 """POOLING that keeps the first pixel of each 2x2 (facts 4)."""
-MAX_MACS = 1 << 38
-"""Multiply-accumulates of a job beyond which it is refused: a real core would need longer than the half second that
-the kernel driver waits for progress."""
 _FIXED = {
     "LAYER_TYPE": 0,
     "PRELU": 0,
@@ -190,5 +187,3 @@ def _check(config: NnConfig, fields: Mapping[str, int]) -> None:
         refuse("OUT_X_STRIDE", f"{fields['OUT_X_STRIDE']}x{fields['OUT_Y_STRIDE']} for a map of {size}: rows overlap")
     if config.border > 255:
         refuse("BORDER_CONSTANT", f"{config.border} for an image of bytes")
-    if config.macs > MAX_MACS:
-        refuse("OUT_Z", f"{config.macs:,} multiply-accumulates: the kernel driver would not wait for them")

@@ -17,6 +17,9 @@ from rocketnpu.verisilicon.simulator.tp import run_tp
 from rocketnpu.verisilicon.simulator.tp_config import read_tp
 from rocketnpu.verisilicon.soc import Soc
 
+MAX_WORK = 1 << 38
+"""Multiply-accumulates of all jobs of one stream, and values that TP moves, beyond which it is refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobReport:
@@ -28,6 +31,8 @@ class JobReport:
     """Of its instruction."""
     macs: int
     """Multiply-accumulates done; 0 for TP."""
+    values: int
+    """Values that TP moved; 0 for NN."""
     defects: tuple[str, ...] = ()
     """Why its output is wrong on silicon; what is computed then is one guess among others."""
 
@@ -61,24 +66,36 @@ class Npu:
             SimulationError: it does what is not known; the error's ``task`` is the job's number in the stream.
         """
         report = StreamReport()
+        left = MAX_WORK
         for number, start in enumerate(starts(stream, report.remarks)):
             try:
-                report.jobs.append(self._run(start))
+                done = self._run(start, left)
             except SimulationError as error:
                 raise error.at_task(number) from None
+            report.jobs.append(done)
+            left -= done.macs + done.values
         return report
 
-    def _run(self, start: Start) -> JobReport:
-        """Run one job."""
+    def _run(self, start: Start, left: int) -> JobReport:
+        """Run one job, if there is that much work left in its stream."""
         fields = self._fields(start, NN if start.unit == "NN" else TP)
         if start.unit == "TP":
-            run_tp(read_tp(fields), self.memory)
-            return JobReport("TP", start.address, 0)
+            scan = read_tp(fields)
+            _check_work(scan.elements, left)
+            run_tp(scan, self.memory)
+            return JobReport("TP", start.address, 0, scan.elements)
         config = read_nn(fields, self.soc)
+        _check_work(config.macs, left)
         run_nn(config, self.soc.generation, self.memory, self._kernels)
-        return JobReport("NN", start.address, config.macs, config.defects)
+        return JobReport("NN", start.address, config.macs, 0, config.defects)
 
     def _fields(self, start: Start, layout: Layout) -> dict[str, int]:
         register = f"PS_{start.unit}_INST_ADDR"
         raw = self.memory.view(start.address, (layout.size * WORD,), unit="FE", register=register)
         return layout.decode(raw.view("<u4"))
+
+
+def _check_work(work: int, left: int) -> None:
+    if work > left:
+        message = f"{work:,} operations, {left:,} are left to this stream: the kernel driver would not wait for them"
+        raise SimulationError(message, unit="FE")

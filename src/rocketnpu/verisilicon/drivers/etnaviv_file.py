@@ -33,6 +33,9 @@ NOWHERE = -1
 """Address of a buffer that no submission has placed yet."""
 MAX_STREAM = 512 << 10
 """Bytes of the memory that all command buffers of the driver share (SUBALLOC_SIZE in etnaviv_cmdbuf.c)."""
+PATIENT, PATIENCE = 1_000_000_000, 120_000_000_000
+"""Nanoseconds: a wait of a second or more may last two minutes longer. User space waits five seconds for a real NPU,
+which needs milliseconds, and takes no notice when that is not enough; a simulated one on a busy machine needs more."""
 _LIMITS = dict(zip(uapi.PARAM_LIMITS, (8, 64, 256, 16, 1, 1, 1024, 0, 512, 320, 16), strict=True))
 """Limits of a shader core, which an NPU does not have: numbers that user space accepts."""
 _FLAGS = uapi.SUBMIT_NO_IMPLICIT | uapi.SUBMIT_FENCE_IN | uapi.SUBMIT_FENCE_OUT | uapi.SUBMIT_SOFTPIN
@@ -221,6 +224,8 @@ class EtnavivFile(DrmFile):
             return
         deadline = timeout.seconds * 1_000_000_000 + timeout.nanoseconds
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        if deadline - now >= PATIENT:
+            deadline += PATIENCE
         try:
             self._wait(fences, deadline)
         except OSError as error:

@@ -169,7 +169,7 @@ def test_prep_waits_for_writers_until_its_deadline(rig: Rig, file: File) -> None
     written, read, other = (file.create(4096) for _ in range(3))
     assert name(file.submit(([(other.dma_address, 4)], [read.handle], [written.handle]))) == "0"
     assert name(file.prep(written.handle, -1)) == "EBUSY"
-    assert name(file.prep(written.handle, 0.03)) == "ETIMEDOUT"
+    assert name(file.prep(written.handle, 0.3)) == "ETIMEDOUT"
     assert name(file.prep(read.handle, -1)) == name(file.prep(other.handle, -1)) == "0"
     rig.release()
     assert name(file.prep(written.handle, 5)) == name(file.prep(written.handle, -1)) == "0"

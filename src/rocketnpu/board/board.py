@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rocketnpu.board.delegate_library import delegate_library
 from rocketnpu.board.kernel import Kernel, kernel
 from rocketnpu.board.machine import Hardware, Machine, Outcome, Settings
 from rocketnpu.board.project import FOLDER, project
@@ -27,12 +28,13 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Board:
-    """Kernel, tools, userland and this project, in the user's cache."""
+    """Kernel, tools, userland, this project and its delegate's library, in the user's cache."""
 
     tools: Tools
     kernel: Kernel
     root_image: Path
     project: Path
+    delegate: Path
 
     @classmethod
     def prepare(cls, folder: Path | None = None) -> Board:
@@ -48,7 +50,7 @@ class Board:
             programs = tools(stages)
             core = kernel(stages)
             image = root_image(stages, programs, core.busybox)
-            return cls(programs, core, image, project(stages, programs))
+            return cls(programs, core, image, project(stages, programs), delegate_library(stages))
 
     def run(self, hardware: Hardware, settings: Settings, work: Work) -> Outcome:
         """Boot, run a command, switch off.
@@ -57,7 +59,11 @@ class Board:
             DeviceError: the machine failed or did not end in time.
         """
         machine = Machine(self.tools, self.kernel, self.root_image, hardware, settings)
-        payload: dict[str, bytes | Path] = {"run": work.script().encode(), **work.files}
+        payload: dict[str, bytes | Path] = {
+            "run": work.script().encode(),
+            self.delegate.name: self.delegate,
+            **work.files,
+        }
         if work.interactive:
             payload["interactive"] = b""
         # Sockets have short paths, so that this folder lies where temporary files do.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -50,8 +51,8 @@ def build(output: Path) -> Path:
     compiler = _compiler()
     with tempfile.TemporaryDirectory() as scratch, as_file(files("rocketnpu.delegate") / "adapter.c") as source:
         header, library = Path(scratch, "environment.h"), Path(scratch, NAME)
-        header.write_text(_definitions(), encoding="utf-8")
-        command = [*compiler, *_FLAGS, "-include", str(header), str(source), "-o", str(library), *_LIBRARIES]
+        header.write_text(definitions(Interpreter.current()), encoding="utf-8")
+        command = [*compiler, *arguments(header, source, library)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
@@ -60,6 +61,11 @@ def build(output: Path) -> Path:
             )
         write_file(output, library.read_bytes(), "the delegate", InputError, executable=True)
     return output
+
+
+def arguments(header: Path, source: Path, library: Path) -> list[str]:
+    """Return the C compiler's arguments; ``header`` holds the :func:`definitions`, ``source`` is ``adapter.c``."""
+    return [*_FLAGS, "-include", str(header), str(source), "-o", str(library), *_LIBRARIES]
 
 
 def _compiler() -> list[str]:
@@ -74,20 +80,49 @@ def _compiler() -> list[str]:
     )
 
 
-def _definitions() -> str:
-    """Write down this environment as C macros."""
-    package = Path(str(files("rocketnpu")))
-    find = _FIND.replace("FOLDERS", repr(_folders(package)))
+@dataclass(frozen=True)
+class Interpreter:
+    """The Python that a library is bound to."""
+
+    executable: str
+    shared_library: str
+    """Empty where it has none; only Python programs can load the library then."""
+    standard_library: str
+    """Any file of it."""
+    package: str
+    """The folder ``rocketnpu``."""
+    folders: tuple[str, ...]
+    """Where its packages are."""
+    version: tuple[int, int]
+
+    @classmethod
+    def current(cls) -> Interpreter:
+        """Describe the one that runs."""
+        package = Path(str(files("rocketnpu")))
+        return cls(
+            sys.executable,
+            str(_shared_python() or ""),
+            str(Path(os.__file__)),
+            str(package),
+            tuple(_folders(package)),
+            sys.version_info[:2],
+        )
+
+
+def definitions(interpreter: Interpreter) -> str:
+    """Write an interpreter down as C macros, which the library's source includes."""
+    find = _FIND.replace("FOLDERS", repr(list(interpreter.folders)))
     values = {
-        "PYTHON": sys.executable,
-        "LIBPYTHON": str(_shared_python() or ""),
-        "STDLIB": str(Path(os.__file__)),
-        "PACKAGE": str(package / "__init__.py"),
+        "PYTHON": interpreter.executable,
+        "LIBPYTHON": interpreter.shared_library,
+        "STDLIB": interpreter.standard_library,
+        "PACKAGE": f"{interpreter.package}/__init__.py",
         "FIND": f"exec({find!r}, {{}})",
     }
     lines = [f"#define ROCKETNPU_{name} {_c_string(value)}" for name, value in values.items()]
     lines += [
-        f"#define ROCKETNPU_{name} {number}" for name, number in zip(("MAJOR", "MINOR"), sys.version_info, strict=False)
+        f"#define ROCKETNPU_{name} {number}"
+        for name, number in zip(("MAJOR", "MINOR"), interpreter.version, strict=True)
     ]
     return "\n".join(lines) + "\n"
 

@@ -89,7 +89,8 @@ class Bench:
 def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
-    made.server.stop()
+    made.server.end()
+    made.server.release()
     made.qemu.stream.close()
     assert made.server.failure is None
 

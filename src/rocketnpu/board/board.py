@@ -15,7 +15,7 @@ from rocketnpu.board.project import FOLDER, project
 from rocketnpu.board.stages import Stages
 from rocketnpu.board.tools import Tools, tools
 from rocketnpu.board.userland import WHEELS, root_image
-from rocketnpu.zoo.cache import default_folder
+from rocketnpu.folders import cache_folder
 
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/payload",
@@ -46,7 +46,7 @@ class Board:
         Raises:
             BoardUnavailableError: this machine cannot make it; the message says what it lacks.
         """
-        with Stages(folder or default_folder() / "board") as stages:
+        with Stages(folder or cache_folder() / "board") as stages:
             programs = tools(stages)
             core = kernel(stages)
             image = root_image(stages, programs, core.busybox)

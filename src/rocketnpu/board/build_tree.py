@@ -1,10 +1,12 @@
-"""A tree with a compiler for the guest, and running it: as root of a user namespace, which needs no privilege."""
+"""A tree with a compiler for the guest, and running it with the tree as its root, which needs no privilege."""
 
 from __future__ import annotations
 
-import shutil
+import os
+import stat
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -28,6 +30,8 @@ class BuildTree:
     """A root folder with the programs in it."""
 
     root: Path
+    entrance: tuple[str, ...]
+    """Command that runs the command behind it with this root."""
 
     @classmethod
     def unpacked(cls, packages: DebianPackages, root: Path) -> Self:
@@ -36,19 +40,11 @@ class BuildTree:
         Raises:
             BoardUnavailableError: it cannot be had, or could not be run.
         """
-        allowed = (
-            shutil.which("unshare")
-            and not subprocess.run([*_NAMESPACE, "true"], capture_output=True, check=False).returncode
-        )
-        if not allowed:
-            raise BoardUnavailableError(
-                "the guest's programs are compiled in a user namespace (unshare -rm), which this machine does not allow"
-            )
         unpack(packages.closure(_PACKAGES), root)
         (root / "usr/bin/awk").symlink_to("mawk")
         for name in ("proc", "dev"):
             (root / name).mkdir(exist_ok=True)
-        return cls(root)
+        return cls(root, _entrance(root))
 
     def run(self, command: Sequence[str]) -> str:
         """Run a program of the tree, which sees nothing but the tree, and return its output.
@@ -56,4 +52,27 @@ class BuildTree:
         Raises:
             BoardUnavailableError: it failed.
         """
-        return call([*_NAMESPACE, "sh", "-c", _ENTER, str(self.root), *_ENVIRONMENT, *command])
+        return call([*self.entrance, *_ENVIRONMENT, *command])
+
+
+def _entrance(root: Path) -> tuple[str, ...]:
+    """Find a way in: a user namespace, or plainly where root has none, as in many containers."""
+    inside = (*_NAMESPACE, "sh", "-c", _ENTER, str(root))
+    if _works([*inside, "true"]):
+        return inside
+    plainly = ("chroot", str(root))
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        if (root / "dev/null").is_char_device() and _works([*plainly, "true"]):
+            return plainly
+    raise BoardUnavailableError(
+        "the guest's programs are compiled in a user namespace (unshare -rm), which this machine does not allow"
+    )
+
+
+def _works(command: Sequence[str]) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False

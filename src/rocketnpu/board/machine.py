@@ -49,6 +49,9 @@ class ServedFunction(Function, Protocol):
     def collect(self) -> None:
         """Take over work that has ended."""
 
+    def close(self) -> None:
+        """Wait for running work, and give everything back."""
+
 
 class Hardware(Protocol):
     """What a chip's NPU is to the machine."""
@@ -143,7 +146,8 @@ class Machine:
         )
         self._write_initrd(payload, folders, work / "initrd")
         tree = self._device_tree(slots, work)
-        server = self._server(work)
+        functions: list[ServedFunction] = []
+        server = self._server(work, functions)
         server.start()
         command = self._command(work, tree, out, terminal)
         with (work / "qemu.log").open("wb") as log:
@@ -152,7 +156,10 @@ class Machine:
                 self._wait(qemu, server, began)
             finally:
                 _end(qemu)
-                server.stop()
+                server.end()
+                for function in functions:
+                    function.close()
+                server.release()
         if qemu.returncode:
             said = (work / "qemu.log").read_text("utf-8", errors="replace").strip()
             raise DeviceError(f"QEMU ended with status {qemu.returncode}: {said[-400:]}")
@@ -193,8 +200,8 @@ class Machine:
     def _processor(self) -> tuple[str, ...]:
         return ("-cpu", _CPU, "-smp", "1", "-m", str(self.settings.memory_mib))
 
-    def _server(self, work: Path) -> Server:
-        functions: list[ServedFunction] = []
+    def _server(self, work: Path, functions: list[ServedFunction]) -> Server:
+        """Make the NPU's functions, and what serves them."""
 
         def collect() -> None:
             for function in functions:

@@ -32,11 +32,15 @@ class Server(threading.Thread):
         """Have ``woken`` called; from any thread."""
         os.eventfd_write(self._wake, 1)
 
-    def stop(self) -> None:
+    def end(self) -> None:
         """End, whether or not QEMU is still connected, and return when it has ended."""
         self._over = True
         self.wake()
         self.join()
+
+    def release(self) -> None:
+        """Give the last descriptor back; :meth:`wake` must not be called any more."""
+        os.close(self._wake)
 
     def run(self) -> None:
         """Serve."""

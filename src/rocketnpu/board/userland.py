@@ -23,6 +23,8 @@ _PACKAGES = (
     *("libssl3t64", "libffi8", "liblzma5", "libbz2-1.0", "libsqlite3-0", "libuuid1", "libreadline8t64"),
     *("libtinfo6", "libncursesw6"),
 )
+_APPLETS = ("sh", "env", "ls", "cat", "dmesg", "chmod", "date", "id", "grep", "cut", "sleep", "mkdir", "head", "tail")
+"""Programs of busybox for scripts in the guest; its shell knows all others without a file."""
 _PLATFORMS = ("manylinux_2_27_aarch64", "manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
 _UNUSED = ("ai_edge_litert/libLiteRtWebGpuAccelerator.so",)
 
@@ -72,7 +74,7 @@ def root_image(stages: Stages, tools: Tools, busybox: Path) -> Path:
         unpack_userland(stages.packages, root)
         (root / "usr/bin/busybox").write_bytes(busybox.read_bytes())
         (root / "usr/bin/busybox").chmod(0o755)
-        for name in ("sh", "env", "ls", "cat", "dmesg", "setuidgid", "chmod", "date", "id", "grep", "head", "tail"):
+        for name in _APPLETS:
             (root / "usr/bin" / name).symlink_to("busybox")
         (root / "etc").mkdir(exist_ok=True)
         (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/tmp:/bin/sh\n", "utf-8")

@@ -19,16 +19,17 @@ two() { jobs loop 10 & first=$!; jobs loop 10; second=$?; wait $first && return 
 three() { jobs cores; }
 permission() {
   chmod 600 /dev/accel/accel0
-  setuidgid nobody $P doctor; echo "doctor: $?"
-  setuidgid nobody $P selftest --device rocket; echo "selftest: $?"
+  nobody $P doctor; echo "doctor: $?"
+  nobody $P selftest --device rocket; echo "selftest: $?"
   chmod 666 /dev/accel/accel0
-  HOME=/tmp setuidgid nobody $P selftest --device rocket
+  nobody env HOME=/tmp $P selftest --device rocket
 }
 clock() { now=$(date +%s); date -s @100 > /dev/null; date; jobs hang; ended=$?; date -s @$now > /dev/null; return $ended; }
 closes() { jobs closes 20; }
 kills() { jobs kills 12; }
 guarded() { jobs guarded 6; }
 
+nobody() { python3.13 -c 'import os, sys; os.setgid(65534); os.setuid(65534); os.execvp(sys.argv[1], sys.argv[1:])' "$@"; }
 jobs() { python3.13 /payload/jobs.py "$@"; }
 infer() { mkdir -p /out/$case; python3.13 /payload/infer.py $1 $HENS /out/$case $MODELS/*.tflite; }
 

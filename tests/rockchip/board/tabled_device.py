@@ -30,6 +30,7 @@ class TabledDevice(Closing):
     """A :class:`~rocketnpu.device.base.Device` on one simulated core; every buffer's pages lie in random places."""
 
     name = "tabled"
+    chip = "rk3588"
 
     def __init__(self, core: int = 0, blocking: bool = True) -> None:
         self.verdicts: list[Verdict] = []
@@ -135,5 +136,8 @@ class TabledDevice(Closing):
         return bool(raised)
 
     def close(self) -> None:
-        self.guest.close()
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            self.function.close()
+            self.guest.close()
+            os.close(self.descriptor)
+            self.descriptor = -1

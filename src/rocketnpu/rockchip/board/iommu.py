@@ -114,6 +114,7 @@ def _physical(entries: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint64]:
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _LIBC.mmap.restype = ctypes.c_void_p
 _LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 _SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NO_RESERVE = 0x01, 0x02, 0x10, 0x20, 0x4000
@@ -158,6 +159,14 @@ class TranslatedMemory(Memory):
         addresses = (live.astype(np.uint64)[:, None] << np.uint64(_TABLE_SHIFT) | numbers[None]).ravel()
         mapped = entries & _READ_WRITE == _READ_WRITE
         self._map_pages(addresses[mapped], _physical(entries[mapped]), guest)
+
+    def close(self) -> None:
+        """Give the addresses back. No view of the memory may be used afterwards."""
+        for start in list(self._starts):
+            self.unmap(start)
+        if self._base:
+            _LIBC.munmap(self._base, _SPACE)
+        self._base = 0
 
     def _clear(self) -> None:
         flags = _PRIVATE | _ANONYMOUS | _NO_RESERVE | _FIXED

@@ -15,6 +15,7 @@ from rocketnpu.board.guest_memory import GuestMemory
 from rocketnpu.board.vfio_user import Interrupt
 from rocketnpu.emulator.core import SimulatedCore
 from rocketnpu.errors import RocketError
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.board.iommu import COMMAND, Iommu, PageFaultError, TranslatedMemory
 
 WINDOW = 0x10000
@@ -48,6 +49,8 @@ class Verdict:
     """Units that ran, or why not."""
     seconds: float
     new_job: bool
+    began: float
+    """Monotonic seconds of the host."""
     defects: tuple[str, ...] = ()
     """Why silicon would compute something else."""
 
@@ -179,6 +182,12 @@ class NpuFunction:
             if epoch == self._epoch:
                 self._finish(future.result())
 
+    def close(self) -> None:
+        """Wait for running tasks, and give the window's addresses back."""
+        self._worker.shutdown(cancel_futures=True)
+        self._core.begin(Memory())
+        self._window.close()
+
     def _compute(self, address: int, words: int, new_job: bool) -> _Outcome:
         """Run a list; in the core's own thread where the store that started it does not wait."""
         began = time.monotonic()
@@ -188,7 +197,7 @@ class NpuFunction:
 
         def verdict(outcome: str, text: str) -> Verdict:
             seconds = time.monotonic() - began
-            return Verdict(self._number, address, listed, outcome, text, seconds, new_job, tuple(self._defects))
+            return Verdict(self._number, address, listed, outcome, text, seconds, new_job, began, tuple(self._defects))
 
         try:
             self._window.refresh(self._first_mmu, self._guest)

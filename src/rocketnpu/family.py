@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rocketnpu.inspect.summary import PartWork
     from rocketnpu.memory import Memory
     from rocketnpu.partition.published import PublishedOperator
-    from rocketnpu.policy import Policy
+    from rocketnpu.policy import Policy, Target
     from rocketnpu.program.program import Program
 
 DEFAULT_CHIP = "rk3588"
@@ -97,6 +97,10 @@ class Family(abc.ABC):
     @abc.abstractmethod
     def drivers(self) -> tuple[Driver, ...]:
         """The kernel drivers by which this chip is reached, the preferred one first."""
+
+    def target_of(self, device: str) -> Target:
+        """Return whose rules programs for a device follow, by its name: its kernel driver's, or the simulator's."""
+        return next((driver.target for driver in self.drivers if driver.name == device), "simulator")
 
     @abc.abstractmethod
     def board_facts(self, machine: Machine) -> tuple[Fact, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rocketnpu.evidence import HardwareRule
 from rocketnpu.family import DEFAULT_CHIP
 
 Target = Literal["simulator", "mainline", "vendor"]
@@ -22,3 +23,19 @@ class Policy:
     """Parts with fewer multiply-accumulates are left to the CPU, for handing them over would cost more."""
     chip: str = DEFAULT_CHIP
     """Name of the chip, one of :func:`rocketnpu.family.chips`."""
+    proven: frozenset[str] = frozenset()
+    """Names of rules that were proven on the very board that will run the program."""
+    refuted: frozenset[str] = frozenset()
+    """Names of rules that were refuted there, or hang it."""
+
+    def allows(self, rule: HardwareRule) -> bool:
+        """Say whether a program may rely on a rule.
+
+        A rule that the board refuted never; one that is proven, on this chip or on this board, always. An unproven rule
+        needs the user's permission, and if it may hang a board not even that will do: there it must be proven first.
+        """
+        if rule.name in self.refuted:
+            return False
+        if rule.is_proven_for(self.target) or rule.name in self.proven:
+            return True
+        return self.allow_unproven and (not rule.hangs or self.target == "simulator")

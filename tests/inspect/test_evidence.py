@@ -17,8 +17,9 @@ from rocketnpu.delegate.session import Session
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
-from rocketnpu.evidence import OPTIONAL, Evidence
+from rocketnpu.evidence import OPTIONAL, PROVEN, Evidence
 from rocketnpu.inspect.evidence_page import evidence_page
+from rocketnpu.policy import Policy
 from rocketnpu.rockchip.evidence import TABLE, Unproven
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -61,7 +62,8 @@ def test_assumptions_that_every_program_relies_on_are_only_about_what_it_avoids(
         "written-padding",
         "written-outside",
         "stage-saturation",
-        "lut-interpolation",
+        "depthwise-pad-lanes",
+        "offset-ties",
         "spoiled-output",
     }
 
@@ -72,9 +74,38 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_proven_rules_pass_and_others_are_named() -> None:
-    TABLE.refuse_unproven(["row-entries", "surfaces"], "rocket")
-    with pytest.raises(DeviceError, match=r"rocket: .* dilation \(manual\); invented \(unknown\)\. .*--allow-unproven"):
-        TABLE.refuse_unproven(["row-entries", "dilation", "invented"], "rocket")
+    policy = Policy("mainline", allow_unproven=False)
+    TABLE.refuse_unproven(["row-entries", "surfaces"], "rocket", policy)
+    known, unknown = r"dilation \(recorded on a relative\)", r"invented \(unknown\)"
+    with pytest.raises(DeviceError, match=rf"rocket: .* {known}; {unknown}\. .*--allow-unproven"):
+        TABLE.refuse_unproven(["row-entries", "dilation", "invented"], "rocket", policy)
+
+
+def allowed(rule: str, *policies: Policy) -> list[bool]:
+    return [TABLE.allows(rule, policy) for policy in policies]
+
+
+def test_what_a_policy_allows() -> None:
+    """Proven by the chip or by the board: always. Refuted there: never. What may hang a board: only when proven."""
+    simulator, mainline, vendor = Policy(), Policy("mainline", False), Policy("vendor", False)
+    asked = Policy("mainline", True)
+    assert allowed("surfaces", simulator, mainline, vendor) == [True, True, True]
+    assert allowed("dilation", simulator, mainline, vendor, asked) == [True, False, False, True]
+    assert allowed("invented", mainline, asked) == [False, True]
+    assert allowed("elementwise-multiply", simulator, mainline, vendor, asked) == [True, False, True, True]
+    assert allowed(Unproven.FLYING_START, simulator, mainline, vendor, asked) == [True, False, True, False]
+    for rule in ("dilation", Unproven.FLYING_START):
+        proven, refuted = ({"proven": frozenset({rule})}, {"refuted": frozenset({rule})})
+        assert allowed(rule, replace(mainline, **proven), replace(asked, **refuted)) == [True, False]
+        with pytest.raises(DeviceError, match=f"that this board refuted: {rule}"):
+            TABLE.refuse_unproven([rule], "rocket", replace(asked, **refuted))
+    with pytest.raises(DeviceError, match=r"prove them on this board .*for flying-start may hang it"):
+        TABLE.refuse_unproven([Unproven.FLYING_START], "rocket", asked)
+
+
+def test_evidence_has_one_order_of_strength() -> None:
+    assert [kind for kind in Evidence if kind in PROVEN] == [Evidence.SILICON, Evidence.DRIVER]
+    assert not any(kind in PROVEN for kind in (Evidence.RELATIVE, Evidence.REPORTED, Evidence.VENDOR_KERNEL))
 
 
 def test_a_device_refuses_a_program_that_needs_an_unproven_rule() -> None:
@@ -107,7 +138,7 @@ def test_the_verb_prints_all_or_some(capsys: pytest.CaptureFixture[str]) -> None
     assert all(name in out for name in TABLE.rules)
     assert main.run(["evidence", "dilation", "--json"]) == 0
     (rule,) = json.loads(capsys.readouterr().out)
-    assert (rule["name"], rule["evidence"], rule["optional"]) == ("dilation", "manual", True)
+    assert (rule["name"], rule["evidence"], rule["optional"]) == ("dilation", "recorded on a relative", True)
     assert main.run(["evidence", "nothing"]) == 2
     assert main.run(["evidence", "--page", "evidence"]) == 0
     assert capsys.readouterr().out == evidence_page(TABLE)

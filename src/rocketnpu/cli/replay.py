@@ -25,8 +25,9 @@ def replay(paths: tuple[Path, ...], tolerance: int, beside_ours: bool, beside: P
     """Run recorded submissions (zip files, or folders of one or of zip files) on the simulator and check every output.
 
     Streams for an RK3588: each task is held against the integer model of the chip, exact to the bit, each operation
-    against the reference where the recording has it. Streams of the etnaviv driver: no byte that these chips wrote is
-    public, so each operator is held against the reference given its own inputs, and defects of the stream are named.
+    against the reference where the recording has it, and the result against the chip's own bytes where it has those.
+    Streams of the etnaviv driver: no byte that these chips wrote is public, so each operator is held against the
+    reference given its own inputs, and defects of the stream are named.
     Exit status 1 if something is refused, defective or different, an operation is off by more than the tolerance, or
     streams differ in a way that docs/hardware/differences.md does not list.
     """

@@ -26,8 +26,7 @@ def device_names() -> tuple[str, ...]:
 
 def target_of(device: Device) -> Target:
     """Return whose rules a device follows: its kernel driver's, or the simulator's."""
-    found = drivers().get(device.name)
-    return found.target if found else "simulator"
+    return family_of(device.chip).target_of(device.name)
 
 
 def open_device(name: str = "auto", *, cores: int = 1, calls: Calls | None = None, chip: str = DEFAULT_CHIP) -> Device:

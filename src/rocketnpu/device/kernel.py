@@ -52,6 +52,8 @@ class KernelDevice(Closing):
     chip: str
     nodes: ClassVar[tuple[str, ...]]
     """Where the driver's nodes may be."""
+    flying_starts = False
+    """Whether a flying task may be started by itself: where that was proven on this board (rule ``flying-start``)."""
 
     def __init__(self, path: str, calls: Calls | None) -> None:
         """Open ``path``, or the first of ``nodes`` whose driver is called ``name``.

@@ -11,10 +11,8 @@ from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.errors import DeviceError
 from rocketnpu.family import family_of
+from rocketnpu.policy import Policy
 from rocketnpu.program.program import Program, ProgramJob, Role
-
-SIMULATOR = "simulator"
-"""Name of the device that runs anything: nothing can break there."""
 
 
 class Placement(Closing):
@@ -37,8 +35,10 @@ class Placement(Closing):
                 f"{device.name}: program {program.name} is for the chip {program.chip}, this device is a "
                 f"{device.chip}; compile the model for it"
             )
-        if not allow_unproven and device.name != SIMULATOR:
-            family_of(program.chip).evidence.refuse_unproven(program.rules, device.name)
+        family = family_of(program.chip)
+        policy = Policy(family.target_of(device.name), allow_unproven, chip=program.chip)
+        if policy.target != "simulator":
+            family.evidence.refuse_unproven(program.rules, device.name, policy)
         self.device, self.program = device, program
         self._buffers: list[Buffer] = []
         try:

@@ -20,6 +20,9 @@ test models that pass or fail on an {chip}.
 _MEANINGS = {
     Evidence.SILICON: "somebody recorded it on a board, an {chip} unless another chip is named",
     Evidence.DRIVER: "an open driver does it, and people run that driver on {chip}",
+    Evidence.VENDOR_KERNEL: "the same with the vendor's kernel driver, which starts tasks in another way",
+    Evidence.RELATIVE: "somebody recorded it on a board with a smaller or later chip of the family",
+    Evidence.REPORTED: "somebody says that it runs, in another precision or without the bytes, or others disagree",
     Evidence.VENDOR: "the vendor's compiler or runtime does it; nobody recorded the result",
     Evidence.MANUAL: "the manual says so, or the design that the chip descends from",
     Evidence.ASSUMED: "an inference; the source says from what",
@@ -38,13 +41,17 @@ def _lines(table: EvidenceTable) -> Iterator[str]:
         yield f"| {kind.value} | {meaning.format(chip=table.chip)} | {counts[kind]} |"
     yield ""
     proven = " or ".join(f'"{kind.value}"' for kind in Evidence if kind in PROVEN)
-    yield f"A rule counts as proven with the evidence {proven}."
+    yield (
+        f"A rule counts as proven with the evidence {proven}, for the vendor's driver also with "
+        f'"{Evidence.VENDOR_KERNEL.value}". A board may prove or refute the others: `rocketnpu selftest --rules`.'
+    )
     for title, rules in table.sections.items():
         yield from ("", f"## {title}", "")
         if title == OPTIONAL:
             yield (
                 "A program that needs one of these carries its name. A device refuses such a program unless unproven "
-                "rules are allowed (`--allow-unproven`); the simulator runs it."
+                "rules are allowed (`--allow-unproven`); the simulator runs it. Where a board may hang (marked !) "
+                "no permission helps, only a proof on that board."
             )
             yield ""
         yield from ("| rule | statement | evidence | source | test |", "|---|---|---|---|---|")
@@ -52,5 +59,11 @@ def _lines(table: EvidenceTable) -> Iterator[str]:
 
 
 def _row(rule: HardwareRule) -> str:
-    cells = (f"`{rule.name}`", rule.statement, rule.evidence.value, rule.source, f"`{rule.test}`")
+    cells = (
+        f"`{rule.name}`{' !' if rule.hangs else ''}",
+        rule.statement,
+        rule.evidence.value,
+        rule.source,
+        f"`{rule.test}`",
+    )
     return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"

@@ -23,7 +23,7 @@ class Unproven:
     DILATION = "dilation"
     ELEMENTWISE_RELU = "elementwise-relu"
     LIFT = "constant-summand-in-bn"
-    LINE_GAP = "byte-output-line-gap"
+    FLYING_START = "flying-start"
     SOURCE_GAP = "feature-line-gap"
 
 
@@ -44,6 +44,9 @@ fetched-too-far: Words behind the enable word have no effect.
 one-list-a-start: The mainline kernel starts each list itself; links in lists are not followed.
     open driver known to run; spec 1.5: Linux 7.2
     rockchip/simulator/test_sim_pc.py::test_the_mainline_way_does_not_follow_links
+chained-start: The vendor's kernel starts a chain; the PC follows the links through all its lists.
+    recorded on silicon; outside 3: three authors on RK3588
+    rockchip/simulator/test_sim_pc.py::test_the_vendor_way_follows_links
 register-groups: Each unit has two register groups; its pointers toggle with every task.
     recorded on silicon; spec 1.6, addendum 8.2: interrupt bits of recorded tasks alternate
     rockchip/simulator/test_sim_pc.py::test_groups_alternate_and_keep_their_registers
@@ -108,9 +111,15 @@ written-outside: Surfaces of padding channels that leave the buffer are lost.
 plain-biases: Biases alone are a plain array of int32.
     open driver known to run; spec 3.7
     rockchip/tasks/test_tasks_weights.py::test_biases_are_padded_with_zero
-channel-records: Per-channel operands lie in records of 64 bytes for 8 channels.
-    recorded on silicon; addendum 1.2, 1.7: a fully connected layer exact on RK3588; vendor streams
-    rockchip/simulator/test_sim_convolution.py::test_per_channel_records
+channel-records: Per-channel operands lie in records of 64 bytes for 8 channels, their feature offsets in effect.
+    recorded on silicon; outside 1, 2.6: a fully connected layer, and ones against a record of 128 on mainline RK3588
+    rockchip/simulator/test_sim_silicon.py::test_ones_with_a_record_of_128_witness_three_rules_together
+balanced-operands: BRDMA fetches exactly the operands that BS consumes, or a later task of the core may hang.
+    open driver known to run; outside 2.6a: mainline RK3588
+    rockchip/drivers/test_drivers_check.py::test_brdma_fetches_what_bs_consumes
+byte-output-line-gap: The writer leaves slots out behind each line of bytes.
+    recorded on silicon; outside 3: row-major int8 matrix products on RK3588, K >= 512, 2,038 ties; spec 3.6
+    rockchip/simulator/test_sim_silicon.py::test_row_major_bytes
 shared-operand: Behind a convolution MRDMA reads an operand's even surfaces, ERDMA its odd ones.
     open driver known to run; spec 3.8
     rockchip/simulator/test_sim_convolution.py::test_an_added_tensor_is_read_by_two_engines_in_turn
@@ -118,11 +127,17 @@ shared-operand: Behind a convolution MRDMA reads an operand's even surfaces, ERD
 twelve-banks: The convolution buffer has 12 banks of 32 KiB, shared by features and weights.
     open driver known to run; spec 4.1
     rockchip/tasks/test_tasks_cbuf.py::test_a_share_leaves_room_for_weights
+fetched-rows: DATAIN_HEIGHT says how many rows are read; DMA_HEIGHT may say less.
+    open driver known to run; outside 1: a shape that is exact on RK3588
+    rockchip/simulator/test_sim_errors.py::test_fewer_rows_fetched_than_given_are_right
+row-limit: (entries of a pixel - 1) * width is at most 2047, or the last channels are read wrongly.
+    open driver known to run; outside 2.6b: mainline RK3588, for every precision
+    rockchip/simulator/test_sim_errors.py::test_a_row_may_be_so_long
 row-entries: A row takes whole 64-byte entries; three slots left over a pixel take one each.
     recorded on silicon; spec 3.3: CI
     rockchip/tasks/test_tasks_cbuf.py::test_row_entries
 bank-rule: Rows times entries must fit the data banks; bytes do not decide.
-    recorded on silicon; addendum 7.1: a sweep on RK3588
+    recorded on silicon; addendum 7.1: a sweep on RK3588; outside 1: its list of bad cases comes out
     rockchip/tasks/test_tasks_cbuf.py::test_the_sweep_over_rows
 streamed-weights: Weights larger than their banks stream through them, a kernel group at a time.
     open driver known to run; spec 4.1
@@ -131,7 +146,7 @@ weight-reuse: WEIGHT_REUSE takes what the job's previous task left in the same b
     recorded on silicon; addendum 7.2
     rockchip/simulator/test_sim_convolution.py::test_rows_split_over_two_tasks_share_weights
 reuse-within-jobs: Nothing in the buffer survives from one job to the next for certain.
-    open driver known to run; addendum 7.2
+    recorded on silicon; outside 3: reuse by a task of its own is wrong; addendum 7.2
     rockchip/simulator/test_sim_errors.py::test_reuse_does_not_reach_across_jobs
 data-reuse: DATA_REUSE takes the features that the previous task left.
     recorded on silicon; addendum 7.2
@@ -149,24 +164,33 @@ feature-offset: The OW operand times the sum of the window's inputs is added to 
 pad-byte: A convolution pads with the low byte of PAD_CON1.
     recorded on silicon; spec 5.3: CI
     rockchip/simulator/test_sim_convolution.py::test_regular_convolutions_pad_with_the_low_byte
-depthwise-pad-bytes: A depthwise convolution pads odd channels with the second byte of PAD_CON1.
-    recorded on silicon; spec 5.3: CI
-    rockchip/simulator/test_sim_convolution.py::test_depthwise_pads_even_and_odd_channels_differently
+depthwise-pad-bytes: A depthwise convolution pads odd channels below 32 with the second byte of PAD_CON1.
+    recorded on silicon; outside 2.1: 4,096 bytes of an RK3588
+    rockchip/simulator/test_sim_silicon.py::test_a_depthwise_convolution_of_an_rk3588
+depthwise-pad-lanes: These are the first 32 of all channels, not of each 64.
+    assumed; outside 2.1: no recording has more than 64 channels
+    rockchip/simulator/test_sim_convolution.py::test_the_second_byte_pads_odd_channels_below_32
 row-major: Lines run along the width; maps need not be square.
     recorded on silicon; spec 3.9: CI
     rockchip/simulator/test_sim_recordings.py::test_prediction_of_the_published_lists
 truncation: The accumulator is truncated before the bias is added.
     open driver known to run; spec 5.1, 5.2
     rockchip/simulator/test_sim_convolution.py::test_truncation_comes_before_the_bias
-half-even: Shifts round to nearest, ties to even. On RK3588 itself only rounding to nearest was measured.
-    recorded on silicon; addendum 2.2: RV1103 (this project re-computed 960 bytes, 194 ties) and RK3576
+half-even: Shifts round to nearest, ties to even.
+    recorded on silicon; outside 3: 30.5 gives 30, 39.5 gives 40, -7.5 gives -8 on RK3588; addendum 2.2: relatives
     rockchip/simulator/test_sim_silicon.py::test_requantisation_of_an_rv1103
 two-roundings: Per-channel multiplication rounds, and the output converter rounds again.
-    recorded on silicon; addendum 1.1, 2.2: RV1103
+    recorded on a relative; addendum 1.1, 2.2: 960 bytes of an RV1103, 194 ties; outside 1: 378 more
     rockchip/simulator/test_sim_silicon.py::test_requantisation_of_an_rv1103
-offset-last: The output offset is added behind the shift. It matters for ties at odd offsets only.
-    open driver known to run; addendum 2.2: open for such ties
+offset-last: The output offset is added behind the shift.
+    open driver known to run; addendum 2.2
     rockchip/simulator/test_sim_flying.py::test_output_converter_order_and_ties
+offset-ties: Ties are rounded to even before an odd output offset is added, not with it.
+    assumed; addendum 2.2: no recording has such ties
+    rockchip/simulator/test_sim_flying.py::test_output_converter_order_and_ties
+int16-output: The DPU can write int16, in row-major order; it completes.
+    reported to run; outside 2.2: 128 of 128 values on RK3588, against an older report that it hangs
+    rockchip/simulator/test_sim_silicon.py::test_int16_output_in_one_line
 int32-output: The DPU can write the accumulator as int32, in row-major order.
     recorded on silicon; addendum 6.1
     rockchip/simulator/test_sim_silicon.py::test_matmul_with_int32_output
@@ -187,7 +211,7 @@ depthwise-channel-records: Depthwise convolutions take per-channel records like 
     assumed; addendum 1.6: proven on relatives, with other records
     rockchip/simulator/test_sim_convolution.py::test_per_channel_records
 dilation: ATROUS_X/Y_DILATION spread the taps of a kernel.
-    manual; spec 6: RV1103/RV1106 up to 17
+    recorded on a relative; spec 6: RV1103/RV1106 up to 17
     rockchip/simulator/test_sim_convolution.py::test_any_geometry
 integer-relux: RELUX clamps integers at its compare value.
     assumed; spec 5.4: shown on RK3588 for floating point only
@@ -199,42 +223,42 @@ elementwise-relu: EW rectifies behind its operation.
     manual; spec 5.5
     rockchip/simulator/test_sim_flying.py::test_fused_relu_cuts_before_the_conversion
 elementwise-maximum: EW takes the maximum or minimum with a byte operand.
-    manual; spec 5.5, addendum 3.6
+    reported to run; outside 3: RK3588 in fp16; spec 5.5, addendum 3.6
     rockchip/simulator/test_sim_flying.py::test_alu_operations
 elementwise-multiply: EW multiplies by a byte operand.
-    manual; spec 5.5, addendum 3.6
+    recorded under the vendor's kernel; outside 3: flying, on RK3588; spec 5.5, addendum 3.6
     rockchip/simulator/test_sim_flying.py::test_multiplication_and_its_two_shifts
-elementwise-operand-per-channel: ERDMA can read one operand a channel instead of one a value.
-    manual; spec 2, addendum 3.4
+elementwise-operand-per-channel: ERDMA can read one factor a channel instead of one a value; no summand.
+    reported to run; outside 2.4: fp16 and int8 multiplication on RK3588, additions 69 to 99 % wrong
     rockchip/simulator/test_sim_flying.py::test_an_operand_for_each_channel
 parametric-relu: BS multiplies negative values only, by a slope a channel.
     manual; spec 5.4: NVDLA
     rockchip/simulator/test_sim_flying.py::test_parametric_relu_leaves_positive_values
-byte-lookup-table: EW looks 16-bit values up in two tables of 513 entries.
-    manual; addendum 5: ramps read back on relatives; RK3588 for fp16
+byte-lookup-table: Behind a convolution EW looks 16-bit values up in two tables of 513 entries.
+    reported to run; outside 2.5a: RK3588 in fp16, where others saw it time out; addendum 5: relatives
     rockchip/simulator/test_sim_lut.py::test_even_and_odd_table_share_the_axis
+flying-start!: A flying task may be started by itself, whatever ran on the core before.
+    recorded under the vendor's kernel; outside 2.5: in one chain; a look-up started behind a convolution hung RK3588
+    rockchip/drivers/test_drivers_check.py::test_flying_tasks_are_not_started_by_themselves
 byte-pooling-unit: The pooling unit works on bytes with IN_PRECISION 1.
-    manual; addendum 4: three relatives
+    recorded on a relative; addendum 4: three of them
     rockchip/simulator/test_sim_ppu.py::test_extremes
-byte-output-line-gap: The writer leaves slots out behind each line of bytes.
-    assumed; spec 3.6: shown on RK3588 for 32-bit outputs
-    rockchip/simulator/test_sim_silicon.py::test_matmul_with_int32_output
 feature-line-gap: The feature fetch leaves slots out between its runs of lines where LINE_STRIDE says so.
     assumed; spec 3.3: shown on RK3588 for matmuls that take one line a run
     rockchip/simulator/test_sim_convolution.py::test_groups_of_four_lines_with_a_gap_between_them
 ## Rules of the simulator alone
 flying-addition: DPU and DPU_RDMA alone add two maps.
-    vendor stream; addendum 3.1
+    recorded under the vendor's kernel; outside 3: RK3588, 7 of 7; addendum 3.1
     rockchip/simulator/test_sim_flying.py::test_addition_of_differently_quantised_tensors
-lut-interpolation: Between two entries a look-up table is linear.
-    assumed; addendum 5.3: sources disagree; compiled tables are only read at entries
+lut-interpolation: Between two entries a look-up table is linear, and the answer is floored.
+    recorded on silicon; outside 3: 14 of 17 published figures of RK3588 in fp16; addendum 5.3
     rockchip/simulator/test_sim_lut.py::test_linear_interpolation_between_entries
 lut-slopes: Beyond its ends a look-up table continues with a slope.
     manual; addendum 5.1: NVDLA
     rockchip/simulator/test_sim_lut.py::test_slopes_continue_beyond_the_ends
-pooling-average: The pooling unit averages by truncated reciprocals, counting padding.
-    manual; addendum 4.4: relatives
-    rockchip/simulator/test_sim_ppu.py::test_average_uses_truncated_reciprocals
+pooling-average: The pooling unit averages by truncated reciprocals, half to even, counting padding.
+    recorded on a relative; outside 1: 336 bytes of an RV1103, 83 ties; addendum 4.4
+    rockchip/simulator/test_sim_silicon.py::test_average_pooling_of_an_rv1103
 pooling-leftover: Rows behind the last window starve the pooling unit.
     vendor stream; addendum 4.2
     rockchip/simulator/test_sim_ppu.py::test_leftover_rows_starve_the_unit

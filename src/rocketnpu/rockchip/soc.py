@@ -35,6 +35,9 @@ class Soc:
     """Largest input or output width and height of a convolution task: 11-bit fields (TRM)."""
     max_cube: int
     """Largest width, height and channel count of a DPU cube: 13-bit fields, minus one (TRM)."""
+    max_row: int
+    """Largest (entries of a pixel - 1) * width of a convolution's input: beyond it the last channels of a row are read
+    from the wrong place (mainline RK3588, for every precision; outside 2.6b)."""
     max_kernel: int
     """Largest kernel width and height: 5-bit fields (TRM; 31 works on RV1106, 33 does not)."""
     max_stride: int
@@ -82,6 +85,7 @@ RK3588 = Soc(
     cbuf_entry_bytes=64,
     max_size=2047,
     max_cube=8192,
+    max_row=2047,
     max_kernel=31,
     max_stride=7,
     max_padding=15,

@@ -18,8 +18,6 @@ from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.rockchip.lowering.enlarging import bilinear_weights, phase_taps
 from strategies import case, cases
 
-GAP = "byte-output-line-gap"
-
 
 def test_seeded_transposed_convolutions_on_all_patterns() -> None:
     outcomes = Counter(check(case("transpose_conv", seed), 1) for seed in range(40))
@@ -39,10 +37,9 @@ def test_random_operators(found: Case) -> None:
     check(found, 1, patterns=("random", "columns", "rows"))
 
 
-def test_without_unproven_rules_they_stay_on_the_cpu() -> None:
-    reasons = {check(case("transpose_conv", seed), 1, PROVEN, ("random",)) for seed in range(12)}
-    assert any(GAP in reason for reason in reasons)
-    assert all(not reason or GAP in reason for reason in reasons)
+def test_gaps_behind_lines_are_proven() -> None:
+    """Row-major int8 outputs of RK3588 have them (outside 3)."""
+    assert {check(case("transpose_conv", seed), 1, PROVEN, ("random",)) for seed in range(12)} == {""}
 
 
 @given(

@@ -115,10 +115,8 @@ def test_a_slice_that_is_read_lies_in_the_whole_map() -> None:
 
 
 @pytest.mark.parametrize("family", ["pad", "concatenation"])
-def test_proven_rules_suffice_but_for_columns(family: str) -> None:
-    reasons = Counter(check(case(family, seed), 1, PROVEN, ("random",)) for seed in range(30))
-    assert reasons[""] >= 15, reasons
-    assert all("byte-output-line-gap" in reason for reason in reasons if reason), reasons
+def test_proven_rules_suffice(family: str) -> None:
+    assert Counter(check(case(family, seed), 1, PROVEN, ("random",)) for seed in range(30)) == {"": 30}
 
 
 @pytest.mark.parametrize(("scale", "zero"), [(0.1, 3), (0.1, 9), (0.07, -20)], ids=["a view", "moved", "scaled"])

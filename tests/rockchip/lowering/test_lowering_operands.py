@@ -22,6 +22,7 @@ from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.tasks.task import Combine
 from strategies import case, cases
 
 MAP = (1, 6, 7, 40)
@@ -84,6 +85,16 @@ def test_an_operand_for_each_channel(kind: str, shapes: tuple, dtype: DType) -> 
     assert Unproven.OPERAND_PER_CHANNEL in plan(found.graph, PROVEN).decisions[0].reason
 
 
+@pytest.mark.parametrize("kind", [*ARITHMETIC, *EXTREMES])
+def test_an_operand_for_each_channel_is_only_ever_a_factor(kind: str) -> None:
+    """On RK3588 it works for EW multiplication, not for addition (outside 2.4)."""
+    tasks = lower(pair(kind, (MAP, VECTOR)).graph, RK3588, Policy()).tasks
+    stages = [stage for task in tasks if (stage := task.output.elementwise) is not None]
+    combined = {stage.combine for stage in stages if stage.per_channel}
+    assert combined == {Combine.MULTIPLY}
+    assert len(stages) == (1 if kind == "MUL" else 2)
+
+
 @pytest.mark.parametrize("ratio", [1 / 200, 1 / 8, 1.0, 8.0, 100.0])
 @pytest.mark.parametrize("kind", ["ADD", "SUB"])
 def test_scales_far_apart(kind: str, ratio: float) -> None:
@@ -91,7 +102,7 @@ def test_scales_far_apart(kind: str, ratio: float) -> None:
 
 
 def test_a_factor_that_the_converter_cannot_hold() -> None:
-    assert "needs a shift" in check(pair("ADD", (MAP, VECTOR), ratio=1000.0), 1)
+    assert "needs a shift" in check(pair("MUL", (MAP, VECTOR), ratio=1e-12), 1)
 
 
 def test_registers_of_an_operand_for_each_channel() -> None:

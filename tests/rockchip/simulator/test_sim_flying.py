@@ -114,14 +114,20 @@ def test_products_of_32_bit_values_are_exact():
 
 
 def test_an_operand_for_each_channel():
-    """ERDMA_DATA_MODE 0 with one slot a surface (manual; addendum 3.5)."""
+    """ERDMA_DATA_MODE 0 with one slot a surface (manual; addendum 3.5), for multiplication alone (outside 2.4)."""
     a, b = tensor(1), tensor(2, (48,))
-    stream = flying_pair(*SHAPE, EW_ALU_ALGO=2)
+    stream = flying_pair(*SHAPE, EW_OP_TYPE=1)
     stream.set("DPU.EW_CFG", EW_DATA_MODE=0)
     stream.set("DPU_RDMA.RDMA_ERDMA_CFG", ERDMA_DATA_MODE=0).set("DPU_RDMA.RDMA_EW_SURF_STRIDE", EW_SURF_STRIDE=1)
     memory = {FEATURES: to_slots(a), OPERAND: b.view(np.uint8).copy(), OUTPUT: output()}
     run(stream, memory)
-    assert np.array_equal(from_slots(memory[OUTPUT], *SHAPE), saturate(a.astype(np.int64) + b[:40], 8))
+    wanted = saturate(a.astype(np.int64) * b[:40], 8)
+    assert np.array_equal(from_slots(memory[OUTPUT], *SHAPE), wanted)
+    stream.set("DPU.EW_CFG", EW_OP_TYPE=0, EW_ALU_ALGO=2)
+    with pytest.raises(SimulationError, match="only a multiplication takes an operand for each channel"):
+        run(stream, memory)
+    _, report = run(stream, memory, strict=False)
+    assert "for each channel" in report.defects[0]
 
 
 def test_a_crop_moves_by_notches():

@@ -111,11 +111,24 @@ def test_a_raw_buffer_is_cut_into_lists_and_padding(tmp_path: Path) -> None:
         (write("CNA.CONV_CON1", CONV_MODE=7), "out of range: CONV_MODE=7"),
         (write("DPU.DST_BASE_ADDR", DST_BASE_ADDR=0x1008), "0x1008 is not a multiple of 16"),
         (write("DPU.BS_OW_CFG", SIZE_E_0=1, SIZE_E_1=1, SIZE_E_2=3), "the three SIZE_E differ"),
-        (write("DPU.DATA_FORMAT", OUT_PRECISION=1), "int16 output never completes"),
     ],
 )
 def test_odd_words_are_marked(word: int, text: str) -> None:
     assert any(text in problem for problem in describe(word).problems)
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        (pack(0x0101, 0x14, 0x000E0037), "PC.REGISTER_AMOUNTS CORE_SET=14 PC_DATA_AMOUNT=55"),
+        (pack(0x0201, 0x1010, 0xE0000350), "CNA.CONV_CON2 CORE_SET=14 FEATURE_GRAINS=53"),
+        (pack(0x0801, 0x3004, 0x2000000E), "CORE.S_POINTER CORE=2 POINTER_PP_MODE=1 EXECUTER_PP_EN=1 POINTER_PP_EN=1"),
+    ],
+)
+def test_fields_of_the_vendors_three_core_mode(word: int, text: str) -> None:
+    """They are no reserved bits (outside 5)."""
+    line = describe(word)
+    assert (line.text, line.problems) == (text, ())
     line = to_text(one_list([word])).splitlines()[-1]
     assert text in line
     assert assemble(line).tolist() == [word]

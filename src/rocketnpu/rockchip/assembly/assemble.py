@@ -27,7 +27,7 @@ from rocketnpu.rockchip.registers.command import VALUE_MASK, VALUE_SHIFT
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS_REGION
 from rocketnpu.rockchip.tasks.feature import FeatureMap
-from rocketnpu.rockchip.tasks.jobs import STATUS, job_groups, job_notes, status_task
+from rocketnpu.rockchip.tasks.jobs import STATUS, job_groups, job_notes, opened, status_task
 from rocketnpu.rockchip.tasks.task import PoolingTask, Task
 
 CONSTANTS, COMMANDS = 0, 1
@@ -78,7 +78,7 @@ def _arrange(lowered: Lowered, soc: Soc) -> tuple[Groups, MemoryPlan, list[Senti
     A job whose last task has no place for itself gets a status task. That moves other things in memory, so everything
     is planned again; each round ends one more job with a status task, whose place is nobody else's for certain.
     """
-    groups = list(job_groups(lowered.tasks, soc))
+    groups = [opened(group, lowered.constants, soc) for group in job_groups(lowered.tasks, soc)]
     inputs = [lowered.features[number] for number in lowered.graph.inputs]
     while True:
         plan = _plan(replace(lowered, tasks=_joined(groups)), soc)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator, Tensor
 from rocketnpu.policy import Policy
+from rocketnpu.rockchip.evidence import TABLE
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.feature import FeatureMap
@@ -36,6 +37,10 @@ class Context:
     notes: list[str] = field(default_factory=list)
     """What the user should know about how an operator is done."""
     temporaries: int = 0
+
+    def allows(self, rule: str) -> bool:
+        """Say whether the policy lets a program rely on a hardware rule, by its name."""
+        return TABLE.allows(rule, self.policy)
 
     def tensor(self, operator: Operator, position: int) -> Tensor:
         """Return an operator's input tensor."""

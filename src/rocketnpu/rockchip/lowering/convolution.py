@@ -138,7 +138,7 @@ def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLa
     layers = window_layers(context, operator, plain, attributes)
     if len(kernel.scales) == 1:
         return layers
-    if context.policy.allow_unproven:
+    if context.allows(Unproven.CHANNEL_RECORDS_DEPTHWISE):
         return [replace(layer, rules=(Unproven.CHANNEL_RECORDS_DEPTHWISE,)) for layer in layers]
     return [block for layer in layers for block in (dense_blocks(layer) if layer.depthwise else [layer])]
 
@@ -210,7 +210,7 @@ def window_layer(
     feature = context.feature(source)
     dilation = attributes.dilation
     padding = window_padding(attributes, (feature.height, feature.width), kernel.weights.shape[-3:-1])
-    if not context.policy.allow_unproven and dilation != (1, 1):
+    if dilation != (1, 1) and not context.allows(Unproven.DILATION):
         kernel, dilation = spread(kernel, dilation, context.soc), (1, 1)
     height, width = kernel.weights.shape[-3:-1]
     layer = ConvolutionLayer(

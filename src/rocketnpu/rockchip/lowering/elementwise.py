@@ -59,20 +59,51 @@ class Pair:
 
 
 def elementwise_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
-    """Describe an element-wise operator as convolutions; operands of one channel are spread over all of them first."""
-    channels = context.feature(context.output(operator)).channels
+    """Describe an element-wise operator as convolutions; smaller operands are spread over the whole map first.
+
+    Those of one channel always, those of one pixel unless they are factors: only a multiplication takes an operand for
+    each channel (outside 2.4).
+    """
+    output = context.feature(context.output(operator))
     spread: dict[int, FeatureMap] = {}
     layers: list[ConvolutionLayer] = []
-    for position in (0, 1):
-        tensor = context.tensor(operator, position)
-        if not tensor.is_constant and context.feature(tensor).channels != channels and tensor.index not in spread:
-            source = context.feature(tensor)
-            spread[tensor.index] = context.fresh(source.height, source.width, channels)
-            layers.append(spread_layer(context, operator, source, spread[tensor.index]))
+    variable = {t.index: t for position in (0, 1) if not (t := context.tensor(operator, position)).is_constant}
+    for index, tensor in variable.items():
+        source = context.feature(tensor)
+        if source.channels != output.channels:
+            spread[index] = context.fresh(source.height, source.width, output.channels)
+            layers.append(spread_layer(context, operator, source, spread[index]))
+    inner = replace(context, features={**context.features, **spread})
+    for index, tensor in variable.items():
+        if COMBINE[operator.kind] is not Combine.MULTIPLY and is_vector(inner.feature(tensor), output):
+            whole = next(inner.feature(other) for other in variable.values() if not _is_pixel(inner.feature(other)))
+            spread[index] = context.fresh(output.height, output.width, output.channels)
+            layers += dense_blocks(
+                _stretching_layer(inner, operator, whole, inner.feature(tensor), spread[index]), BLOCK
+            )
     inner = replace(context, features={**context.features, **spread})
     layers += _whole_layers(inner, operator)
     context.temporaries = inner.temporaries
     return layers
+
+
+def _stretching_layer(
+    context: Context, operator: Operator, whole: FeatureMap, pixel: FeatureMap, target: FeatureMap
+) -> ConvolutionLayer:
+    """Describe a copy of one pixel to every place of a map, exact: 1 at every place, times the pixel's values.
+
+    The convolution in front reads ``whole``, of the target's size, with kernels of zero and a bias of one.
+    """
+    layer = identity_layer(context, operator, whole, target, 1, 0)
+    unit = encode_scale(1.0, context.soc)
+    return replace(
+        layer,
+        weights=np.zeros_like(layer.weights),
+        biases=np.ones(target.channels, np.int64),
+        requantise=Requantise(Conversion(unit.multiplier, unit.shift, 0)),
+        addend=replace(operand(pixel, 0, 1.0, Combine.MULTIPLY, context.soc), per_channel=True),
+        rules=(*RULES[Combine.MULTIPLY], Unproven.OPERAND_PER_CHANNEL),
+    )
 
 
 def _whole_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
@@ -147,7 +178,11 @@ def constant_map(context: Context, values: npt.NDArray[np.int8]) -> FeatureMap:
 
 def is_vector(feature: FeatureMap, output: FeatureMap) -> bool:
     """Say whether an operand is a single pixel that serves every pixel of the output."""
-    return (feature.height, feature.width) == (1, 1) != (output.height, output.width)
+    return _is_pixel(feature) and not _is_pixel(output)
+
+
+def _is_pixel(feature: FeatureMap) -> bool:
+    return (feature.height, feature.width) == (1, 1)
 
 
 def _pair(context: Context, operator: Operator) -> Pair:

@@ -67,7 +67,7 @@ def lookup_layers(context: Context, operator: Operator) -> list[ConvolutionLayer
             weights=layer.weights * np.int8(SPREAD),
             biases=layer.biases * SPREAD,
             lookup=byte_table(operator, source, target),
-            rules=(Unproven.LOOKUP,),
+            rules=(Unproven.LOOKUP, Unproven.FLYING_START),
         )
     ]
 

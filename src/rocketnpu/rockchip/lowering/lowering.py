@@ -135,8 +135,12 @@ def allowed_layers(context: Context, operator: Operator) -> Sequence[Layer]:
     """
     layers = LAYERS[operator.kind](context, operator)
     needed = sorted({rule for layer in layers for rule in layer.unproven})
-    if needed and not context.policy.allow_unproven:
-        raise UnsupportedError(f"it needs hardware rules without proof on this chip: {', '.join(needed)}")
+    refuted = [rule for rule in needed if rule in context.policy.refuted]
+    if refuted:
+        raise UnsupportedError(f"it needs hardware rules that this board refuted: {', '.join(refuted)}")
+    missing = [rule for rule in needed if not context.allows(rule)]
+    if missing:
+        raise UnsupportedError(f"it needs hardware rules without proof on this chip: {', '.join(missing)}")
     return layers
 
 

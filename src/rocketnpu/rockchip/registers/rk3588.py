@@ -2,8 +2,10 @@
 
 Offsets, names and bit ranges: Linux 7.2 ``drivers/accel/rocket/rocket_registers.h``, checked against the RK3588 TRM
 part 1, chapter 36. Registers named ``UNK_*`` are in neither; they come from recorded command streams. Fields marked
-``s`` hold two's-complement numbers. This table was made once from the project's ``registers.json`` and is now the
-source itself; ``tests/rockchip/registers/test_rk3588.py`` holds it against that file where it is at hand.
+``s`` hold two's-complement numbers. CORE_SET (which cores work together) and CORE in S_POINTER are fields of the
+vendor's three-core mode, seen in its streams alone (addendum 8.4, outside 5). This table was made once from the
+project's ``registers.json`` and is now the source itself; ``tests/rockchip/registers/test_rk3588.py`` holds it against
+that file where it is at hand.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ PC = block("PC", base=0x0000, target=0x0101, enable_bit=None, table="""
     0x0004 VERSION_NUM              VERSION_NUM[31:0]
     0x0008 OPERATION_ENABLE         OP_EN[0]
     0x0010 BASE_ADDRESS             PC_SOURCE_ADDR[31:4] PC_SEL[0]
-    0x0014 REGISTER_AMOUNTS         PC_DATA_AMOUNT[15:0]
+    0x0014 REGISTER_AMOUNTS         CORE_SET[31:16] PC_DATA_AMOUNT[15:0]
     0x0020 INTERRUPT_MASK           DMA_WRITE_ERROR[13] DMA_READ_ERROR[12] PPU_1[11] PPU_0[10] DPU_1[9] DPU_0[8] CORE_1[7] CORE_0[6] CNA_CSC_1[5] CNA_CSC_0[4] CNA_WEIGHT_1[3] CNA_WEIGHT_0[2] CNA_FEATURE_1[1] CNA_FEATURE_0[0]
     0x0024 INTERRUPT_CLEAR          DMA_WRITE_ERROR[13] DMA_READ_ERROR[12] PPU_1[11] PPU_0[10] DPU_1[9] DPU_0[8] CORE_1[7] CORE_0[6] CNA_CSC_1[5] CNA_CSC_0[4] CNA_WEIGHT_1[3] CNA_WEIGHT_0[2] CNA_FEATURE_1[1] CNA_FEATURE_0[0]
     0x0028 INTERRUPT_STATUS         DMA_WRITE_ERROR[13] DMA_READ_ERROR[12] PPU_1[11] PPU_0[10] DPU_1[9] DPU_0[8] CORE_1[7] CORE_0[6] CNA_CSC_1[5] CNA_CSC_0[4] CNA_WEIGHT_1[3] CNA_WEIGHT_0[2] CNA_FEATURE_1[1] CNA_FEATURE_0[0]
@@ -28,10 +30,10 @@ PC = block("PC", base=0x0000, target=0x0101, enable_bit=None, table="""
 
 CNA = block("CNA", base=0x1000, target=0x0201, enable_bit=0, table="""
     0x1000 S_STATUS                 STATUS_1[17:16] STATUS_0[1:0]
-    0x1004 S_POINTER                EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
+    0x1004 S_POINTER                CORE[29:28] EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
     0x1008 OPERATION_ENABLE         OP_EN[0]
     0x100c CONV_CON1                NONALIGN_DMA[30] GROUP_LINE_OFF[29] DECONV[16] ARGB_IN[15:12] PROC_PRECISION[9:7] IN_PRECISION[6:4] CONV_MODE[3:0]
-    0x1010 CONV_CON2                KERNEL_GROUP[23:16] FEATURE_GRAINS[13:4] CSC_WO_EN[2] CSC_DO_EN[1] CMD_FIFO_SRST[0]
+    0x1010 CONV_CON2                CORE_SET[31:28] KERNEL_GROUP[23:16] FEATURE_GRAINS[13:4] CSC_WO_EN[2] CSC_DO_EN[1] CMD_FIFO_SRST[0]
     0x1014 CONV_CON3                NN_MODE[30:28] ATROUS_Y_DILATION[25:21] ATROUS_X_DILATION[20:16] DECONV_Y_STRIDE[13:11] DECONV_X_STRIDE[10:8] CONV_Y_STRIDE[5:3] CONV_X_STRIDE[2:0]
     0x1020 DATA_SIZE0               DATAIN_WIDTH[26:16] DATAIN_HEIGHT[10:0]
     0x1024 DATA_SIZE1               DATAIN_CHANNEL_REAL[29:16] DATAIN_CHANNEL[15:0]
@@ -83,7 +85,7 @@ CNA = block("CNA", base=0x1000, target=0x0201, enable_bit=0, table="""
 
 CORE = block("CORE", base=0x3000, target=0x0801, enable_bit=2, table="""
     0x3000 S_STATUS                 STATUS_1[17:16] STATUS_0[1:0]
-    0x3004 S_POINTER                EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
+    0x3004 S_POINTER                CORE[29:28] EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
     0x3008 OPERATION_ENABLE         OP_EN[0]
     0x300c MAC_GATING               SLCG_OP_EN[26:0]
     0x3010 MISC_CFG                 SOFT_GATING[19:14] PROC_PRECISION[10:8] DW_EN[1] QD_EN[0]
@@ -95,7 +97,7 @@ CORE = block("CORE", base=0x3000, target=0x0801, enable_bit=2, table="""
 
 DPU = block("DPU", base=0x4000, target=0x1001, enable_bit=3, table="""
     0x4000 S_STATUS                 STATUS_1[17:16] STATUS_0[1:0]
-    0x4004 S_POINTER                EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
+    0x4004 S_POINTER                CORE[29:28] EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
     0x4008 OPERATION_ENABLE         OP_EN[0]
     0x400c FEATURE_MODE_CFG         COMB_USE[31] TP_EN[30] RGP_TYPE[29:26] NONALIGN[25] SURF_LEN[24:9] BURST_LEN[8:5] CONV_MODE[4:3] OUTPUT_MODE[2:1] FLYING_MODE[0]
     0x4010 DATA_FORMAT              OUT_PRECISION[31:29] IN_PRECISION[28:26] EW_TRUNCATE_NEG[25:16] BN_MUL_SHIFT_VALUE_NEG[15:10] BS_MUL_SHIFT_VALUE_NEG[9:4] MC_SURF_OUT[3] PROC_PRECISION[2:0]
@@ -153,7 +155,7 @@ DPU = block("DPU", base=0x4000, target=0x1001, enable_bit=3, table="""
 
 DPU_RDMA = block("DPU_RDMA", base=0x5000, target=0x2001, enable_bit=4, table="""
     0x5000 RDMA_S_STATUS            STATUS_1[17:16] STATUS_0[1:0]
-    0x5004 RDMA_S_POINTER           EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
+    0x5004 RDMA_S_POINTER           CORE[29:28] EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
     0x5008 RDMA_OPERATION_ENABLE    OP_EN[0]
     0x500c RDMA_DATA_CUBE_WIDTH     WIDTH[12:0]
     0x5010 RDMA_DATA_CUBE_HEIGHT    EW_LINE_NOTCH_ADDR[28:16] HEIGHT[12:0]
@@ -176,7 +178,7 @@ DPU_RDMA = block("DPU_RDMA", base=0x5000, target=0x2001, enable_bit=4, table="""
 
 PPU = block("PPU", base=0x6000, target=0x4001, enable_bit=5, table="""
     0x6000 S_STATUS                 STATUS_1[17:16] STATUS_0[1:0]
-    0x6004 S_POINTER                EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
+    0x6004 S_POINTER                CORE[29:28] EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
     0x6008 OPERATION_ENABLE         OP_EN[0]
     0x600c DATA_CUBE_IN_WIDTH       CUBE_IN_WIDTH[12:0]
     0x6010 DATA_CUBE_IN_HEIGHT      CUBE_IN_HEIGHT[12:0]
@@ -199,7 +201,7 @@ PPU = block("PPU", base=0x6000, target=0x4001, enable_bit=5, table="""
 
 PPU_RDMA = block("PPU_RDMA", base=0x7000, target=0x8001, enable_bit=6, table="""
     0x7000 RDMA_S_STATUS            STATUS_1[17:16] STATUS_0[1:0]
-    0x7004 RDMA_S_POINTER           EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
+    0x7004 RDMA_S_POINTER           CORE[29:28] EXECUTER[16] EXECUTER_PP_CLEAR[5] POINTER_PP_CLEAR[4] POINTER_PP_MODE[3] EXECUTER_PP_EN[2] POINTER_PP_EN[1] POINTER[0]
     0x7008 RDMA_OPERATION_ENABLE    OP_EN[0]
     0x700c RDMA_CUBE_IN_WIDTH       CUBE_IN_WIDTH[12:0]
     0x7010 RDMA_CUBE_IN_HEIGHT      CUBE_IN_HEIGHT[12:0]

@@ -14,10 +14,14 @@ CLAMPING = (Unproven.CEILING, Unproven.LIFT)
 WINDOW = (Unproven.DILATION, *CLAMPING)
 _HOSTED = "The EW stage behind a convolution that brings in the other operand"
 _CONSTANT = "a constant for each channel becomes the bias or kernel of a depthwise convolution"
-_VECTOR = (
-    "an operand for each channel that is computed is read once for all pixels, one of a single channel is copied to all"
+_SINGLE = "one of a single channel is copied to all"
+_FACTOR = f"an operand for each channel that is computed is read once for all pixels, {_SINGLE}"
+_VECTOR = f"an operand for each channel that is computed is multiplied into a map of ones first, {_SINGLE}"
+_STRETCHED = (Unproven.OPERAND_PER_CHANNEL, Unproven.ELEMENTWISE_MULTIPLY)
+"""Unproven rules that an operand for each channel needs."""
+_TABLE = Means(
+    "Look-up table behind a 1x1 convolution: every byte falls on an entry.", (Unproven.LOOKUP, Unproven.FLYING_START)
 )
-_TABLE = Means("Look-up table behind a 1x1 convolution: every byte falls on an entry.", (Unproven.LOOKUP,))
 
 MEANS: Mapping[str, Means] = {
     "CONV_2D": Means("Convolution; groups as dense blocks of 32 channels; per-channel scales in the BS stage.", WINDOW),
@@ -28,14 +32,14 @@ MEANS: Mapping[str, Means] = {
     "FULLY_CONNECTED": Means("1x1 convolution over the rows.", CLAMPING),
     "ADD": Means(
         f"{_HOSTED}, the one that made it where possible; {_CONSTANT}; {_VECTOR}.",
-        (Unproven.ELEMENTWISE_RELU, Unproven.OPERAND_PER_CHANNEL, *CLAMPING),
+        (Unproven.ELEMENTWISE_RELU, *_STRETCHED, *CLAMPING),
     ),
     "SUB": Means(
         f"As ADD, with a negative factor; {_CONSTANT}; {_VECTOR}.",
-        (Unproven.ELEMENTWISE_RELU, Unproven.OPERAND_PER_CHANNEL, *CLAMPING),
+        (Unproven.ELEMENTWISE_RELU, *_STRETCHED, *CLAMPING),
     ),
     "MUL": Means(
-        f"{_HOSTED}; {_CONSTANT}; {_VECTOR}.",
+        f"{_HOSTED}; {_CONSTANT}; {_FACTOR}.",
         (
             Unproven.ELEMENTWISE_MULTIPLY,
             Unproven.ELEMENTWISE_RELU,
@@ -47,7 +51,7 @@ MEANS: Mapping[str, Means] = {
         ("MAXIMUM", "MINIMUM"),
         Means(
             f"{_HOSTED}; {_VECTOR}; constants for each channel by a bias and a ReLU.",
-            (Unproven.ELEMENTWISE_MAXIMUM, Unproven.OPERAND_PER_CHANNEL),
+            (Unproven.ELEMENTWISE_MAXIMUM, *_STRETCHED),
         ),
     ),
     "AVERAGE_POOL_2D": Means(
@@ -76,7 +80,6 @@ MEANS: Mapping[str, Means] = {
     ),
     "CONCATENATION": Means(
         "Inputs are made where they belong; others are copied by 1x1 convolutions that select channels.",
-        (Unproven.LINE_GAP,),
     ),
     **dict.fromkeys(
         ("SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE"),
@@ -87,14 +90,11 @@ MEANS: Mapping[str, Means] = {
     ),
     "TRANSPOSE_CONV": Means(
         "A convolution for each place in a block of stride x stride outputs, written with gaps.",
-        (Unproven.LINE_GAP, *CLAMPING),
+        CLAMPING,
     ),
-    "RESIZE_NEAREST_NEIGHBOR": Means(
-        "A copy for each row and column of a block, written with gaps.", (Unproven.LINE_GAP,)
-    ),
+    "RESIZE_NEAREST_NEIGHBOR": Means("A copy for each row and column of a block, written with gaps."),
     "RESIZE_BILINEAR": Means(
         "A 3x3 depthwise convolution for each place in a block, over the map with its border repeated.",
-        (Unproven.LINE_GAP,),
     ),
     "RESHAPE": Means(
         "Nothing: the same memory in another shape. A fully connected layer behind a map is a kernel of the map's size."

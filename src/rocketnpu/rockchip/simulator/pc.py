@@ -31,8 +31,6 @@ _LUT_DATA = DPU["LUT_ACCESS_DATA"].offset
 _NEXT_ADDRESS = PC["BASE_ADDRESS"].offset
 _NEXT_AMOUNT = PC["REGISTER_AMOUNTS"].offset
 _LOOSE_BITS = {
-    0x1004: 0x30000000,  # the core's number (spec 1.7)
-    0x3004: 0x30000000,
     0x1044: 0x0001C000,  # packed input counts beyond the field's 14 bits (addendum 6.9)
 }
 

@@ -1,8 +1,9 @@
 """Recordings: what a program handed to an NPU driver, frozen with all buffers so that it can be replayed.
 
 Its files are those of :mod:`rocketnpu.inspect.recording_file`, format 1: a submission holds buffers
-(``submitN/boHHHH.bin``; a buffer without a file is all zero) and jobs. A failure bundle of this package's runtime is a
-recording with ``failure.json`` and ``failing_task.json`` beside.
+(``submitN/boHHHH.bin``; a buffer without a file is all zero) and jobs. Where the chip's own result is known, the entry
+``silicon`` names submission, buffer handle, offset and the file of the bytes that it wrote. A failure bundle of this
+package's runtime is a recording with ``failure.json`` and ``failing_task.json`` beside.
 """
 
 from __future__ import annotations
@@ -57,6 +58,16 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedSilicon:
+    """What the chip wrote to a buffer of one submission."""
+
+    submission: int
+    handle: int
+    offset: int
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """A whole recording."""
 
@@ -71,6 +82,8 @@ class Recording:
     """Tensors by index; empty if the recording has none."""
     failure: Mapping[str, Any] = field(default_factory=dict)
     """Of a failure bundle: what the device that failed was, and which job, task and operator."""
+    silicon: RecordedSilicon | None = None
+    """The chip's own result, where somebody recorded it."""
 
     def operations(self, submission: Submission) -> tuple[RecordedOperation, ...]:
         """Return a submission's operations; if the producer did not say, the whole model is one."""
@@ -92,17 +105,32 @@ def load(path: Path | str) -> Recording:
 def _recording(file: RecordingFile) -> Recording:
     root = file.document([FORMAT])
     inputs = tuple(file.tensor(item) for item in file.list(root, "inputs", optional=True))
+    submissions = tuple(_submission(file, item) for item in file.list(root, "submits"))
     return Recording(
         producer=file.text(root, "producer"),
         model=file.text(root, "model"),
         model_sha256=file.text(root, "model_sha256"),
-        submissions=tuple(_submission(file, item) for item in file.list(root, "submits")),
+        submissions=submissions,
         inputs=inputs,
         outputs=tuple(file.tensor(item) for item in file.list(root, "outputs", optional=True)),
         input_data=tuple(file.required(f"input{index}.bin") for index in range(len(inputs))),
         reference=file.reference(),
         failure={**file.facts("failure.json"), **file.facts("failing_task.json")},
+        silicon=_silicon(file, root.get("silicon"), submissions),
     )
+
+
+def _silicon(file: RecordingFile, item: Any, submissions: tuple[Submission, ...]) -> RecordedSilicon | None:
+    if item is None:
+        return None
+    number, handle, offset = (file.number(item, key) for key in ("submit", "handle", "offset"))
+    data = file.required(item.get("file"))
+    if number >= len(submissions):
+        file.fail(f"the chip's result belongs to submission {number}, there are {len(submissions)}")
+    sizes = {buffer.handle: buffer.size for buffer in submissions[number].buffers}
+    if not data or offset + len(data) > sizes.get(handle, 0):
+        file.fail(f"the chip's result, {len(data)} bytes at {offset}, does not lie in a buffer {handle}")
+    return RecordedSilicon(number, handle, offset, data)
 
 
 def _submission(file: RecordingFile, item: Any) -> Submission:

@@ -15,6 +15,7 @@ from rocketnpu.rockchip.streams import disassembly
 from rocketnpu.rockchip.streams.recording import Recording, load
 from rocketnpu.rockchip.streams.replay import TaskOutcome, replay_tasks
 from rocketnpu.rockchip.streams.replay_reference import OperationOutcome, replay_operations
+from rocketnpu.rockchip.streams.replay_silicon import compare_silicon
 from rocketnpu.rockchip.streams.streams import StreamComparison, compare_streams
 
 
@@ -22,7 +23,10 @@ class RockchipStreams:
     """Command lists of 64-bit words, and recordings of format 1."""
 
     def replay(self, path: Path, tolerance: int, beside_ours: bool) -> Report:
-        """Run a recording: each task against the integer model, each operation against the reference."""
+        """Run a recording: each task against the integer model, each operation against the reference.
+
+        The result is held against the chip's own bytes where somebody recorded those.
+        """
         recording = load(path)
         tasks = replay_tasks(recording)
         graph = recorded_model(path, recording.model, recording.model_sha256)
@@ -31,7 +35,11 @@ class RockchipStreams:
         good = all(task.verdict.value in ("equal", "not described") for task in tasks)
         good = good and not any(operation.first or operation.about for operation in operations)
         good = good and not (streams and streams.unexplained)
+        silicon = compare_silicon(recording)
+        good = good and not (silicon and (silicon.different or silicon.about))
         shown = [*_head(path, recording, tasks), *_operations(operations, tolerance), *_streams(streams)]
+        if silicon is not None:
+            shown.append(str(silicon))
         document = {
             "path": path,
             "producer": recording.producer,
@@ -40,6 +48,7 @@ class RockchipStreams:
             "good": good,
             "tasks": [asdict(task) for task in tasks],
             "operations": [asdict(operation) for operation in operations],
+            "silicon": None if silicon is None else asdict(silicon),
             "streams": None if streams is None else asdict(streams),
         }
         return Report(tuple(shown), document, good)

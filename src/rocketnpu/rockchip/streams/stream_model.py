@@ -233,10 +233,11 @@ def _operand(registers: TaskRegisters) -> Operand | None:
 
 
 def _padding(registers: TaskRegisters, depthwise: int) -> int | Int64:
-    """Return the padded value: byte 0; for each of some ``depthwise`` channels byte 1 where it is odd (spec 5.3)."""
+    """Return the padded value: byte 0, but byte 1 for odd ones of the first 32 ``depthwise`` channels (outside 2.1)."""
     value = registers.raw("CNA.PAD_CON1")
     even, odd = ((value >> place & 0xFF ^ 0x80) - 0x80 for place in (0, 8))
     if not depthwise:
         return even
-    pad: Int64 = np.where(np.arange(depthwise) % 2, odd, even).astype(np.int64)
+    channel = np.arange(depthwise)
+    pad: Int64 = np.where((channel % 2 == 1) & (channel < 32), odd, even).astype(np.int64)
     return pad

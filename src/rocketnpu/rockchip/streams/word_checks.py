@@ -43,7 +43,6 @@ FIELDS: Mapping[str, Range] = {
     "CNA.CBUF_CON0.FC_DATA_BANK": Range((0,), "0: others corrupt the output (addendum 7.2)"),
     "DPU.FEATURE_MODE_CFG.CONV_MODE": _MODES,
     "DPU.FEATURE_MODE_CFG.OUTPUT_MODE": Range((1, 2, 3), "1 to PPU, 2 to memory, 3 both (TRM)"),
-    "DPU.DATA_FORMAT.OUT_PRECISION": Range((0, 2, 3, 4, 5, 6, 7), "not 1: int16 output never completes (spec 10.1)"),
     "DPU.BS_CFG.BS_ALU_ALGO": Range((0, 1, 2, 4), "0 max, 1 min, 2 add, 4 subtract (TRM)"),
     "DPU.BN_CFG.BN_ALU_ALGO": Range((0, 1, 2, 4), "0 max, 1 min, 2 add, 4 subtract (TRM)"),
     "DPU.EW_CFG.EW_ALU_ALGO": Range(range(9), "0..8 (TRM)"),

@@ -23,6 +23,19 @@ def row_entries(width: int, channels: int, soc: Soc) -> int:
     return slots // per_entry * width + tail
 
 
+def check_row(width: int, channels: int, soc: Soc) -> None:
+    """Refuse rows whose last channels the chip would read from the wrong place (outside 2.6b).
+
+    Raises:
+        UnsupportedError: the row is too long, with its length and the limit.
+    """
+    row = (-(-channels // soc.cbuf_entry_bytes) - 1) * width
+    if row > soc.max_row:
+        raise UnsupportedError(
+            f"{width} pixels of {channels} channels make a row of {row} whole entries, the chip reads {soc.max_row}"
+        )
+
+
 def data_banks(rows: int, entries: int, soc: Soc) -> int:
     """Return the banks that ``rows`` input rows need: rows are whole entries, banks whole (addendum 7.1)."""
     return -(-rows * entries // soc.cbuf_bank_entries)

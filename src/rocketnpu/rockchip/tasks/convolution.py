@@ -10,7 +10,7 @@ import numpy.typing as npt
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.cbuf import Share, data_banks, row_entries, shares
+from rocketnpu.rockchip.tasks.cbuf import Share, check_row, data_banks, row_entries, shares
 from rocketnpu.rockchip.tasks.choice import Alternative, alternatives, start_cycles
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.tasks.constants import ConstantPool
@@ -103,7 +103,6 @@ class ConvolutionLayer:
             Unproven.DILATION: self.dilation != (1, 1),
             Unproven.ELEMENTWISE_RELU: requantise.relu and self.addend is not None,
             Unproven.LIFT: requantise.lift != 0,
-            Unproven.LINE_GAP: self.target.line_gap != 0,
             # A single column is the row-major matrix product, exact on silicon (addendum 6.1).
             Unproven.SOURCE_GAP: self.source.line_gap != 0 and self.source.width > 1,
         }
@@ -188,6 +187,7 @@ def _cuts(layer: ConvolutionLayer, soc: Soc, start: int) -> list[_Cut]:
 
 
 def _cut(layer: ConvolutionLayer, soc: Soc, start: int) -> _Cut:
+    check_row(layer.source.width, layer.source.channels, soc)
     entries = row_entries(layer.source.width, layer.source.channels, soc)
     best = _alternatives(layer, entries, soc, start)[0]
     return _Cut(layer, best.room, entries, best.tiles)

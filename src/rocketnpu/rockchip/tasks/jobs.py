@@ -32,6 +32,8 @@ LOADED = "loaded"
 """Region that loaders write a slot of; nobody reads it."""
 STATUS = "status "
 """Beginning of the names of regions that status tasks write; no NPU task reads them."""
+OPENED = "opened"
+"""Region that opening tasks write a slot of; nobody reads it."""
 _PASS = OutputStage(BYPASS, BYPASS, None, Conversion(1, 0, 0))
 
 
@@ -122,21 +124,39 @@ def loader(task: Task, tables: Lookup) -> FlyingTask:
 def status_task(job: int, last: Task, constants: ConstantPool, soc: Soc) -> ConvolutionTask:
     """Make a task that ends a job by writing a slot which nothing else writes.
 
-    It is a 1x1 convolution of one pixel, the same as a fully connected layer of 16 inputs and outputs, because those
-    are exact on silicon (addendum 1.7) while a plain copy of bytes is not proven there.
-
     Args:
         job: number of the job.
         last: the task that it follows.
         constants: where its weights and its pixel go.
         soc: the chip.
     """
+    return _slot_task(last.operator, f"status of job {job}:", f"{STATUS}{job}", constants, soc)
+
+
+def opened(group: tuple[Task, ...], constants: ConstantPool, soc: Soc) -> tuple[Task, ...]:
+    """Have a job that begins with a flying task begin with a convolution instead.
+
+    A flying task that is started by itself, behind somebody else's convolution, may hang; inside a chain it does not
+    (outside 2.5).
+    """
+    if not isinstance(group[0], FlyingTask):
+        return group
+    label = f"convolution before {group[0].label}:"
+    return (_slot_task(group[0].operator, label, OPENED, constants, soc), *group)
+
+
+def _slot_task(operator: int, label: str, region: str, constants: ConstantPool, soc: Soc) -> ConvolutionTask:
+    """Make a task that writes one slot of a region of its own.
+
+    It is a 1x1 convolution of one pixel, the same as a fully connected layer of 16 inputs and outputs, because those
+    are exact on silicon (addendum 1.7) while a plain copy of bytes is not proven there.
+    """
     slot = soc.slot
     layer = ConvolutionLayer(
-        operator=last.operator,
-        label=f"status of job {job}:",
+        operator=operator,
+        label=label,
         source=FeatureMap(constants.add(bytes(slot)), 1, 1, slot, slot, slot),
-        target=FeatureMap.packed(f"{STATUS}{job}", 1, 1, slot, slot),
+        target=FeatureMap.packed(region, 1, 1, slot, slot),
         weights=np.zeros((slot, 1, 1, slot), np.int8),
         weight_zero_point=0,
         biases=np.zeros(slot, np.int64),

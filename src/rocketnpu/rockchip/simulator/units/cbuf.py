@@ -14,6 +14,9 @@ from rocketnpu.rockchip.simulator.units.cna_config import CnaConfig
 from rocketnpu.rockchip.soc import Soc
 
 SLOTS_PER_ENTRY = 4
+MAX_ROW = 2047
+"""Largest (entries of a pixel - 1) * width: beyond it the last channels come from the wrong place (mainline RK3588,
+for every precision; outside 2.6b)."""
 
 
 def row_entries(width: int, channels: int) -> int:
@@ -47,6 +50,14 @@ def check_banks(config: CnaConfig, soc: Soc, checks: Checks) -> None:
 
 
 def _check_rows(config: CnaConfig, soc: Soc, checks: Checks) -> None:
+    row = (-(-config.kernel.channels // (16 * SLOTS_PER_ENTRY)) - 1) * config.width
+    if row > MAX_ROW:
+        checks.distrust(
+            "CNA",
+            "DATA_SIZE0",
+            f"{config.width} pixels of {config.kernel.channels} channels make a row of {row}, the last channels are "
+            f"read wrongly beyond {MAX_ROW}",
+        )
     expected = row_entries(config.width, config.kernel.channels)
     if config.banks.entries != expected:
         checks.distrust(

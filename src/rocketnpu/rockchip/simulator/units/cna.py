@@ -17,6 +17,8 @@ from rocketnpu.rockchip.simulator.units.cna_config import CnaConfig, Converter
 from rocketnpu.rockchip.simulator.units.weights import StoredWeights
 
 SLOT_BYTES = 16
+SECOND_BYTE_LANES = 32
+"""Channels below which the second byte of PAD_CON1 pads the odd ones of a depthwise convolution."""
 
 
 def fetch_weights(config: CnaConfig, context: Context) -> StoredWeights:
@@ -156,21 +158,22 @@ def _convert(values: Int64, channel: int, converter: Converter) -> Int64:
     return np.clip(values, INT8_MIN, INT8_MAX)
 
 
-def pad_bytes(value: int, depthwise: bool) -> tuple[int, int]:
-    """Return the int8 values that pad even and odd channels.
+def padding_lanes(value: int, depthwise: bool, lanes: int) -> Int8:
+    """Return what pads each of ``lanes`` channels.
 
-    Regular convolutions use the register's low byte for all channels, depthwise ones byte 0 for even and byte 1 for odd
-    channels (published pass/fail lists of a real RK3588; spec 5.3).
+    Byte 0 of the register pads every channel, but byte 1 the odd channels below :data:`SECOND_BYTE_LANES` of a
+    depthwise convolution (4,096 bytes of an RK3588; outside 2.1). No recording has more than 64 channels: that it are
+    the first 32 of all, and not of each 64, is *assumed*.
     """
-    even, odd = (part - 256 if part > INT8_MAX else part for part in (value & 0xFF, value >> 8 & 0xFF))
-    return even, odd if depthwise else even
+    pads = np.full(lanes, value & 0xFF, np.uint8)
+    if depthwise:
+        pads[1:SECOND_BYTE_LANES:2] = value >> 8 & 0xFF
+    return pads.view(np.int8)
 
 
 def _pad(config: CnaConfig, data: Float32) -> None:
-    even, odd = pad_bytes(config.pad_value, config.depthwise)
-    lanes: float | Array = float(even)
-    if even != odd:
-        lanes = np.resize(np.array([even, odd], np.float32), data.shape[2])
+    pads = padding_lanes(config.pad_value, config.depthwise, data.shape[2])
+    lanes: float | Array = float(pads[0]) if np.all(pads == pads[0]) else pads.astype(np.float32)
     bottom, right = config.pad_top + config.height, config.pad_left + config.width
     data[: config.pad_top] = lanes
     data[bottom:] = lanes

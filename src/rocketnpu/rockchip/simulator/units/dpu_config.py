@@ -8,9 +8,9 @@ from rocketnpu.rockchip.simulator.checks import Checks
 from rocketnpu.rockchip.simulator.registers import Registers, check_modelled
 from rocketnpu.rockchip.simulator.units.lut import LutConfig
 
-INT8, INT32 = 0, 4
-"""Precision codes (TRM; spec 8.1)."""
-BYTES = {INT8: 1, INT32: 4}
+INT8, INT16, INT32 = 0, 1, 4
+"""Precision codes (TRM; spec 8.1). int16 of an int8 convolution completes on RK3588 (128 of 128; outside 2.2)."""
+BYTES = {INT8: 1, INT16: 2, INT32: 4}
 ADD, MINUS = 2, 4
 """ALU operations of BS and BN (TRM)."""
 EW_MAX, EW_MIN, EW_ADD, EW_MINUS, EW_ABS, EW_NEG = 0, 1, 2, 4, 5, 6
@@ -179,8 +179,9 @@ def _check_output(regs: Registers, checks: Checks) -> None:
         checks.refuse("DPU", "FEATURE_MODE_CFG", f"OUTPUT_MODE {mode}; only 2 (to memory) is modelled")
     precision = regs["DATA_FORMAT.OUT_PRECISION"]
     if precision not in BYTES:
-        # int16 output of an int8 convolution never completes on silicon (spec 8.2).
-        checks.refuse("DPU", "DATA_FORMAT", f"OUT_PRECISION {precision}; only int8 (0) and int32 (4) are modelled")
+        checks.refuse(
+            "DPU", "DATA_FORMAT", f"OUT_PRECISION {precision}; only int8, int16 and int32 (0, 1, 4) are modelled"
+        )
     if regs.raw("DST_BASE_ADDR") % 16:
         checks.object("DPU", "DST_BASE_ADDR", "the address is not a multiple of 16; the low bits are ignored")
 

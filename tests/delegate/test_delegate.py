@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,17 @@ class FailingDevice(SimulatorDevice):
     def submit(self, jobs: Sequence[DeviceJob]) -> None:
         if self.error is not None:
             raise self.error
+        super().submit(jobs)
+
+
+class SignallingDevice(SimulatorDevice):
+    """A device during whose work a signal comes."""
+
+    number: int | None = None
+
+    def submit(self, jobs: Sequence[DeviceJob]) -> None:
+        if self.number is not None:
+            signal.raise_signal(self.number)
         super().submit(jobs)
 
 
@@ -108,17 +120,41 @@ def test_a_resized_input_recompiles_and_gives_what_a_model_of_that_size_gives() 
         assert same(outputs(resized), run(pooled(size), [Delegate(**EVERYTHING)]))
 
 
-def test_a_resize_that_the_npu_cannot_follow_is_refused_and_another_works(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_batch_by_a_resize_is_one_inference_an_image() -> None:
     resized = interpreter(pooled(16), Delegate(**EVERYTHING))
-    resized.resize_tensor_input(0, [2, 16, 16, 16])
-    with pytest.raises(RuntimeError, match=r"operator 0 \(CONV_2D\).*\(2, 16, 16, 16\)"):
-        resized.allocate_tensors()
-    assert "preparing a part: operator 0 (CONV_2D)" in capfd.readouterr().err
+    resized.resize_tensor_input(0, [3, 16, 16, 16])
+    resized.allocate_tensors()
+    images = np.random.default_rng(5).integers(0, 256, (3, 16, 16, 16)).astype(np.uint8)
+    resized.set_tensor(0, images)
+    resized.invoke()
+    (found,) = outputs(resized)
+    for image, made in zip(images, found, strict=True):
+        single = interpreter(pooled(16), Delegate(**EVERYTHING))
+        single.set_tensor(0, image[None])
+        single.invoke()
+        np.testing.assert_array_equal(outputs(single)[0][0], made)
+
+
+def test_a_resize_that_the_npu_cannot_follow_runs_as_without_it() -> None:
+    builder = ModelBuilder()
+    x = builder.tensor((1, 16, 16, 16), DType.UINT8, scale=0.02, zero_point=128)
+    y = add_conv(builder, x, (1, 16, 16, 16), 16)
+    model = builder.build([x], [y])
+    resized = interpreter(model, Delegate(**EVERYTHING))
+    plain = Interpreter(
+        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    for each in (resized, plain):
+        each.resize_tensor_input(0, [1, 16, 4096, 16])  # wider than the NPU's fields
+        each.allocate_tensors()
+        set_noise(each)
+        each.invoke()
+    assert same(outputs(resized), outputs(plain))
     resized.resize_tensor_input(0, [1, 16, 16, 16])
     resized.allocate_tensors()
     set_noise(resized)
     resized.invoke()
-    assert same(outputs(resized), run(pooled(16), [Delegate(**EVERYTHING)]))
+    assert same(outputs(resized), run(model, [Delegate(**EVERYTHING)]))
 
 
 def test_a_shape_that_is_known_only_while_the_model_runs_is_followed() -> None:
@@ -152,8 +188,6 @@ def test_a_shape_that_is_known_only_while_the_model_runs_is_followed() -> None:
     [
         (DeviceError("the board is on fire"), "the board is on fire"),
         (ZeroDivisionError("oops"), "internal fault, ZeroDivisionError: oops"),
-        (SystemExit(3), "internal fault, SystemExit: 3"),
-        (KeyboardInterrupt(), "interrupted"),
     ],
 )
 def test_a_failing_device_is_text_and_a_failed_status_and_the_next_run_may_work(
@@ -166,6 +200,34 @@ def test_a_failing_device_is_text_and_a_failed_status_and_the_next_run_may_work(
         made.invoke()
     assert capfd.readouterr().err == f"rocketnpu: running a part: {text}\n"
     device.error = None
+    set_noise(made)
+    made.invoke()
+    assert same(outputs(made), on_npu(chain("npu")))
+
+
+class Stop(Exception):
+    """What a program's own signal handler raises."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), Stop("now", 1)])
+def test_what_a_signal_handler_raises_reaches_the_caller_as_itself(
+    error: BaseException, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def handler(*_: object) -> None:
+        raise error
+
+    device = SignallingDevice()
+    made = interpreter(chain("npu"), Delegate.on(device, **EVERYTHING))
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        device.number = signal.SIGUSR1
+        with pytest.raises(type(error)) as caught:
+            made.invoke()
+        assert caught.value is error
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    device.number = None
+    assert capfd.readouterr().err == ""
     set_noise(made)
     made.invoke()
     assert same(outputs(made), on_npu(chain("npu")))

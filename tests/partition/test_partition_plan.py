@@ -66,6 +66,12 @@ def test_parts_and_reasons() -> None:
     assert found.coverage == 1.0
 
 
+def test_a_batch_is_judged_by_one_image_and_counts_as_all() -> None:
+    (decision,) = plan(one_conv(batch=4)).decisions
+    assert decision.supported
+    assert decision.macs == 4 * plan(one_conv()).decisions[0].macs
+
+
 def test_a_part_too_small_to_pay_stays_on_the_cpu() -> None:
     found = plan(chain("conv", "softmax", "conv", "conv"), Policy(minimum_macs=20_000))
     assert [decision.supported for decision in found.decisions] == [False, False, True, True]
@@ -90,7 +96,6 @@ def one_conv(activation: Activation = Activation.NONE, stride: int = 1, batch: i
     ("graph", "words"),
     [
         (one_conv(stride=8), ("Strides are 1 to 7.", "Found: 8x8")),
-        (one_conv(batch=2), ("maps of batch 1", "shape (2, 16, 16, 4)")),
         (one_conv(activation=Activation.TANH), ("fused activation", "TANH")),
     ],
 )

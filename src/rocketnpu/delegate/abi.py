@@ -160,6 +160,9 @@ READ_ONLY = 1
 DYNAMIC = 4
 """Allocation kinds of a tensor: the model's own constant data; memory that is allocated while the graph runs."""
 
+DENSE_LEVEL = 0
+"""Format of a dimension of a sparse tensor that lists every index."""
+
 FLAGS = 1 | 2
 """Delegate flags. 1: inputs may be resized later (without it the host freezes the graph); 2: the host then also
 propagates shapes through the operators that the delegate replaced, so a resized part knows all its shapes."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from rocketnpu.delegate import abi
 from rocketnpu.delegate.abi import ffi
+from rocketnpu.delegate.interruption import deliver, is_interruption
 from rocketnpu.delegate.kernel import Kernel
 from rocketnpu.delegate.log import NAME, Log
 from rocketnpu.delegate.session import Session
@@ -125,11 +126,16 @@ def _on_kernel(where: str, context: Any, node: Any, act: Callable[[Kernel], None
 
 
 def _guard(where: str, context: Any, session: Session | None, work: Callable[[], Any], failed: Any) -> Any:
-    """Do ``work``; turn whatever it raises into text for the user and for the host, and return ``failed``."""
+    """Do ``work``; turn whatever it raises into text for the user and for the host, and return ``failed``.
+
+    What a signal handler of the program raised is the program's own: it comes up where the program called the host.
+    """
     log = session.log if session is not None else Log(verbose=False)
     try:
         return work()
     except BaseException as error:
+        if is_interruption(error) and deliver(error):
+            return failed
         text = log.failure(where, error)
         context.report(context, b"%s", ffi.new("char[]", f"{NAME}: {text}\n".encode()))
     return failed

@@ -12,7 +12,10 @@ from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.host_attributes import read_attributes
 from rocketnpu.errors import ModelError
 from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
-from rocketnpu.graph.verify import verify
+from rocketnpu.graph.propagate import propagate
+from rocketnpu.graph.sparse import Level, Sparsity, densify
+from rocketnpu.graph.verify import verified
+from rocketnpu.model.tflite import unpacked
 from rocketnpu.third_party import tflite_schema as schema
 
 _KINDS = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
@@ -31,6 +34,8 @@ _DTYPES = {
     17: DType.UINT16,
 }
 """By the host's number of an element type (not the file's)."""
+_INT4 = 18
+"""The host's number of elements of 4 bits, two a byte."""
 
 Array = npt.NDArray[np.generic]
 
@@ -52,8 +57,28 @@ def read_graph(context: Any, name: str = "host") -> Graph:
     inputs = [n for n in sorted(read - made) if not (tensors[n].is_constant or tensors[n].is_variable)]
     outputs = {number for _, made_outside in preview(context, [o.index for o in operators]) for number in made_outside}
     graph = Graph(name, tensors, operators, tuple(inputs), tuple(sorted(outputs)))
-    verify(graph)
-    return graph
+    # What the host will only know when it runs follows from the inputs' shapes all the same.
+    if any(tensor.is_dynamic or tensor.placeholders for tensor in tensors.values()):
+        graph = propagate(graph)
+    return verified(graph)
+
+
+SUPPOSED = 192
+"""Rows and columns that an input is supposed to have while nobody has said: a usual size that halves six times."""
+
+
+def supposed_shapes(graph: Graph) -> dict[int, tuple[int, ...]]:
+    """Return shapes for those inputs whose rows or columns are placeholders still, by tensor number.
+
+    A batch that is left open is no such thing: it is one image until somebody says otherwise.
+    """
+    found = {}
+    for number in graph.inputs:
+        tensor = graph.tensors[number]
+        still_open = [axis for axis in tensor.placeholders if axis > 0 and tensor.shape[axis] == 1]
+        if still_open:
+            found[number] = tuple(SUPPOSED if axis in still_open else n for axis, n in enumerate(tensor.shape))
+    return found
 
 
 def preview(context: Any, nodes: list[int]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -76,7 +101,8 @@ def read_tensor(context: Any, number: int) -> Tensor:
         ModelError: its size does not follow from its shape and type, or its quantisation cannot be read.
     """
     host = context.tensors[number]
-    dtype = DType.OTHER if host.sparsity != ffi.NULL else _DTYPES.get(host.type, DType.OTHER)
+    packed = host.type == _INT4 and host.allocation == abi.READ_ONLY
+    dtype = DType.INT8 if packed else _DTYPES.get(host.type, DType.OTHER)
     name = ffi.string(host.name).decode("utf-8", "replace") if host.name != ffi.NULL else ""
     shape = abi.integers(host.dims)
     return Tensor(
@@ -88,7 +114,13 @@ def read_tensor(context: Any, number: int) -> Tensor:
         _constant(number, host, shape, dtype),
         is_dynamic=host.allocation == abi.DYNAMIC,
         is_variable=bool(host.variable),
+        signature=_signature(host, shape),
     )
+
+
+def _signature(host: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    found = abi.integers(host.signature) if host.signature != ffi.NULL else ()
+    return found if len(found) == len(shape) and -1 in found else None
 
 
 def view(host: Any, shape: tuple[int, ...], dtype: DType) -> Array:
@@ -144,9 +176,28 @@ def _quantisation(number: int, host: Any) -> Quantisation | None:
 def _constant(number: int, host: Any, shape: tuple[int, ...], dtype: DType) -> Array | None:
     if host.allocation != abi.READ_ONLY or host.data == ffi.NULL or not host.bytes or dtype.bytes is None:
         return None
+    if host.sparsity != ffi.NULL:
+        values = np.frombuffer(ffi.buffer(host.data, host.bytes), dtype.value)
+        return densify(_sparsity(ffi.cast("HostSparsity *", host.sparsity)), values, shape)
+    if host.type == _INT4:
+        halves: Array = unpacked(np.frombuffer(ffi.buffer(host.data, host.bytes), np.uint8), shape)
+        return halves
     needed = int(np.prod(shape, dtype=object)) * dtype.bytes
     if host.bytes != needed:
         raise ModelError(f"tensor {number} has {host.bytes} bytes of data, its shape {shape} needs {needed}")
     data = view(host, shape, dtype)
     data.flags.writeable = False
     return data
+
+
+def _sparsity(host: Any) -> Sparsity:
+    levels = []
+    for place in range(host.count):
+        level = host.levels[place]
+        if level.format == abi.DENSE_LEVEL:
+            levels.append(Level(level.size))
+        else:
+            lists = (np.array(abi.integers(found), np.int64) for found in (level.segments, level.indices))
+            levels.append(Level(level.size, *lists))
+    blocks = abi.integers(host.block_map) if host.block_map != ffi.NULL else ()
+    return Sparsity(abi.integers(host.order), blocks, tuple(levels))

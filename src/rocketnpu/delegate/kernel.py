@@ -5,18 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from rocketnpu.compiler import constant_outputs
 from rocketnpu.delegate import abi
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.host_graph import Array, view
+from rocketnpu.delegate.host_part import HostPart
 from rocketnpu.delegate.log import Log
 from rocketnpu.device.base import Device
 from rocketnpu.device.executor import PlacedProgram
-from rocketnpu.errors import ModelError
+from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Graph
-from rocketnpu.program.program import Binding, Program
+from rocketnpu.graph.propagate import propagate
+from rocketnpu.program.program import Program
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,9 @@ class Workshop:
     """What kernels of one delegate share."""
 
     device: Device
-    compile: Callable[[Graph], Program]
-    """Compiles a part in a new shape; raises ModelError where its shapes disagree, UnsupportedError where the NPU does
-    not take it."""
+    compile: Callable[[Graph], Program | None]
+    """Compiles a part in a new shape, to None where nothing is left to run; raises ModelError where its shapes
+    disagree, UnsupportedError where the NPU does not take it."""
     log: Log
     lock: threading.RLock
     """Held while the device works or its memory changes hands: a program runs one inference at a time."""
@@ -35,13 +38,14 @@ class Workshop:
 
 
 class Kernel:
-    """Runs one part on the device.
+    """Runs one part: on the device, or where the NPU does not take its present shapes, on the host's own kernels.
 
-    Inputs and outputs are views of the host's tensors; the only copies are those into and out of the NPU's layout.
+    On the device inputs and outputs are views of the host's tensors; the only copies are those into and out of the
+    NPU's layout.
     """
 
-    def __init__(self, workshop: Workshop, graph: Graph, program: Program) -> None:
-        """Place ``program``, which was compiled from ``graph``.
+    def __init__(self, workshop: Workshop, graph: Graph, program: Program | None) -> None:
+        """Place ``program``, which was compiled from ``graph``; without one the part is compiled when it is prepared.
 
         Raises:
             DeviceError: the device has no room.
@@ -49,26 +53,42 @@ class Kernel:
         self.graph = graph
         self._workshop = workshop
         self._placed: PlacedProgram | None = None
-        self._place(program)
+        self._on_host: HostPart | None = None
+        self._constants = constant_outputs(graph)
+        self._is_ready = program is not None or len(self._constants) == len(graph.outputs)
+        self._is_closed = False
+        if program is not None:
+            self._place(program)
 
     def prepare(self, context: Any) -> None:
         """Follow the host's tensor shapes; where an input was resized, compile the part anew.
 
         Raises:
-            UnsupportedError: the part cannot run in its new shape.
-            ModelError: the host did not send the new shape through the part.
+            ModelError: the host's kernels do not take the new shapes either.
             DeviceError: the device has no room.
         """
-        resized = [n for n in self.graph.inputs if _shape(context, n) != self.graph.tensors[n].shape]
-        if resized:
-            graph = self._resized(context)
-            shapes = ", ".join(f"tensor {n} to {graph.tensors[n].shape}" for n in resized)
-            self._workshop.log.detail(f"input resized: {shapes}")
-            program = self._workshop.compile(graph)
-            self._place(program)
-            self.graph = graph
+        shapes = {number: _shape(context, number) for number in self.graph.inputs}
+        if not self._is_ready or any(self.graph.tensors[n].shape != shape for n, shape in shapes.items()):
+            self._resize(propagate(self.graph, shapes))
         for number in self.graph.outputs:
             _fit_output(context, number, self.graph.tensors[number].shape)
+
+    def _resize(self, graph: Graph) -> None:
+        shapes = ", ".join(f"tensor {n} {graph.tensors[n].shape}" for n in graph.inputs)
+        self._workshop.log.detail(f"{graph.name}: {shapes}")
+        self.close()
+        self._is_closed, self._on_host = False, None
+        try:
+            program = self._workshop.compile(graph)
+        except (UnsupportedError, ModelError) as error:
+            self._workshop.log.detail(f"{graph.name} runs on the CPU at these sizes: {error}")
+            self._on_host = HostPart(graph)
+            graph = self._on_host.graph
+        else:
+            self._constants = constant_outputs(graph)
+            if program is not None:
+                self._place(program)
+        self.graph, self._is_ready = graph, True
 
     def invoke(self, context: Any) -> None:
         """Run one inference on the host's tensors.
@@ -78,34 +98,38 @@ class Kernel:
             ModelError: the host gives a tensor no memory.
         """
         start = time.perf_counter()
-        with self._workshop.lock:
-            placed = self._placed
-            if placed is None:
-                raise ModelError(f"{self.graph.name} was closed; the delegate must outlive its interpreters")
-            inputs = [_memory(context, binding) for binding in placed.program.inputs]
-            placed.run(inputs, [_memory(context, binding) for binding in placed.program.outputs])
+        if self._on_host is not None:
+            self._on_host.run(lambda number: _memory(context, self.graph, number))
+        else:
+            self._invoke(context)
         if self._workshop.log.verbose:
             self._workshop.log.detail(f"invoked graph, took {(time.perf_counter() - start) * 1e3:.1f} ms")
+
+    def _invoke(self, context: Any) -> None:
+        with self._workshop.lock:
+            placed = self._placed
+            if self._is_closed:
+                raise ModelError(f"{self.graph.name} was closed; the delegate must outlive its interpreters")
+            for number, value in self._constants.items():
+                _memory(context, self.graph, number)[...] = value
+            if placed is not None:
+                program = placed.program
+                inputs, outputs = (
+                    [_memory(context, self.graph, binding.tensor) for binding in bindings]
+                    for bindings in (program.inputs, program.outputs)
+                )
+                placed.run(inputs, outputs)
 
     def close(self) -> None:
         """Free the device's memory. Closing twice is allowed."""
         with self._workshop.lock:
             if self._placed is not None:
                 self._placed.close()
-            self._placed = None
+            self._placed, self._is_closed = None, True
 
     def _place(self, program: Program) -> None:
         with self._workshop.lock:
-            self.close()
             self._placed = PlacedProgram(self._workshop.device, program, allow_unproven=self._workshop.allow_unproven)
-
-    def _resized(self, context: Any) -> Graph:
-        """Take over the shapes of the host, which has sent the new ones through the replaced operators."""
-        tensors = {
-            number: tensor if tensor.is_constant else replace(tensor, shape=_shape(context, number))
-            for number, tensor in self.graph.tensors.items()
-        }
-        return replace(self.graph, tensors=tensors)
 
 
 def _shape(context: Any, number: int) -> tuple[int, ...]:
@@ -120,8 +144,8 @@ def _fit_output(context: Any, number: int, shape: tuple[int, ...]) -> None:
         raise ModelError(f"the host refuses to give output tensor {number} the shape {shape}")
 
 
-def _memory(context: Any, binding: Binding) -> Array:
-    tensor = context.tensors[binding.tensor]
+def _memory(context: Any, graph: Graph, number: int) -> Array:
+    tensor, known = context.tensors[number], graph.tensors[number]
     if tensor.data == ffi.NULL:
-        raise ModelError(f"the host gives tensor {binding.tensor} ({binding.name}) no memory")
-    return view(tensor, binding.shape, binding.dtype)
+        raise ModelError(f"the host gives tensor {number} ({known.name}) no memory")
+    return view(tensor, known.shape, known.dtype)

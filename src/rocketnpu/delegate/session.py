@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rocketnpu.compiler import constant_outputs
 from rocketnpu.delegate import host_graph
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.kernel import Kernel, Workshop
@@ -19,6 +20,7 @@ from rocketnpu.device.discover import target_of
 from rocketnpu.device.group import DeviceGroup
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Graph
+from rocketnpu.graph.propagate import propagate
 from rocketnpu.graph.verify import verify
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
@@ -31,9 +33,9 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Claim:
-    """What of a network goes to the NPU."""
+    """What of a network goes to the NPU. A part without a program is compiled when its sizes are known."""
 
-    parts: tuple[tuple[Graph, Program], ...]
+    parts: tuple[tuple[Graph, Program | None], ...]
     reasons: Mapping[int, str]
     """By operator: why it stays on the CPU."""
 
@@ -68,7 +70,7 @@ class Session:
             for core in cores
         ]
         self._kernels: dict[Kernel, tuple[int, Workshop]] = {}
-        self._ready: dict[tuple[int, tuple[int, ...]], tuple[Graph, Program]] = {}
+        self._ready: dict[tuple[int, tuple[int, ...]], tuple[Graph, Program | None]] = {}
 
     def claim(self, context: Any) -> Claim:
         """Decide what of the host's network goes to the NPU, and compile it.
@@ -87,7 +89,12 @@ class Session:
                 raise
             say(f"everything stays on the CPU: {describe(error)}")
             return Claim((), {})
-        decisions = plan(graph, self._policy).decisions
+        supposed = host_graph.supposed_shapes(graph)
+        if supposed:
+            self.log.detail(f"sizes are placeholders, supposed until they are known: {_shown(supposed)}")
+            graph = propagate(graph, supposed)
+        # What a part will compute is not known before its sizes are.
+        decisions = plan(graph, replace(self._policy, minimum_macs=0) if supposed else self._policy).decisions
         reasons = {found.operator: found.reason for found in decisions if not found.supported}
         self.log.graph(graph, reasons)
         wanted = [found.operator for found in decisions if found.supported]
@@ -95,7 +102,7 @@ class Session:
         for number, (nodes, outputs) in enumerate(host_graph.preview(context, wanted) if wanted else []):
             part = _cut(graph, nodes, outputs, number)
             try:
-                parts.append((part, self._compile(part)))
+                parts.append((part, None if supposed else self._compiled(part)))
             except UnsupportedError as error:
                 self.log.detail(f"{part.name} stays on the CPU: {describe(error)}")
                 reasons |= dict.fromkeys(nodes, describe(error))
@@ -149,14 +156,25 @@ class Session:
         self.log.detail(f"compiled graph, took {(time.perf_counter() - start) * 1e3:.1f} ms")
         return program
 
-    def _compile_resized(self, graph: Graph) -> Program:
-        """Compile a part in a new shape, however small it became: its operators are no longer with the host."""
+    def _compiled(self, graph: Graph) -> Program | None:
+        """Compile a part; None where all that it makes is known before it runs."""
+        return None if len(constant_outputs(graph)) == len(graph.outputs) else self._compile(graph)
+
+    def _compile_resized(self, graph: Graph) -> Program | None:
+        """Compile a part in a new shape, whose operators are no longer with the host.
+
+        Raises:
+            UnsupportedError: the NPU does not take it as a whole, or it is too small to pay.
+            ModelError: its shapes disagree.
+        """
         verify(graph)
-        decisions = plan(graph, replace(self._policy, minimum_macs=0)).decisions
-        refused = [found for found in decisions if not found.supported]
-        if refused:
-            raise UnsupportedError(f"operator {refused[0].operator} ({refused[0].kind}): {refused[0].reason}")
-        return self._compile(graph)
+        divided = plan(graph, self._policy)
+        whole = len(divided.parts) == 1 and all(found.supported for found in divided.decisions)
+        if not whole:
+            refused = next((found for found in divided.decisions if not found.supported), None)
+            reason = f"operator {refused.operator} ({refused.kind}): {refused.reason}" if refused else "it is cut"
+            raise UnsupportedError(reason)
+        return self._compiled(graph)
 
 
 def _key(context: Any) -> int:
@@ -173,6 +191,10 @@ def _cut(graph: Graph, nodes: tuple[int, ...], outputs: tuple[int, ...], number:
     if set(part.outputs) != set(outputs):
         raise ModelError(f"{part.name} gives tensors {sorted(part.outputs)}, the host expects {sorted(outputs)}")
     return part
+
+
+def _shown(shapes: Mapping[int, tuple[int, ...]]) -> str:
+    return ", ".join(f"tensor {number} {'x'.join(map(str, shape))}" for number, shape in shapes.items())
 
 
 def _refusal(graph: Graph, reasons: Mapping[int, str]) -> str:

@@ -44,11 +44,12 @@ class PlacedProgram(Placement):
         self._results = list(dict.fromkeys(binding.buffer for binding in program.outputs))
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
-        """Run one inference.
+        """Run one inference, or one for each image where every input holds several.
 
         Args:
-            inputs: one array for each of the program's inputs, of its shape and element type.
-            outputs: arrays to fill, C-contiguous; made where not given.
+            inputs: one array for each of the program's inputs, of its shape and element type; all of n times its first
+                dimension for n images.
+            outputs: arrays to fill, C-contiguous and of as many images; made where not given.
 
         Returns:
             One array for each of the program's outputs.
@@ -58,9 +59,17 @@ class PlacedProgram(Placement):
             JobFailedError: a job did not run to its end; the next run may work again.
             DeviceError: the device failed otherwise.
         """
-        program, device = self.program, self.device
+        program = self.program
         if len(inputs) != len(program.inputs):
             raise InputError(f"{program.name} has {len(program.inputs)} inputs, {len(inputs)} arrays were given")
+        count = _images(program.inputs, inputs)
+        results = list(outputs) if outputs is not None else [_empty(binding, count) for binding in program.outputs]
+        for image in range(count):
+            self._run_one([_image(a, image, count) for a in inputs], [_image(a, image, count) for a in results])
+        return results
+
+    def _run_one(self, inputs: Sequence[Array], results: Sequence[Array]) -> None:
+        program, device = self.program, self.device
         for binding, array in zip(program.inputs, inputs, strict=True):
             checked = _fitting(binding, array)
             binding.layout.pack(np.ascontiguousarray(checked), self._maps[binding.buffer])
@@ -68,10 +77,8 @@ class PlacedProgram(Placement):
         for number in dict.fromkeys((*self._inputs, *self._marked)):
             device.sync_for_device(self._buffers[number])
         self._execute(patterns)
-        results = list(outputs) if outputs is not None else [_empty(binding) for binding in program.outputs]
         for binding, result in zip(program.outputs, results, strict=True):
             binding.layout.unpack(self._maps[binding.buffer], _fitting(binding, result))
-        return results
 
     def _mark(self, job: ProgramJob) -> bytes:
         """Fill what the job's last task must write with a pattern: the mainline kernel reports no failed job."""
@@ -103,8 +110,24 @@ def run(device: Device, program: Program, inputs: Sequence[Array], *, allow_unpr
         return placed.run(inputs)
 
 
-def _empty(binding: Binding) -> Array:
-    return np.empty(binding.shape, binding.dtype.value)
+def _empty(binding: Binding, count: int) -> Array:
+    return np.empty((count * binding.shape[0], *binding.shape[1:]) if count > 1 else binding.shape, binding.dtype.value)
+
+
+def _images(bindings: Sequence[Binding], inputs: Sequence[Array]) -> int:
+    """Return how many images all inputs hold; 1 where they do not agree, so that each is checked against its own."""
+    counts = set()
+    for binding, array in zip(bindings, inputs, strict=True):
+        batches = len(binding.shape) > 1 and binding.shape[0] == 1 and array.shape[1:] == binding.shape[1:]
+        counts.add(array.shape[0] if batches and array.ndim == len(binding.shape) else 1)
+    return counts.pop() if len(counts) == 1 else 1
+
+
+def _image(array: Array, image: int, count: int) -> Array:
+    if count == 1:
+        return array
+    size = array.shape[0] // count
+    return array[image * size : (image + 1) * size]
 
 
 def _fitting(binding: Binding, array: Array) -> Array:

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.compiler import compile_graph
+from rocketnpu.compiler import compile_graph, constant_outputs
 from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.graph.images import per_image
+from rocketnpu.graph.passes import fold_constants
 from rocketnpu.inspect.bounds import SAME_MEMORY, Bound
 from rocketnpu.inspect.groups import operator_groups
 from rocketnpu.inspect.reference import operator_reference
@@ -60,7 +62,8 @@ class OperatorComparison:
     """The tensor that is compared: the last operator's output; -1 where it has none."""
     shape: tuple[int, ...]
     where: str
-    """``npu``, ``view`` (the same bytes, seen in another way: nothing is computed) or ``cpu``."""
+    """``npu``, ``view`` (the same bytes, seen in another way: nothing is computed), ``constant`` (known before anything
+    runs) or ``cpu``."""
     difference: Difference | None
     """None on the CPU, where the reference kernels run, and where a part of a tensor is all there is to see."""
     bound: Bound | None
@@ -140,9 +143,10 @@ def compare_model(plan: Plan, tensors: Tensors, tell: Tell = lambda _step: None)
         SimulationError: a compiled program does what the hardware does not define.
     """
     rows = []
+    known = fold_constants(plan.graph)
     for operators in operator_groups(plan):
         tell(" + ".join(operator.kind for operator in operators))
-        rows.append(compare_operators(plan, operators, tensors))
+        rows.append(compare_operators(plan, operators, tensors, known))
     stateful = _stateful(plan.graph)
     if stateful is not None:
         remark = f"not compared end to end: operator {stateful.index} ({stateful.kind}) keeps a state between runs"
@@ -168,8 +172,13 @@ def steps(plan: Plan) -> int:
     return len(operator_groups(plan)) + len(_schedule(plan))
 
 
-def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensors) -> OperatorComparison:
-    """Compare what the NPU runs as one with the reference, on the reference's inputs."""
+def compare_operators(
+    plan: Plan, operators: Sequence[Operator], tensors: Tensors, known: Graph | None = None
+) -> OperatorComparison:
+    """Compare what the NPU runs as one with the reference, on the reference's inputs.
+
+    ``known`` is the graph with what is known before it runs as constants; it is made where it is not given.
+    """
     graph, last = plan.graph, operators[-1]
     label = " + ".join(operator.kind for operator in operators)
     numbers = tuple(operator.index for operator in operators)
@@ -180,17 +189,19 @@ def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensor
     if not chosen.issuperset(numbers):
         return OperatorComparison(numbers, label, output.index, output.shape, "cpu", None, None, None)
     start = (numbers, label, output.index, output.shape)
+    known = known or fold_constants(graph)
+    kept = [operator for operator in known.operators if operator.index in numbers]
+    if output.index not in {number for operator in kept for number in operator.outputs}:
+        return _constant(start, known, output, tensors)
     family = family_of(plan.policy.chip)
     checker = family.checker(graph, plan.policy)
     if all(checker.computes_nothing(operator) for operator in operators):
         seen = _viewed(graph, last, tensors) if checker.is_view(last) else None
         return OperatorComparison(*start, "view", seen, SAME_MEMORY, None)
-    part = graph.subgraph(operators, label)
+    part = known.subgraph(kept, label)
     if output.index not in part.outputs:  # nobody reads it
         return OperatorComparison(*start, "npu", None, None, None)
-    with SimulatorDevice() as device:
-        results = run(device, compile_graph(part, plan.policy), [tensors[number] for number in part.inputs])
-    found = results[part.outputs.index(output.index)]
+    found = _run_part(plan, part, tensors)[output.index]
     return OperatorComparison(
         *start,
         "npu",
@@ -198,6 +209,26 @@ def compare_operators(plan: Plan, operators: Sequence[Operator], tensors: Tensor
         family.bound(graph, operators),
         _equals_model(plan, part, tensors, output.index, found),
     )
+
+
+def _constant(
+    start: tuple[tuple[int, ...], str, int, tuple[int, ...]], known: Graph, output: Tensor, tensors: Tensors
+) -> OperatorComparison:
+    """Compare what is known before the graph runs."""
+    value = known.tensors[output.index].data if output.index in known.tensors else None
+    seen = None if value is None else difference(value, tensors[output.index], output)
+    return OperatorComparison(*start, "constant", seen, SAME_MEMORY, None)
+
+
+def _run_part(plan: Plan, part: Graph, values: Tensors) -> dict[int, Array]:
+    """Run a part on the simulator and return its outputs, by tensor number."""
+    found: dict[int, Array] = constant_outputs(part)
+    if len(found) < len(part.outputs):
+        program = compile_graph(part, plan.policy)
+        with SimulatorDevice() as device:
+            made = run(device, program, [values[binding.tensor] for binding in program.inputs])
+        found |= {binding.tensor: array for binding, array in zip(program.outputs, made, strict=True)}
+    return found
 
 
 def _viewed(graph: Graph, operator: Operator, tensors: Tensors) -> Difference:
@@ -212,11 +243,17 @@ def _signed(values: Array) -> Array:
 
 
 def _equals_model(plan: Plan, part: Graph, tensors: Tensors, number: int, found: Array) -> bool | None:
+    single, count = per_image(part)
+    family = family_of(plan.policy.chip)
+    images = [
+        {n: np.array_split(tensors[n], count)[image] if count > 1 else tensors[n] for n in part.inputs}
+        for image in range(count)
+    ]
     try:
-        wanted = family_of(plan.policy.chip).model(part, tensors, plan.policy)
+        wanted = np.concatenate([family.model(single, image, plan.policy)[number] for image in images])
     except UnsupportedError:
         return None
-    return bool(np.array_equal(wanted[number], found))
+    return bool(np.array_equal(wanted, found))
 
 
 def _schedule(plan: Plan) -> list[Graph | Operator]:
@@ -244,9 +281,7 @@ def _end_to_end(plan: Plan, tensors: Tensors, tell: Tell) -> Iterator[OutputComp
     for step in _schedule(plan):
         tell(step.name if isinstance(step, Graph) else step.kind)
         if isinstance(step, Graph):
-            with SimulatorDevice() as device:
-                made = run(device, compile_graph(step, plan.policy), [values[number] for number in step.inputs])
-            values.update(zip(step.outputs, made, strict=True))
+            values |= _run_part(plan, step, values)
             continue
         read = dict.fromkeys(n for n in step.inputs if n is not None and not graph.tensors[n].is_constant)
         given = operator_reference(graph, step, [values[number] for number in read])

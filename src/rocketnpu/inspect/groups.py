@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rocketnpu.compiler import compiled_graph
 from rocketnpu.family import family_of
 from rocketnpu.graph import Operator
 from rocketnpu.partition.groups import joined_groups
@@ -15,12 +16,15 @@ def operator_groups(plan: Plan) -> list[tuple[Operator, ...]]:
     """
     family = family_of(plan.policy.chip)
     joined = {
-        group.originals[-1].index: group.originals
-        for part in plan.parts
+        group.originals[-1].index: {operator.index for operator in group.originals}
+        for part in map(compiled_graph, plan.parts)
         for group in joined_groups(part, family.prepare(part, plan.policy))
         if len(group.originals) > 1
     }
-    hidden = {operator.index for group in joined.values() for operator in group[:-1]}
-    return [
-        joined.get(operator.index, (operator,)) for operator in plan.graph.operators if operator.index not in hidden
-    ]
+    hidden = {index for last, group in joined.items() for index in group if index != last}
+    found = []
+    for operator in plan.graph.operators:
+        if operator.index not in hidden:
+            group = joined.get(operator.index, {operator.index})
+            found.append(tuple(one for one in plan.graph.operators if one.index in group))
+    return found

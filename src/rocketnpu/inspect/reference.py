@@ -17,10 +17,10 @@ import numpy.typing as npt
 from rocketnpu.errors import InputError, ModelError, RocketError, UnsupportedError
 from rocketnpu.files.limits import MODEL_BYTES
 from rocketnpu.files.reading import read_file
-from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.graph import Graph, Operator
 from rocketnpu.litert import require_litert
 from rocketnpu.model import tflite
-from rocketnpu.model.builder import ModelBuilder
+from rocketnpu.model.rebuild import rebuild
 
 Array = npt.NDArray[Any]
 _LACKING = ("not supported", "unsupported", "unresolved custom op", "didn't find op", "not find op", "unimplemented")
@@ -51,30 +51,10 @@ def operator_reference(graph: Graph, operator: Operator, inputs: Sequence[Array]
         ModelError: LiteRT refuses the operator.
         InputError: an input's number, shape or type is not what the operator takes.
     """
-    builder = ModelBuilder()
-    used = dict.fromkeys(number for number in (*operator.inputs, *operator.outputs) if number is not None)
-    numbers = {number: _copy(builder, graph.tensors[number]) for number in used}
-    sources = [None if number is None else numbers[number] for number in operator.inputs]
-    outputs = [numbers[number] for number in operator.outputs]
-    builder.operator(operator.kind, sources, outputs, operator.attributes, custom_options=operator.custom_options)
-    read = dict.fromkeys(number for number in operator.inputs if number is not None)
-    given = [numbers[number] for number in read if not graph.tensors[number].is_constant]
-    data = builder.build(given, outputs)
-    tensors = _run(data, tflite.parse(data), inputs)
-    return tuple(tensors[number] for number in outputs)
-
-
-def _copy(builder: ModelBuilder, tensor: Tensor) -> int:
-    quantisation = tensor.quantisation
-    return builder.tensor(
-        tensor.shape,
-        tensor.dtype,
-        scale=None if quantisation is None else quantisation.scales,
-        zero_point=0 if quantisation is None else quantisation.zero_points,
-        axis=0 if quantisation is None else quantisation.axis,
-        data=tensor.data,
-        name=tensor.name,
-    )
+    data, _ = rebuild(graph, [operator], operator.outputs)
+    parsed = tflite.parse(data)
+    tensors = _run(data, parsed, inputs)
+    return tuple(tensors[number] for number in parsed.outputs)
 
 
 def _run(data: bytes, graph: Graph, inputs: Sequence[Array]) -> dict[int, Array]:

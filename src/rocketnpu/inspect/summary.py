@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rocketnpu.compiler import compiled_graph
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.partition.plan import Plan
@@ -73,7 +74,7 @@ def summarise(plan: Plan) -> ModelSummary:
     places: dict[int, int] = {}
     rules: set[str] = set()
     for number, part in enumerate(plan.parts):
-        made = family.work(part, plan.policy)
+        made = family.work(compiled_graph(part), plan.policy)
         work.update(made.operators)
         rules |= made.rules
         places.update({operator.index: number for operator in part.operators})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rocketnpu.family import Checker, Family
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.images import per_image
 from rocketnpu.graph.operators import Foreign
 from rocketnpu.graph.passes import enable
 from rocketnpu.graph.work import operator_macs
@@ -39,17 +40,18 @@ class Decided:
 def decide(family: Family, graph: Graph, policy: Policy) -> Decided:
     """Decide for each operator of a graph.
 
-    The passes run over the whole graph first: what comes out of them is what the NPU would be given. An operator is
-    taken if what it becomes is taken, and if nobody else wants a tensor that there is no more then; otherwise it is
-    judged as it stands.
+    Of a batch one image is judged. The passes run over the whole graph first: what comes out of them is what the NPU
+    would be given. An operator is taken if what it becomes is taken, and if nobody else wants a tensor that there is no
+    more then; otherwise it is judged as it stands.
     """
 
     def accepts(candidate: Graph, operator: Operator) -> bool:
         return _refusal(family.checker(candidate, policy), operator) is None
 
+    whole, (graph, _) = graph, per_image(graph)
     made = enable(graph, accepts)
     checker, alone = family.checker(made, policy), family.checker(graph, policy)
-    reasons = {operator.index: _refusal(checker, operator) for operator in made.operators}
+    reasons = {o.index: graph.problems.get(o.index) or _refusal(checker, o) for o in made.operators}
     groups = list(joined_groups(graph, made))
     folded = _folded(graph, groups)
     good = [group for group in groups if all(reasons[operator.index] is None for operator in group.made)]
@@ -59,7 +61,7 @@ def decide(family: Family, graph: Graph, policy: Policy) -> Decided:
     for operator in graph.operators:
         supported = operator.index in chosen
         reason = "" if supported else single.reason(operator) or _whole_reason(graph, operator, single)
-        decisions.append(Decision(operator.index, operator.kind, supported, reason, operator_macs(graph, operator)))
+        decisions.append(Decision(operator.index, operator.kind, supported, reason, operator_macs(whole, operator)))
     idle = {o.index for o in graph.operators if o.index in folded or alone.computes_nothing(o)}
     return Decided(tuple(decisions), frozenset(idle & chosen))
 
@@ -79,11 +81,12 @@ class _Singles:
         self._found = {
             o.index: reasons[o.index] for o in graph.operators if o.index in same and untouched[o.index] == o
         }
-        self._checker = checker
+        self._checker, self._problems = checker, graph.problems
 
     def reason(self, operator: Operator) -> str | None:
         if operator.index not in self._found:
-            self._found[operator.index] = _refusal(self._checker, operator)
+            problem = self._problems.get(operator.index)
+            self._found[operator.index] = problem or _refusal(self._checker, operator)
         return self._found[operator.index]
 
 

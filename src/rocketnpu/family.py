@@ -7,7 +7,7 @@ it by the name in a :class:`~rocketnpu.policy.Policy` or a program. They import 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from rocketnpu.board.machine import Hardware, Verdict
     from rocketnpu.device.base import Driver
     from rocketnpu.device.machine import Fact, Machine
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
-    from rocketnpu.inspect.summary import PartWork
+    from rocketnpu.inspect.work import PartWork
     from rocketnpu.memory import Memory
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy, Target
     from rocketnpu.program.program import Program
 
-DEFAULT_CHIP = "rk3588"
-"""The chip that is compiled for where neither a device nor the user names one."""
 _CHIPS = {
     "rk3588": "rocketnpu.rockchip.family:RK3588_FAMILY",
 }
@@ -176,6 +175,15 @@ class Family(abc.ABC):
             UnsupportedError: as :meth:`board`.
         """
         raise UnsupportedError(f"there is no timing model of the {self.title}: nobody published times of its layers")
+
+    def virtual_npu(self, observe: Callable[[Verdict], None]) -> Hardware:
+        """Return this chip's NPU for a virtual machine; ``observe`` is told of every task.
+
+        Raises:
+            UnsupportedError: there is none.
+        """
+        del observe
+        raise UnsupportedError(f"there is no virtual board with the {self.title}")
 
     @abc.abstractmethod
     def command_text(self, words: npt.NDArray[np.uint64]) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rocketnpu.evidence import HardwareRule
-from rocketnpu.family import DEFAULT_CHIP
 
+DEFAULT_CHIP = "rk3588"
+"""The chip that is compiled for where neither a device nor the user names one."""
 Target = Literal["simulator", "mainline", "vendor"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rocketnpu.inspect.bounds import stated_bounds
+from rocketnpu.inspect.stated import stated_bounds
 from rocketnpu.partition.published import page
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.family import RK3588_FAMILY

@@ -53,6 +53,22 @@ class ServedFunction(Function, Protocol):
         """Wait for running work, and give everything back."""
 
 
+class Verdict(Protocol):
+    """What came of a task that the guest started; as text it is one line."""
+
+    @property
+    def words(self) -> tuple[int, ...]:
+        """The command list, empty where it could not be read."""
+
+    @property
+    def outcome(self) -> str:
+        """One of "done", "fault" and "hang"."""
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """Why silicon would compute something else."""
+
+
 class Hardware(Protocol):
     """What a chip's NPU is to the machine."""
 

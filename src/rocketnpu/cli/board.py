@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rocketnpu.cli.output import echo
+from rocketnpu.family import family_of
+from rocketnpu.policy import DEFAULT_CHIP
 
 if TYPE_CHECKING:
-    from rocketnpu.rockchip.board.npu_function import Verdict
+    from rocketnpu.board.machine import Verdict
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
@@ -45,7 +47,6 @@ def board(
     from rocketnpu.board.board import Board, Work
     from rocketnpu.board.machine import Settings
     from rocketnpu.errors import DeviceError, InputError
-    from rocketnpu.rockchip.board.hardware import Rk3588Hardware
 
     for path, kind in ((module, Path.is_file), (share, Path.is_dir)):
         if path is not None and not kind(path):
@@ -63,7 +64,7 @@ def board(
             interactive=not command,
             terminal=("-chardev", f"stdio,id=terminal,signal={'on' if command else 'off'}"),
         )
-        done = ready.run(Rk3588Hardware(log.note), settings, work)
+        done = ready.run(family_of(DEFAULT_CHIP).virtual_npu(log.note), settings, work)
         log.close(done.kernel_log, ready.kernel.version)
         if done.status is None:
             raise DeviceError("the board's kernel died before the command ended; its last words are above")
@@ -78,15 +79,14 @@ class _TaskLog:
         self._counts: Counter[str] = Counter()
 
     def note(self, verdict: Verdict) -> None:
-        from rocketnpu.rockchip.streams.disassembly import describe
+        from rocketnpu.inspect.recorded import room
 
         self._counts[verdict.outcome] += 1
         if self._tasks or verdict.outcome != "done" or verdict.defects:
             echo(f"board: {verdict}", err=True)
         if self._registers:
-            for word in verdict.words:
-                line = describe(word)
-                echo("  ".join((f"  {line.text}", *(f"# {problem}" for problem in line.problems))), err=True)
+            for line in room(family_of(DEFAULT_CHIP).family).words(verdict.words):
+                echo(f"  {line}", err=True)
 
     def close(self, kernel_log: str, version: str) -> None:
         from rocketnpu.board.kernel_log import complaints

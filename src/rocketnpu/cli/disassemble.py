@@ -8,9 +8,11 @@ import click
 
 from rocketnpu.cli.output import echo, json_option, print_json
 from rocketnpu.errors import CommandError
+from rocketnpu.family import family_of
 from rocketnpu.files.limits import COMMAND_BYTES
 from rocketnpu.files.reading import read_file
 from rocketnpu.files.writing import write_file
+from rocketnpu.policy import DEFAULT_CHIP
 
 
 @click.command()
@@ -23,7 +25,7 @@ def disassemble(file: Path, back: bool, full: bool, output: Path | None, as_json
     """Print the command lists of a program, a recording or a raw command buffer, or a recorded front-end stream.
 
     Every word is a line: unit, register, and the fields that are not zero. Unknown registers, reserved bits and values
-    without a meaning are marked in comments. The text of an RK3588's lists assembles to a raw buffer, that
+    without a meaning are marked in comments. The text of lists of 64-bit words assembles to a raw buffer, that
     of an etnaviv recording to a zip file with the bytes of each stream, instruction and, with --full, coefficients.
     """
     from rocketnpu.inspect.recorded import is_recording, room, room_of
@@ -33,7 +35,7 @@ def disassemble(file: Path, back: bool, full: bool, output: Path | None, as_json
             raise click.UsageError("--assemble writes a binary file: say which with -o")
         _assemble(file, output)
         return
-    streams = room_of(file) if is_recording(file) else room("rockchip")
+    streams = room_of(file) if is_recording(file) else room(family_of(DEFAULT_CHIP).family)
     if as_json:
         print_json(streams.document(file))
         return
@@ -52,7 +54,7 @@ def _assemble(file: Path, output: Path) -> None:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CommandError(f"cannot assemble {file}: it is not UTF-8 text (at byte {error.start})") from None
-    family = "verisilicon" if _names_a_chip(text) else "rockchip"
+    family = "verisilicon" if _names_a_chip(text) else family_of(DEFAULT_CHIP).family
     write_file(output, room(family).assemble(text), "command words", CommandError)
 
 

@@ -81,13 +81,10 @@ def _estimate(model: str, conditions: Conditions, chip: str, allow_unproven: boo
     if head.startswith(store.MAGIC):
         return estimate_program(store.load(path), conditions)
     if head.startswith(b"PK"):
-        from rocketnpu.rockchip.soc import RK3588
-        from rocketnpu.rockchip.streams.recording import load
-        from rocketnpu.rockchip.timing.estimate import recording_tasks
+        from rocketnpu.inspect.recorded import room_of
 
-        recording = load(path)
-        name = f"{recording.model} ({recording.producer})"
-        return estimate_tasks(name, RK3588.name, conditions, lambda given: recording_tasks(recording, given, RK3588))
+        recording = room_of(path).timed(path)
+        return estimate_tasks(recording.name, recording.chip, conditions, recording.tasks)
     return estimate_model(read(path), conditions, chip, allow_unproven)
 
 

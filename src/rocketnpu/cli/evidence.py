@@ -48,6 +48,6 @@ def evidence(names: tuple[str, ...], page: str | None, chip: str, as_json: bool)
 
 def _page(name: str, family: Family) -> str:
     from rocketnpu.inspect.evidence_page import evidence_page
-    from rocketnpu.rockchip.streams.differences_page import differences_page
+    from rocketnpu.inspect.recorded import room
 
-    return evidence_page(family.evidence) if name == "evidence" else differences_page()
+    return evidence_page(family.evidence) if name == "evidence" else room(family.family).differences()

@@ -16,7 +16,7 @@ def operators(kind: str | None, markdown: bool, chip: str, as_json: bool) -> Non
     """Print the rules of one KIND of operator, such as CONV_2D, or of all."""
     from rocketnpu.errors import InputError
     from rocketnpu.family import family_of
-    from rocketnpu.inspect.bounds import stated_bounds
+    from rocketnpu.inspect.stated import stated_bounds
     from rocketnpu.partition.published import page
 
     if markdown and (as_json or kind is not None):

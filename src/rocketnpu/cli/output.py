@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rocketnpu.family import DEFAULT_CHIP
 from rocketnpu.files.printable import printable
+from rocketnpu.policy import DEFAULT_CHIP
 
 if TYPE_CHECKING:
     from rocketnpu.inspect.recorded import Report

@@ -9,8 +9,8 @@ from rocketnpu.device.calls import Calls
 from rocketnpu.device.group import DeviceGroup
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import DeviceError
-from rocketnpu.family import DEFAULT_CHIP, chips, family_of
-from rocketnpu.policy import Target
+from rocketnpu.family import chips, family_of
+from rocketnpu.policy import DEFAULT_CHIP, Target
 
 
 @cache

@@ -15,8 +15,9 @@ import numpy as np
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, DeviceJob
 from rocketnpu.errors import DeviceError
-from rocketnpu.family import DEFAULT_CHIP, family_of
+from rocketnpu.family import family_of
 from rocketnpu.memory import ADDRESS_SPACE, Bytes
+from rocketnpu.policy import DEFAULT_CHIP
 
 PAGE = 4096
 """Alignment of buffers, and size of the guard page at address 0."""

@@ -6,14 +6,17 @@ its chip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rocketnpu.errors import InputError
 from rocketnpu.inspect.recording_file import RecordingFile, read_recording
+
+if TYPE_CHECKING:
+    from rocketnpu.estimate.estimate import Conditions, TimedTask
 
 _ROOMS = {
     "rockchip": "rocketnpu.rockchip.streams.room:ROOM",
@@ -44,6 +47,16 @@ class Report:
     """Everything, as values for JSON."""
     good: bool = True
     """Whether everything is as it should be."""
+
+
+@dataclass(frozen=True)
+class TimedRecording:
+    """A recording whose tasks can be timed."""
+
+    name: str
+    chip: str
+    tasks: Callable[[Conditions], tuple[tuple[TimedTask, ...], ...]] = field(repr=False)
+    """Times them under some conditions."""
 
 
 class StreamRoom(Protocol):
@@ -90,6 +103,24 @@ class StreamRoom(Protocol):
         Raises:
             CommandError: a line cannot be read.
             RegisterFieldError: a value does not fit its field.
+        """
+
+    def timed(self, path: Path) -> TimedRecording:
+        """Return a recording's tasks, ready to be timed.
+
+        Raises:
+            InputError: the recording is damaged.
+            UnsupportedError: nobody has fitted a timing model of its chip.
+        """
+
+    def words(self, words: Sequence[int]) -> list[str]:
+        """Return command words as lines of text, with what is wrong with each."""
+
+    def differences(self) -> str:
+        """Return the page on where our streams differ from those of the open driver, as Markdown.
+
+        Raises:
+            UnsupportedError: nothing is compiled for this family's chips yet.
         """
 
 

@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rocketnpu.compiler import compiled_graph
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
+from rocketnpu.inspect.work import OperatorWork
 from rocketnpu.partition.plan import Plan
-
-
-@dataclass(frozen=True)
-class OperatorWork:
-    """What one operator becomes on a chip."""
-
-    tasks: int
-    banks: str
-    """Shares of the chip's buffer in the first task, in the chip's own words."""
-    weight_bytes: int
-
-
-@dataclass(frozen=True)
-class PartWork:
-    """What a part becomes on a chip."""
-
-    operators: Mapping[int, OperatorWork]
-    """By the operator's number; those that compute nothing are absent."""
-    rules: frozenset[str]
-    """Names of the hardware rules that it relies on."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rocketnpu._version import __version__
 from rocketnpu.errors import ProgramError
+from rocketnpu.family import family_of
 from rocketnpu.folders import cache_folder
 from rocketnpu.graph import Graph
 from rocketnpu.graph.digest import digest
@@ -67,7 +68,8 @@ class ProgramCache:
     def _path(self, graph: Graph, policy: Policy) -> Path | None:
         if self.folder is None:
             return None
-        return self.folder / f"{digest(graph, policy, __version__, store.VERSION, _compiler_stamp())}.rktprog"
+        stamp = _compiler_stamp(family_of(policy.chip).family)
+        return self.folder / f"{digest(graph, policy, __version__, store.VERSION, stamp)}.rktprog"
 
 
 def _compile(graph: Graph, policy: Policy) -> Program:
@@ -77,9 +79,9 @@ def _compile(graph: Graph, policy: Policy) -> Program:
 
 
 @cache
-def _compiler_stamp() -> str:
-    """Return what changes whenever the compiler's source does, so that a developer never meets a stale program."""
+def _compiler_stamp(family: str) -> str:
+    """Return what changes whenever a family's compiler does, so that a developer never meets a stale program."""
     package = Path(__file__).parent.parent
-    rooms = (package / room for room in ("arithmetic", "graph", "partition", "program", "rockchip"))
+    rooms = (package / room for room in ("arithmetic", "graph", "partition", "program", family))
     sources = [*package.glob("*.py"), *(source for room in rooms for source in room.rglob("*.py"))]
     return str(max(source.stat().st_mtime_ns for source in sources))

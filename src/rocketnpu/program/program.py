@@ -98,7 +98,7 @@ class Program:
     inputs: tuple[Binding, ...]
     outputs: tuple[Binding, ...]
     rules: tuple[str, ...] = ()
-    """Names of the hardware rules that it relies on (:mod:`rocketnpu.rockchip.evidence`), sorted."""
+    """Names of the hardware rules that it relies on (its chip's table of evidence), sorted."""
     notes: tuple[str, ...] = ()
     """What the compiler wants people to know, a line each."""
 

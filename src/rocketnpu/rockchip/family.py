@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from rocketnpu.board.machine import Hardware, Verdict
     from rocketnpu.device.base import Device, Driver
     from rocketnpu.device.calls import Calls
     from rocketnpu.device.machine import Fact, Machine
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rocketnpu.evidence import EvidenceTable
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
-    from rocketnpu.inspect.summary import PartWork
+    from rocketnpu.inspect.work import PartWork
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy
     from rocketnpu.program.program import Program
@@ -133,6 +134,12 @@ class RockchipFamily(Family):
         from rocketnpu.rockchip.timing.estimate import program_tasks
 
         return program_tasks(program, conditions, self.soc)
+
+    def virtual_npu(self, observe: Callable[[Verdict], None]) -> Hardware:
+        """Return registers, interrupts and IOMMUs over the simulator."""
+        from rocketnpu.rockchip.board.hardware import Rk3588Hardware
+
+        return Rk3588Hardware(observe)
 
     def command_text(self, words: npt.NDArray[np.uint64]) -> str:
         """Return register writes by name, a word a line."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rocketnpu.inspect.summary import OperatorWork, PartWork
+from rocketnpu.inspect.work import OperatorWork, PartWork
 from rocketnpu.rockchip.lowering.lowering import Lowered
 from rocketnpu.rockchip.tasks.task import ConvolutionTask, Task
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rocketnpu.errors import InputError
-from rocketnpu.inspect.recorded import Report, Table
+from rocketnpu.inspect.recorded import Report, Table, TimedRecording
 from rocketnpu.inspect.recorded_model import recorded_model
+from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams import disassembly
+from rocketnpu.rockchip.streams.differences_page import differences_page
 from rocketnpu.rockchip.streams.recording import Recording, load
 from rocketnpu.rockchip.streams.replay import TaskOutcome, replay_tasks
 from rocketnpu.rockchip.streams.replay_reference import OperationOutcome, replay_operations
@@ -82,6 +84,23 @@ class RockchipStreams:
     def document(self, path: Path) -> dict[str, Any]:
         """Return the command lists as values for JSON."""
         return disassembly.to_document(disassembly.disassemble(path))
+
+    def timed(self, path: Path) -> TimedRecording:
+        """Return a recording's tasks for the judge of registers."""
+        from rocketnpu.rockchip.streams.timed import recording_tasks
+
+        recording = load(path)
+        name = f"{recording.model} ({recording.producer})"
+        return TimedRecording(name, RK3588.name, lambda given: recording_tasks(recording, given, RK3588))
+
+    def words(self, words: Sequence[int]) -> list[str]:
+        """Return register writes by name, with what is wrong with each."""
+        lines = [disassembly.describe(word) for word in words]
+        return ["  ".join((line.text, *(f"# {problem}" for problem in line.problems))) for line in lines]
+
+    def differences(self) -> str:
+        """Return the page on where our streams differ from Mesa's."""
+        return differences_page()
 
     def assemble(self, text: str) -> bytes:
         """Return a text's words as a raw buffer."""

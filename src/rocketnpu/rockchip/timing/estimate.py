@@ -9,7 +9,6 @@ from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
 from rocketnpu.program.program import Program
 from rocketnpu.rockchip.registers.command import from_bytes
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.streams.recording import Recording, Submission
 from rocketnpu.rockchip.timing.judge import judge_words
 from rocketnpu.rockchip.timing.setting import Setting, setting
 from rocketnpu.rockchip.timing.work import Work
@@ -56,40 +55,13 @@ def program_tasks(program: Program, conditions: Conditions, soc: Soc) -> tuple[T
     lists = [
         (task.operator, task.label, words[task.offset // 8 : task.offset // 8 + task.words]) for task in program.tasks
     ]
-    return _timed(lists, board_setting(conditions), soc)
+    return timed_lists(lists, board_setting(conditions), soc)
 
 
-def recording_tasks(recording: Recording, conditions: Conditions, soc: Soc) -> tuple[tuple[TimedTask, ...], ...]:
-    """Time each task of a recording, a group for each submission.
-
-    Raises:
-        CommandError: a task cannot be judged, or its list lies in no buffer.
-    """
-    found = []
-    for submission in recording.submissions:
-        owner = {
-            job: (number, operation.kind)
-            for number, operation in enumerate(recording.operations(submission))
-            for job in operation.jobs
-        }
-        lists = []
-        for number, job in enumerate(submission.jobs):
-            operator, kind = owner.get(number, (number, "job"))
-            lists += [(operator, kind, _words(submission, task.address, task.words)) for task in job.tasks]
-        found.append(_timed(lists, board_setting(conditions), soc))
-    return tuple(found)
-
-
-def _words(submission: Submission, address: int, count: int) -> list[int]:
-    buffer = next(b for b in submission.buffers if b.address <= address < b.address + b.size)
-    start = address - buffer.address
-    words: list[int] = from_bytes(buffer.content()[start : start + 8 * count].tobytes()).tolist()
-    return words
-
-
-def _timed(
+def timed_lists(
     lists: Sequence[tuple[int | None, str, Iterable[int]]], conditions: Setting, soc: Soc
 ) -> tuple[TimedTask, ...]:
+    """Time command lists, each given with its operator and what it is, in the order in which they run."""
     found = []
     previous: int | None = -1
     for operator, label, words in lists:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rocketnpu.errors import CommandError, InputError
-from rocketnpu.inspect.recorded import Report, Table
+from rocketnpu.errors import CommandError, InputError, UnsupportedError
+from rocketnpu.inspect.recorded import Report, Table, TimedRecording
 from rocketnpu.inspect.recorded_model import recorded_model
 from rocketnpu.verisilicon.streams import disassembly
 from rocketnpu.verisilicon.streams.differences import differences
@@ -82,6 +82,20 @@ class VerisiliconStreams:
     def document(self, path: Path) -> dict[str, Any]:
         """Return a recording's streams and instructions as values for JSON."""
         return disassembly.to_document(load(path))
+
+    def timed(self, path: Path) -> TimedRecording:
+        """Refuse: only times of whole networks are public."""
+        raise UnsupportedError(
+            f"{path}: there is no timing model of these chips: nobody published times of their layers"
+        )
+
+    def words(self, words: Sequence[int]) -> list[str]:
+        """Return front-end words as numbers: a command may be longer than one word."""
+        return [f"0x{word:08x}" for word in words]
+
+    def differences(self) -> str:
+        """Refuse: nothing is compiled for these chips yet."""
+        raise UnsupportedError("no streams of ours exist for these chips that could differ from Mesa's")
 
     def assemble(self, text: str) -> bytes:
         """Return a zip file with the bytes of each section of a text."""

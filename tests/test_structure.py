@@ -1,0 +1,49 @@
+"""The house's own rules: no circle of files, small files, small rooms."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import rocketnpu
+
+SOURCE = Path(rocketnpu.__file__).parent
+GENERATED = SOURCE / "third_party"
+LINES, FILES = 400, 20
+
+
+def test_no_circle_of_files() -> None:
+    grimp = pytest.importorskip("grimp", reason="import-linter is not installed (pip install import-linter)")
+    graph = grimp.build_graph("rocketnpu", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(imports) > 200
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        pytest.fail(f"these files import each other: {' <- '.join(error.args[1])}")
+
+
+def test_files_are_small() -> None:
+    sizes = {path: len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py") if GENERATED not in path.parents}
+    assert {str(path): size for path, size in sizes.items() if size > LINES} == {}
+
+
+def test_rooms_are_small() -> None:
+    rooms = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in SOURCE.rglob("*.py")}}
+    assert {str(room): count for room, count in rooms.items() if count > FILES} == {}
+
+
+def test_simulators_import_nothing_by_a_string() -> None:
+    """The contracts of import-linter see import statements only."""
+    for path in (
+        path for family in ("rockchip", "verisilicon") for path in (SOURCE / family / "simulator").rglob("*.py")
+    ):
+        called = {getattr(node.func, "id", getattr(node.func, "attr", "")) for node in _calls(path)}
+        assert not called & {"import_module", "__import__"}, path
+
+
+def _calls(path: Path) -> list[ast.Call]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]

@@ -186,4 +186,4 @@ def test_models_and_recordings_are_estimated_as_json(name: str, capsys: pytest.C
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "missing" / "page.html"
     assert main.run(["estimate", "-m", str(SMALL), "--html", str(place)]) == 2
-    assert "No such file or directory" in capsys.readouterr().err
+    assert "there is no folder" in capsys.readouterr().err

@@ -20,14 +20,14 @@ from rocketnpu.cli.selftest import expected
 from rocketnpu.device.calls import SystemCalls
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.emulator import EmulatedNode, Limits, shim_library
-from rocketnpu.emulator.core import SimulatedCore
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
+from rocketnpu.rockchip.drivers.emulated_core import SimulatedCore
 from rocketnpu.rockchip.drivers.rocket import RocketDevice
 
 SLOW_SERVER = """
     import sys, time
     from rocketnpu.emulator import EmulatedNode
-    from rocketnpu.emulator.core import SimulatedCore
+    from rocketnpu.rockchip.drivers.emulated_core import SimulatedCore
 
     class Slow(SimulatedCore):
         def run(self, address, words):

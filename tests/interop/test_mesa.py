@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rocketnpu.emulator import EmulatedNode, NodeFile, QueuedJob
+from rocketnpu.emulator import EmulatedNode, QueuedJob
 from rocketnpu.model.tflite import parse
+from rocketnpu.rockchip.drivers.rocket_file import NodeFile
 from rocketnpu.rockchip.registers.command import decode
 
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ import click
 
 from rocketnpu.cli.output import echo
 from rocketnpu.errors import DeviceError
-from rocketnpu.family import DEFAULT_CHIP
+from rocketnpu.policy import DEFAULT_CHIP
 
 _SIGNAL_STATUS = 128
 """A shell's exit status for a program that a signal ended, plus the signal."""

@@ -7,7 +7,6 @@ Four parts: ``shim/shim.c`` inside the program, :mod:`~rocketnpu.emulator.node` 
 
 from rocketnpu.emulator.driver import driver_of, emulated_chips
 from rocketnpu.emulator.drm_file import DrmFile, Limits
-from rocketnpu.emulator.file import NodeFile
 from rocketnpu.emulator.jobs import QueuedJob, TaskHangError
 from rocketnpu.emulator.library import shim_library
 from rocketnpu.emulator.node import EmulatedNode
@@ -16,7 +15,6 @@ __all__ = [
     "DrmFile",
     "EmulatedNode",
     "Limits",
-    "NodeFile",
     "QueuedJob",
     "TaskHangError",
     "driver_of",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rocketnpu.rockchip.drivers.rocket_uapi import PAGE
-
+PAGE = 4096
+"""Granularity of addresses: PAGE_SIZE of the kernels that the drivers run in."""
 LIMIT = 1 << 32
 """Command words carry 32-bit addresses, and the driver's address space ends there (addendum 9.1)."""
 

@@ -11,7 +11,7 @@ from rocketnpu.emulator.jobs import AnyCore, CorePool, QueuedJob
 from rocketnpu.errors import InputError
 
 _DRIVERS = {
-    "rk3588": "rocketnpu.emulator.rocket:ROCKET",
+    "rk3588": "rocketnpu.rockchip.drivers.emulated:ROCKET",
     "a311d": "rocketnpu.verisilicon.drivers.emulated:ETNAVIV_A311D",
     "imx8mp": "rocketnpu.verisilicon.drivers.emulated:ETNAVIV_IMX8MP",
 }

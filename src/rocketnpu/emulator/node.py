@@ -19,7 +19,7 @@ from rocketnpu.emulator.driver import KernelDriver, driver_of
 from rocketnpu.emulator.drm_file import DrmFile, Limits
 from rocketnpu.emulator.jobs import AnyCore, CorePool, QueuedJob
 from rocketnpu.errors import DeviceError
-from rocketnpu.family import DEFAULT_CHIP
+from rocketnpu.policy import DEFAULT_CHIP
 
 Observer = Callable[[DrmFile, QueuedJob], None]
 _BACKLOG = 64

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from rocketnpu.board.guest_memory import GuestMemory
 from rocketnpu.board.vfio_user import Interrupt
-from rocketnpu.emulator.core import SimulatedCore
 from rocketnpu.errors import RocketError
 from rocketnpu.memory import Memory
 from rocketnpu.rockchip.board.iommu import COMMAND, Iommu, PageFaultError, TranslatedMemory
+from rocketnpu.rockchip.drivers.emulated_core import SimulatedCore
 
 WINDOW = 0x10000
 BLOCK = 0x1000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rocketnpu.emulator.core import SimulatedCore
 from rocketnpu.emulator.driver import KernelDriver
 from rocketnpu.emulator.drm_file import DrmFile, Limits
-from rocketnpu.emulator.file import NodeFile
 from rocketnpu.emulator.jobs import AnyCore, CorePool, QueuedJob
+from rocketnpu.rockchip.drivers.emulated_core import SimulatedCore
+from rocketnpu.rockchip.drivers.rocket_file import NodeFile
 from rocketnpu.rockchip.soc import RK3588
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
-from rocketnpu.cli.selftest import Case
+from rocketnpu.cli.device.selftest import Case
 from rocketnpu.device.base import Device
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.simulator import SimulatorDevice

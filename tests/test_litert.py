@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocketnpu.cli.selftest import cases
+from rocketnpu.cli.device.selftest import cases
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.inference import Inference
 from rocketnpu.litert import require_litert

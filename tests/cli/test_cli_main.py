@@ -131,7 +131,7 @@ def test_a_target_that_is_no_command_is_named():
 def test_help_imports_nothing_heavy():
     script = (
         "import sys; from rocketnpu.cli.main import run; run(['--help'])\n"
-        "heavy = {'numpy', 'rich', 'PIL', 'ai_edge_litert', 'flatbuffers', 'cffi', 'rocketnpu.cli.models'}\n"
+        "heavy = {'numpy', 'rich', 'PIL', 'ai_edge_litert', 'flatbuffers', 'cffi', 'rocketnpu.cli.model.models'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

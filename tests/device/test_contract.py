@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from device_cases import CASES
-from rocketnpu.cli.selftest import Case, expected
+from rocketnpu.cli.device.selftest import Case, expected
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.errors import DeviceError, InputError, RocketError

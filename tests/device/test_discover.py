@@ -10,7 +10,7 @@ import pytest
 
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
-from rocketnpu.cli.selftest import expected
+from rocketnpu.cli.device.selftest import expected
 from rocketnpu.device.base import Device
 from rocketnpu.device.discover import open_device
 from rocketnpu.device.group import DeviceGroup, run_many

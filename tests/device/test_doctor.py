@@ -112,7 +112,7 @@ def test_selftest_compares_and_writes_a_report(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_selftest_tells_differences(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from rocketnpu.cli import selftest
+    from rocketnpu.cli.device import selftest
 
     honest = selftest.run
 

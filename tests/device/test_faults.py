@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from device_cases import CASES
-from rocketnpu.cli.selftest import expected
+from rocketnpu.cli.device.selftest import expected
 from rocketnpu.device.calls import SystemCalls
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.emulator import EmulatedNode, Limits, shim_library
@@ -193,7 +193,7 @@ FORK = """
     import numpy as np
     from rocketnpu.device.discover import open_device
     from rocketnpu.device.executor import PlacedProgram, run
-    from rocketnpu.cli.selftest import cases, expected
+    from rocketnpu.cli.device.selftest import cases, expected
     from rocketnpu.errors import DeviceError
 
     case = cases()[-1]

@@ -42,25 +42,27 @@ class Verb:
 
 
 VERBS: dict[str, Verb] = {
-    "classify": Verb("rocketnpu.cli.classify:classify", "Say what is in a picture, and how long it took."),
-    "compile": Verb("rocketnpu.cli.compile:compile_command", "Compile a model to program files."),
-    "inspect": Verb("rocketnpu.cli.inspect:inspect", "Show where each operator runs, why, and what it costs."),
-    "estimate": Verb("rocketnpu.cli.estimate:estimate", "Say how long a model takes on a chip that need not be there."),
-    "compare": Verb("rocketnpu.cli.compare:compare", "Compare with LiteRT's reference kernels, layer by layer."),
-    "disassemble": Verb("rocketnpu.cli.disassemble:disassemble", "Print command lists, word by word."),
-    "replay": Verb("rocketnpu.cli.replay:replay", "Run a recording or a failure bundle on the simulator."),
-    "operators": Verb("rocketnpu.cli.operators:operators", "Print the rules by which the NPU takes an operator."),
-    "evidence": Verb("rocketnpu.cli.evidence:evidence", "Say what speaks for each hardware rule."),
-    "models": Verb("rocketnpu.cli.models:models", "Get models by name, and say where they are."),
-    "emulate": Verb("rocketnpu.cli.emulate:emulate", "Run a program on an emulated accel node."),
-    "board": Verb("rocketnpu.cli.board:board", "Run a program on a virtual board, with the real kernel driver."),
-    "doctor": Verb("rocketnpu.cli.doctor:doctor", "Say whether an NPU can be used, and if not, why."),
-    "selftest": Verb("rocketnpu.cli.selftest:selftest", "Compare the device with the simulator, byte for byte."),
+    "classify": Verb("rocketnpu.cli.model.classify:classify", "Say what is in a picture, and how long it took."),
+    "compile": Verb("rocketnpu.cli.model.compile:compile_command", "Compile a model to program files."),
+    "inspect": Verb("rocketnpu.cli.model.inspect:inspect", "Show where each operator runs, why, and what it costs."),
+    "estimate": Verb(
+        "rocketnpu.cli.model.estimate:estimate", "Say how long a model takes on a chip that need not be there."
+    ),
+    "compare": Verb("rocketnpu.cli.model.compare:compare", "Compare with LiteRT's reference kernels, layer by layer."),
+    "disassemble": Verb("rocketnpu.cli.stream.disassemble:disassemble", "Print command lists, word by word."),
+    "replay": Verb("rocketnpu.cli.stream.replay:replay", "Run a recording or a failure bundle on the simulator."),
+    "operators": Verb("rocketnpu.cli.model.operators:operators", "Print the rules by which the NPU takes an operator."),
+    "evidence": Verb("rocketnpu.cli.stream.evidence:evidence", "Say what speaks for each hardware rule."),
+    "models": Verb("rocketnpu.cli.model.models:models", "Get models by name, and say where they are."),
+    "emulate": Verb("rocketnpu.cli.device.emulate:emulate", "Run a program on an emulated accel node."),
+    "board": Verb("rocketnpu.cli.device.board:board", "Run a program on a virtual board, with the real kernel driver."),
+    "doctor": Verb("rocketnpu.cli.device.doctor:doctor", "Say whether an NPU can be used, and if not, why."),
+    "selftest": Verb("rocketnpu.cli.device.selftest:selftest", "Compare the device with the simulator, byte for byte."),
     "build-delegate": Verb(
-        "rocketnpu.cli.build_delegate:build_delegate", "Build the shared library for TensorFlow Lite programs."
+        "rocketnpu.cli.device.build_delegate:build_delegate", "Build the shared library for TensorFlow Lite programs."
     ),
 }
-"""The verbs in the order of ``--help``. A verb is added by a file beside this one and a line here."""
+"""The verbs in the order of ``--help``. A verb is added by a file in one of the rooms beside this one, and a line here."""
 
 
 class VerbGroup(click.Group):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rocketnpu.cli.selftest import cases
+from rocketnpu.cli.device.selftest import cases
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.rockchip.board import iommu

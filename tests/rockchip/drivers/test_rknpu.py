@@ -7,7 +7,7 @@ import pytest
 
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
-from rocketnpu.cli.selftest import expected
+from rocketnpu.cli.device.selftest import expected
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.failure import JobFailedError
 from rocketnpu.errors import DeviceError

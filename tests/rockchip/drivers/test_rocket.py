@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from device_cases import CASES
-from rocketnpu.cli.selftest import expected
+from rocketnpu.cli.device.selftest import expected
 from rocketnpu.device.base import DeviceJob, DeviceTask
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.failure import JobFailedError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rocketnpu.cli.comparing import cells, inputs_of, numbers, progress, verdict
+from rocketnpu.cli.model.comparing import cells, inputs_of, numbers, progress, verdict
 from rocketnpu.cli.output import (
     Shapes,
     chip_option,
@@ -49,7 +49,7 @@ def compare(model: str, shapes: Shapes, image: Path | None, allow_unproven: bool
     path = resolve(model)
     policy = Policy(allow_unproven=allow_unproven, chip=chip)
     if is_onnx(path):
-        from rocketnpu.cli.compare_onnx import compare_file
+        from rocketnpu.cli.model.compare_onnx import compare_file
 
         return compare_file(path, dict(shapes), image, policy, as_json=as_json)
     if shapes:

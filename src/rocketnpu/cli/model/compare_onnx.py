@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocketnpu.cli.comparing import cells, inputs_of, numbers, progress, verdict
+from rocketnpu.cli.model.comparing import cells, inputs_of, numbers, progress, verdict
 from rocketnpu.cli.output import echo, print_json, print_table
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ VERBS: dict[str, Verb] = {
         "rocketnpu.cli.device.build_delegate:build_delegate", "Build the shared library for TensorFlow Lite programs."
     ),
 }
-"""The verbs in the order of ``--help``. A verb is added by a file in one of the rooms beside this one, and a line here."""
+"""The verbs in the order of ``--help``. A verb is a file in one of the rooms beside this one, and a line here."""
 
 
 class VerbGroup(click.Group):

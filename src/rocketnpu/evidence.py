@@ -6,12 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from rocketnpu.errors import DeviceError
-
-if TYPE_CHECKING:
-    from rocketnpu.policy import Policy
 
 
 class Evidence(Enum):
@@ -60,6 +57,21 @@ class HardwareRule:
         return self.evidence in (PROVEN_FOR_VENDOR if target == "vendor" else PROVEN)
 
 
+class Permission(Protocol):
+    """What decides whether a program may rely on a rule: a :class:`rocketnpu.policy.Policy`."""
+
+    @property
+    def allow_unproven(self) -> bool:
+        """Whether rules without proof may be used."""
+
+    @property
+    def refuted(self) -> frozenset[str]:
+        """Names of rules that the board refuted."""
+
+    def allows(self, rule: HardwareRule) -> bool:
+        """Say whether a program may rely on a rule."""
+
+
 @dataclass(frozen=True)
 class EvidenceTable:
     """All hardware rules of one chip, in sections by what they are about."""
@@ -88,7 +100,7 @@ class EvidenceTable:
         """All rules by name."""
         return {rule.name: rule for rules in self.sections.values() for rule in rules}
 
-    def refuse_unproven(self, names: Iterable[str], device: str, policy: Policy) -> None:
+    def refuse_unproven(self, names: Iterable[str], device: str, policy: Permission) -> None:
         """Refuse a program that relies on rules nobody has seen to hold on this chip, or that this board refuted.
 
         Args:
@@ -119,7 +131,7 @@ class EvidenceTable:
             f"proven rules only, run it on the simulator, {permission}; `rocketnpu evidence` describes them"
         )
 
-    def allows(self, name: str, policy: Policy) -> bool:
+    def allows(self, name: str, policy: Permission) -> bool:
         """Say whether a policy allows a rule; one that is not in the table is as unproven as one can be."""
         rule = self.rules.get(name)
         return policy.allow_unproven if rule is None else policy.allows(rule)

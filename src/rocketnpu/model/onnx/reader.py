@@ -103,7 +103,7 @@ def _guarded(name: str, step: Callable[[], OnnxModel]) -> OnnxModel:
     try:
         return step()
     except (ModelError, UnsupportedError) as error:
-        text = str(error)
+        text = " ".join(str(error).split())  # names may hold line ends
         raise type(error)(
             text if text.startswith((name, "cannot read", "reading ONNX")) else f"{name}: {text}"
         ) from None
@@ -267,17 +267,26 @@ class _Reader:
             maker = self.values.maker(name)
             if maker is None or maker.op_type != "DequantizeLinear" or maker.input[0] not in self.out.homes:
                 raise ModelError(f"nothing makes {plain_name(name)!r}")
-            whole = self.out.homes[maker.input[0]]
-            layout = self.out.ports[whole].layout
-            if layout.is_flat:
-                shape = self.values.shapes.get(maker.input[0], ())
-                whole, layout = self.out.moved(whole, layout, Layout.plain(shape)), Layout.plain(shape)
-            start = len(self.out.operators)
-            number = self.out.value(name, layout, DType.FLOAT32)
-            self.out.operator("DEQUANTIZE", [whole], [number])
             place = self.values.producers[name]
-            self.covered |= dict.fromkeys(range(start, len(self.out.operators)), (place,))
+            self._dequantize(place, maker)
         return self._plain(name)
+
+    def _dequantize(self, place: int, node: onnx.NodeProto) -> None:
+        """Write DequantizeLinear that somebody reads as real numbers."""
+        start, mark = len(self.out.operators), self.out.mark()
+        whole = self.out.homes[node.input[0]]
+        tensor, layout = self.out.tensors[whole], self.out.ports[whole].layout
+        try:
+            self.matcher.check_scale(node, tensor.quantisation)
+            if layout.is_flat:
+                shape = self.values.shapes.get(node.input[0], ())
+                whole, layout = self.out.moved(whole, layout, Layout.plain(shape)), Layout.plain(shape)
+            self.out.operator("DEQUANTIZE", [whole], [self.out.value(node.output[0], layout, DType.FLOAT32)])
+        except NotTakenError as error:
+            self.out.back(mark)
+            self.matcher.reasons.setdefault(place, str(error))
+            self._foreign(place, node)
+        self.covered |= dict.fromkeys(range(start, len(self.out.operators)), (place,))
 
     def _plain(self, name: str) -> int:
         """Return a value in the file's own order."""

@@ -292,6 +292,16 @@ class Matcher:
             raise NotTakenError(f"a scale of {float(found[0].min()):g}")
         return Quantisation(*found, axis if scales.size > 1 else 0)
 
+    def check_scale(self, node: onnx.NodeProto, written: Quantisation | None) -> None:
+        """Check that DequantizeLinear reads a value with the scale that it was written with.
+
+        Raises:
+            NotTakenError: it does not.
+        """
+        quantisation = self.quantisation(node)
+        if quantisation is None or not quantisation.same_as(written):
+            raise NotTakenError("it reads bytes with a scale that they were not written with")
+
     def _scale(self, name: str) -> Array | None:
         """Return a constant scale; the product of two, which is a bias's, is folded when it is read."""
         return self.values.constants.get(name)

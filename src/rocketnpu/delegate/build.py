@@ -1,4 +1,4 @@
-"""Build ``librocketnpu_delegate.so``, the delegate for hosts that load one from a file."""
+"""Build the shared libraries by which programs load this package: thin shells of C in front of Python."""
 
 from __future__ import annotations
 
@@ -16,6 +16,35 @@ from rocketnpu.errors import InputError
 from rocketnpu.files.writing import write_file
 
 NAME = "librocketnpu_delegate.so"
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A shared library to be built."""
+
+    name: str
+    package: str
+    """Where its source is, a file of C that includes ``python_host.h``."""
+    source: str
+    module: str
+    """The Python module that it calls."""
+    verb: str
+    """The command that builds it."""
+    title: str
+    otherwise: str
+    """What Python programs do without a compiler."""
+
+
+DELEGATE = Shell(
+    NAME,
+    "rocketnpu.delegate",
+    "adapter.c",
+    "rocketnpu.delegate.library",
+    "build-delegate",
+    "the delegate",
+    "Python programs need none: they use rocketnpu.Delegate",
+)
+"""For TensorFlow Lite programs."""
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-shared", "-fPIC", "-O2", "-fvisibility=hidden", "-Wall", "-Werror")
 _LIBRARIES = ("-ldl", "-lpthread")
@@ -27,7 +56,7 @@ if spec is None or spec.origin is None:
     sys.path[:0] = added
     sys.modules.pop("rocketnpu", None)
     try:
-        import rocketnpu.delegate.library
+        import MODULE
     except Exception:
         pass
     finally:
@@ -38,8 +67,8 @@ imported, so that packages that belong together come from one place, and last af
 already stays. A mere folder named rocketnpu (no origin) is not the package."""
 
 
-def build(output: Path) -> Path:
-    """Compile the library to ``output`` and return its absolute path.
+def build(output: Path, shell: Shell = DELEGATE) -> Path:
+    """Compile a library to ``output`` and return its absolute path.
 
     The library is bound to this Python's version and environment; the package itself it only refers to, so an upgrade
     in place needs no new build.
@@ -48,27 +77,31 @@ def build(output: Path) -> Path:
         InputError: there is no C compiler, it failed, or ``output`` cannot be written.
     """
     output = output.absolute()
-    compiler = _compiler()
-    with tempfile.TemporaryDirectory() as scratch, as_file(files("rocketnpu.delegate") / "adapter.c") as source:
-        header, library = Path(scratch, "environment.h"), Path(scratch, NAME)
-        header.write_text(definitions(Interpreter.current()), encoding="utf-8")
-        command = [*compiler, *arguments(header, source, library)]
+    compiler = _compiler(shell)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        as_file(files(shell.package) / shell.source) as source,
+        as_file(files("rocketnpu.delegate") / "python_host.h") as host,
+    ):
+        header, library = Path(scratch, "environment.h"), Path(scratch, shell.name)
+        header.write_text(definitions(Interpreter.current(), shell), encoding="utf-8")
+        command = [*compiler, "-I", str(host.parent), *arguments(header, source, library)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip())
             raise InputError(
-                f"{compiler[0]} cannot compile the delegate: {reason or f'it ended with status {done.returncode}'}"
+                f"{compiler[0]} cannot compile {shell.title}: {reason or f'it ended with status {done.returncode}'}"
             )
-        write_file(output, library.read_bytes(), "the delegate", InputError, executable=True)
+        write_file(output, library.read_bytes(), shell.title, InputError, executable=True)
     return output
 
 
 def arguments(header: Path, source: Path, library: Path) -> list[str]:
-    """Return the C compiler's arguments; ``header`` holds the :func:`definitions`, ``source`` is ``adapter.c``."""
+    """Return the C compiler's arguments; ``header`` holds the :func:`definitions`, ``source`` is a shell's."""
     return [*_FLAGS, "-include", str(header), str(source), "-o", str(library), *_LIBRARIES]
 
 
-def _compiler() -> list[str]:
+def _compiler(shell: Shell) -> list[str]:
     """Return the command of a C compiler: ``CC`` from the environment, else the first usual one that is there."""
     chosen = os.environ.get("CC", "").split()
     for candidate in (chosen,) if chosen else ([name] for name in _COMPILERS):
@@ -76,7 +109,7 @@ def _compiler() -> list[str]:
             return candidate
     raise InputError(
         f"no C compiler found ({' '.join(chosen) or ', '.join(_COMPILERS)}): install one, on Debian with "
-        "`apt-get install gcc libc6-dev`, or set CC; Python programs need none: they use rocketnpu.Delegate"
+        "`apt-get install gcc libc6-dev`, or set CC; " + shell.otherwise
     )
 
 
@@ -109,15 +142,18 @@ class Interpreter:
         )
 
 
-def definitions(interpreter: Interpreter) -> str:
+def definitions(interpreter: Interpreter, shell: Shell = DELEGATE) -> str:
     """Write an interpreter down as C macros, which the library's source includes."""
-    find = _FIND.replace("FOLDERS", repr(list(interpreter.folders)))
+    find = _FIND.replace("FOLDERS", repr(list(interpreter.folders))).replace("MODULE", shell.module)
     values = {
         "PYTHON": interpreter.executable,
         "LIBPYTHON": interpreter.shared_library,
         "STDLIB": interpreter.standard_library,
         "PACKAGE": f"{interpreter.package}/__init__.py",
         "FIND": f"exec({find!r}, {{}})",
+        "VERB": shell.verb,
+        "TITLE": shell.title,
+        "MODULE": shell.module,
     }
     lines = [f"#define ROCKETNPU_{name} {_c_string(value)}" for name, value in values.items()]
     lines += [

@@ -73,7 +73,7 @@ class OnnxInference(Closing):
 
     def _check(self, require_full: bool) -> None:
         refused = [decision for decision in self.plan.decisions if not decision.supported]
-        reasons = [f"{decision.kind}: {decision.reason}" for decision in refused if decision.kind not in _BORDERS]
+        reasons = [f"{decision.kind}: {decision.reason}" for decision in refused if decision.kind not in BORDERS]
         if not self.plan.parts:
             reason = f": {reasons[0]}" if reasons else ""
             raise UnsupportedError(f"{self.graph.name} has no operator that the NPU takes{reason}")
@@ -125,5 +125,5 @@ class OnnxInference(Closing):
         self._end.close()
 
 
-_BORDERS = ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "RESHAPE")
+BORDERS = ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "RESHAPE")
 """Kinds of operator at the borders between real numbers and bytes, which no NPU computes."""

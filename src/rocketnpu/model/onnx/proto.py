@@ -76,13 +76,14 @@ def decode(data: bytes, name: str) -> onnx.ModelProto:
     return model
 
 
-def prepare(model: onnx.ModelProto, name: str, shapes: Shapes) -> onnx.ModelProto:
+def prepare(model: onnx.ModelProto, name: str, shapes: Shapes, *, open_batch: bool = True) -> onnx.ModelProto:
     """Fix the shapes of a model's inputs, inline its functions, and infer every shape.
 
     Args:
         model: is changed.
         name: of the file, for messages.
-        shapes: of inputs, by name; a batch that the file leaves open is 1.
+        shapes: of inputs, by name.
+        open_batch: whether a batch that the file leaves open is 1.
 
     Raises:
         ModelError: the model is inconsistent, or an input's shape is open.
@@ -93,7 +94,7 @@ def prepare(model: onnx.ModelProto, name: str, shapes: Shapes) -> onnx.ModelProt
         raise ModelError(f"it keeps the data of {apart!r} in another file: read it by its path")
     _check_version(model)
     _check_nodes(model.graph)
-    _fix_inputs(model.graph, shapes)
+    _fix_inputs(model.graph, shapes, open_batch=open_batch)
     try:
         if model.functions:
             from onnx import inliner
@@ -159,7 +160,7 @@ def _check_nodes(graph: onnx.GraphProto) -> None:
             raise ModelError(f"nothing makes the output {value.name!r}")
 
 
-def _fix_inputs(graph: onnx.GraphProto, shapes: Shapes) -> None:
+def _fix_inputs(graph: onnx.GraphProto, shapes: Shapes, *, open_batch: bool) -> None:
     constants = {tensor.name for tensor in graph.initializer}
     inputs = {value.name: value for value in graph.input if value.name not in constants}
     unknown = next((name for name in shapes if name not in inputs), None)
@@ -174,7 +175,7 @@ def _fix_inputs(graph: onnx.GraphProto, shapes: Shapes) -> None:
         for axis, dim in enumerate(dims):
             if wanted is not None:
                 dim.dim_value = wanted[axis]
-            elif axis == 0 and not dim.HasField("dim_value"):
+            elif open_batch and axis == 0 and not dim.HasField("dim_value"):
                 dim.dim_value = 1
     if shapes or any(True for _ in _open_outputs(graph)):
         del graph.value_info[:]

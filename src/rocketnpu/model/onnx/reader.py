@@ -86,8 +86,12 @@ def parse(data: bytes, name: str = "model", shapes: Shapes | None = None) -> Onn
     return _guarded(name, lambda: _read(decode(data, name), name, shapes or {}))
 
 
-def convert(proto: onnx.ModelProto, name: str = "model", shapes: Shapes | None = None) -> OnnxModel:
+def convert(
+    proto: onnx.ModelProto, name: str = "model", shapes: Shapes | None = None, *, open_batch: bool = True
+) -> OnnxModel:
     """Read a model that is already an object; it is not changed.
+
+    A batch that it leaves open is 1, unless ``open_batch`` is off, for a host that may give any.
 
     Raises:
         ModelError: it is inconsistent.
@@ -96,7 +100,7 @@ def convert(proto: onnx.ModelProto, name: str = "model", shapes: Shapes | None =
 
     own = onnx.ModelProto()
     own.CopyFrom(proto)
-    return _guarded(name, lambda: _read(own, name, shapes or {}))
+    return _guarded(name, lambda: _read(own, name, shapes or {}, open_batch=open_batch))
 
 
 def _guarded(name: str, step: Callable[[], OnnxModel]) -> OnnxModel:
@@ -120,10 +124,10 @@ def _guarded(name: str, step: Callable[[], OnnxModel]) -> OnnxModel:
         raise ModelError(f"{name} is damaged: {type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
 
 
-def _read(proto: onnx.ModelProto, name: str, shapes: Shapes) -> OnnxModel:
+def _read(proto: onnx.ModelProto, name: str, shapes: Shapes, *, open_batch: bool = True) -> OnnxModel:
     import onnx
 
-    fixed = prepare(proto, name, shapes)
+    fixed = prepare(proto, name, shapes, open_batch=open_batch)
     expanded, origins = expand(fixed)
     if len(expanded.graph.node) != len(fixed.graph.node):
         try:
@@ -155,12 +159,9 @@ class _Reader:
         for number, node in enumerate(self.values.model.graph.node):
             self.out.node = number
             step = self.matcher.steps.get(number)
-            if step is not None and not self._step(number, step):
+            if step is not None and not self._step(step):
                 refused.update(step.nodes)
-                for inner in step.nodes:
-                    if inner not in self._dequantisers(step):
-                        self._host(inner)
-            elif number not in inside and number not in refused:
+            if number not in inside or number in refused:
                 self._host(number, node)
         outputs = [self._plain(name) for name in self.values.outputs]
         inputs = tuple(self.out.homes[name] for name in self.values.inputs)
@@ -196,11 +197,7 @@ class _Reader:
                 return self.matcher.quantisation(node)
         return None
 
-    def _dequantisers(self, step: Step) -> set[int]:
-        nodes = self.values.model.graph.node
-        return {number for number in step.nodes if nodes[number].op_type == "DequantizeLinear"}
-
-    def _step(self, number: int, step: Step) -> bool:
+    def _step(self, step: Step) -> bool:
         """Write a step; say whether it could be."""
         mark = self.out.mark()
         try:
@@ -212,7 +209,6 @@ class _Reader:
             self.matcher.reasons.setdefault(self._computing(step), str(error))
             return False
         self.covered |= dict.fromkeys(range(mark[1], len(self.out.operators)), step.nodes)
-        del number
         return True
 
     def _computing(self, step: Step) -> int:
@@ -223,9 +219,8 @@ class _Reader:
         if source is not None and source.data is None and source.name not in self.out.homes:
             raise NotTakenError(f"{plain_name(source.name)!r} has no tensor")
 
-    def _host(self, number: int, node: onnx.NodeProto | None = None) -> None:
+    def _host(self, number: int, node: onnx.NodeProto) -> None:
         """Write a node that stays with the host."""
-        node = self.values.model.graph.node[number] if node is None else node
         if all(name in self.values.constants for name in node.output if name):
             return
         if node.op_type == "DequantizeLinear" and self._all_quantised(node):

@@ -105,7 +105,7 @@ class Matcher:
         self.reasons: dict[int, str] = {}
         """By number of a node that computes and belongs to no step."""
         self.steps: dict[int, Step] = {}
-        """By number of the last node of each."""
+        """By number of the node that computes, of a chain by its QuantizeLinear: what a step reads is made before."""
         self._taken: set[int] = set()
         nodes = list(enumerate(values.model.graph.node))
         for number, node in nodes:
@@ -124,7 +124,7 @@ class Matcher:
             self.reasons.setdefault(number, str(error))
             return
         if step is not None:
-            self.steps[step.nodes[-1]] = step
+            self.steps[number] = step
             self._taken.update(step.nodes)
             for found in step.nodes:
                 self.reasons.pop(found, None)

@@ -1,0 +1,231 @@
+"""One execution provider at work: it claims what the NPU takes of a session's network, and makes kernels of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rocketnpu.delegate.log import Log, describe, say
+from rocketnpu.delegate.options import Options
+from rocketnpu.delegate.session import policy_for
+from rocketnpu.device.base import Device
+from rocketnpu.device.executor import PlacedProgram
+from rocketnpu.device.group import DeviceGroup
+from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.graph import Graph
+from rocketnpu.model.onnx.proto import nodes_inputs
+from rocketnpu.model.onnx.reader import OnnxModel, convert
+from rocketnpu.onnx_host.inference import BORDERS
+from rocketnpu.partition.plan import plan
+from rocketnpu.program.cache import ProgramCache
+from rocketnpu.program.program import Program
+from rocketnpu.provider.abi import Runtime, ffi
+from rocketnpu.provider.host_model import HostModel
+from rocketnpu.provider.kernel import Kernel, Slot
+
+_SHOWN = 3
+"""Operators named in the refusal of a network that does not run on the NPU as a whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class Claimed:
+    """A part that the host was asked to hand over."""
+
+    model: OnnxModel
+    part: Graph
+    program: Program
+    nodes: tuple[int, ...]
+    """Numbers of the host's nodes, ascending."""
+    reals: Mapping[str, str]
+    """By value that the part reads: the real numbers that the host hands over instead, where it does."""
+
+    @property
+    def makes(self) -> frozenset[str]:
+        """Names of all values that its nodes make, by which the host's graph of them is known again."""
+        return _made(self.model, self.nodes)
+
+
+class ProviderSession:
+    """State behind one provider of one ``InferenceSession``."""
+
+    def __init__(self, runtime: Runtime, options: Options, device: Device, cache: Path | None) -> None:
+        """Take over ``device``, which is closed with the session; programs are kept in ``cache`` if there is one."""
+        self.log = Log(options.verbose)
+        self.options = options
+        self._runtime, self._device = runtime, device
+        self._policy = policy_for(device, options)
+        self._core = device.members[0] if isinstance(device, DeviceGroup) else device
+        self._cache = ProgramCache(cache)
+        self._lock = threading.RLock()
+        self._claimed: dict[frozenset[str], Claimed] = {}
+        self._refusal: ModelError | UnsupportedError | None = None
+        self._kernels: list[Kernel] = []
+
+    def claim(self, graph: Any) -> list[list[Any]]:
+        """Return the nodes of each part of a graph that goes to the NPU.
+
+        A network that this package does not understand stays with the host; the reason is printed.
+
+        Where ``require_full`` was asked for in vain, the first node is claimed all the same, and making its kernel
+        fails: that ends the making of the session, which a failure here would not.
+
+        Raises:
+            DeviceError: the host does not show its graph.
+        """
+        if self._runtime.pointer("Graph_GetParentNode", graph) != ffi.NULL:
+            return []  # the body of a node
+        host = HostModel(self._runtime, graph)
+        try:
+            return self._divide(host)
+        except (ModelError, UnsupportedError) as error:
+            if self.options.require_full:
+                self._refusal = error
+                return [host.nodes[:1]]
+            say(f"everything stays on the CPU: {describe(error)}")
+            return []
+
+    def _divide(self, host: HostModel) -> list[list[Any]]:
+        """Decide, and compile.
+
+        Raises:
+            ModelError: the network is not understood.
+            UnsupportedError: ``require_full`` was asked for, and something would stay on the CPU.
+        """
+        model = convert(host.read(), "network", open_batch=False)
+        divided = plan(model.graph, self._policy)
+        reasons = {found.operator: found.reason for found in divided.decisions if not found.supported}
+        self.log.graph(model.graph, reasons)
+        found = []
+        for part in divided.parts:
+            claimed = self._claim(model, part, reasons)
+            if claimed is not None:
+                self._claimed[claimed.makes] = claimed
+                found.append([host.nodes[number] for number in claimed.nodes])
+        self._check_full(model.graph, reasons)
+        return found
+
+    def _claim(self, model: OnnxModel, part: Graph, reasons: dict[int, str]) -> Claimed | None:
+        """Compile a part; where that fails its operators stay with the host, and ``reasons`` say why."""
+        nodes = _nodes(model, part)
+        try:
+            reals = _reals(model, part, nodes)
+            program = self._compile(part)
+        except UnsupportedError as error:
+            self.log.detail(f"{part.name} stays on the CPU: {describe(error)}")
+            reasons |= dict.fromkeys((operator.index for operator in part.operators), describe(error))
+            return None
+        return Claimed(model, part, program, nodes, reals)
+
+    def _check_full(self, graph: Graph, reasons: Mapping[int, str]) -> None:
+        kinds = {operator.index: operator.kind for operator in graph.operators}
+        left = [f"{kinds[index]}: {reason}" for index, reason in sorted(reasons.items()) if kinds[index] not in BORDERS]
+        if self.options.require_full and left:
+            more = f"; and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+            text = "; ".join(left[:_SHOWN])
+            raise UnsupportedError(f"require_full: {len(left)} operators would stay on the CPU: {text}{more}")
+
+    def _compile(self, part: Graph) -> Program:
+        self.log.detail(f"compiling graph: {len(part.tensors)} tensors {len(part.operators)} operations")
+        start = time.perf_counter()
+        program = self._cache.program(part, self._policy)
+        self.log.detail(f"compiled graph, took {(time.perf_counter() - start) * 1e3:.1f} ms")
+        return program
+
+    def kernel(self, graph: Any, fused: Any) -> Kernel:
+        """Place the part that a graph of claimed nodes is; ``fused`` is the node that stands for it.
+
+        Raises:
+            ModelError: the host cut its network differently than it was asked to, or ``require_full`` was asked for and
+                the network is not understood.
+            UnsupportedError: ``require_full`` was asked for, and something would stay on the CPU.
+            DeviceError: the device has no room.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        runtime = self._runtime
+        nodes = runtime.list("Graph", "Nodes", graph)
+        made = {self._name(info) for node in nodes for info in runtime.list("Node", "Outputs", node)} - {""}
+        claimed = self._claimed.get(frozenset(made))
+        if claimed is None:
+            raise ModelError(f"the host asks for a part of {len(nodes)} nodes, which it was not asked to hand over")
+        given = [self._name(info) for info in runtime.list("Node", "Inputs", fused)]
+        wanted = [self._name(info) for info in runtime.list("Node", "Outputs", fused)]
+        allowed = self._policy.allow_unproven
+        with self._lock:
+            placed = PlacedProgram(self._core, claimed.program, allow_unproven=allowed)
+        inputs = [_slot(claimed, binding.tensor, given) for binding in claimed.program.inputs]
+        outputs = [_slot(claimed, binding.tensor, wanted) for binding in claimed.program.outputs]
+        kernel = Kernel(runtime, placed, inputs, outputs, self.log, self._lock)
+        self._kernels.append(kernel)
+        return kernel
+
+    def _name(self, info: Any) -> str:
+        return "" if info == ffi.NULL else self._runtime.text("GetValueInfoName", info)
+
+    def drop(self, kernel: Kernel) -> None:
+        """Free a kernel's memory on the device."""
+        kernel.close()
+        if kernel in self._kernels:
+            self._kernels.remove(kernel)
+
+    def close(self) -> None:
+        """Free everything, the device too."""
+        for kernel in list(self._kernels):
+            self.drop(kernel)
+        self._claimed.clear()
+        self._device.close()
+
+
+def _nodes(model: OnnxModel, part: Graph) -> tuple[int, ...]:
+    """Return the host's nodes of a part: those whose results are first made in it."""
+    homes: dict[str, int] = {}
+    for number, port in sorted(model.ports.items()):
+        homes.setdefault(port.value, number)
+    found: set[int] = set()
+    for operator in part.operators:
+        if any(number in model.ports and homes[model.ports[number].value] == number for number in operator.outputs):
+            found.update(model.nodes.get(operator.index, ()))
+    return tuple(sorted(found))
+
+
+def _made(model: OnnxModel, nodes: tuple[int, ...]) -> frozenset[str]:
+    return frozenset(name for number in nodes for name in model.proto.graph.node[number].output if name)
+
+
+def _reals(model: OnnxModel, part: Graph, nodes: tuple[int, ...]) -> dict[str, str]:
+    """Say which inputs of a part the host has as real numbers, when the part's nodes are cut out of its graph.
+
+    Raises:
+        UnsupportedError: the nodes cannot be cut out.
+    """
+    graph, made = model.proto.graph, _made(model, nodes)
+    outside = {
+        name for number, node in enumerate(graph.node) if number not in set(nodes) for name in nodes_inputs(node)
+    }
+    outside |= {value.name for value in graph.output}
+    if not made & outside <= {model.ports[number].value for number in part.outputs}:
+        raise UnsupportedError("values inside it are read as real numbers outside")
+    read = {name for number in nodes for name in nodes_inputs(graph.node[number])} - made
+    found = {}
+    for number in part.inputs:
+        value = model.ports[number].value
+        if value in read:
+            continue
+        readers = [node for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] == value]
+        real = next((node.output[0] for node in readers if node.output[0] in read), None)
+        if real is None:
+            raise UnsupportedError(f"nobody hands over {value!r}")
+        found[value] = real
+    return found
+
+
+def _slot(claimed: Claimed, number: int, names: list[str]) -> Slot:
+    port, tensor = claimed.model.ports[number], claimed.part.tensors[number]
+    name = claimed.reals.get(port.value, port.value)
+    if name not in names:
+        raise ModelError(f"the host does not hand over {name!r}")
+    return Slot(names.index(name), port, tensor, is_real=name != port.value)

@@ -66,7 +66,7 @@ def test_references_are_checked_although_the_checksum_is_right(program: Program)
     far = dataclasses.replace(task, offset=1 << 30)
     job = dataclasses.replace(program.jobs[0], tasks=(far,))
     bad = store.to_bytes(dataclasses.replace(program, jobs=(job,)))
-    with pytest.raises(ProgramError, match="leads outside"):
+    with pytest.raises(ProgramError, match="lead outside"):
         store.from_bytes(bad)
 
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from rocketnpu.errors import DeviceError, InputError
-from rocketnpu.folders import cache_folder
+from rocketnpu.folders import cache_folder, make_private
 
 SOURCE = Path(__file__).parent / "shim" / "shim.c"
 FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
@@ -36,10 +36,9 @@ def shim_library(compiler: str = "") -> Path:
 def _cache() -> Path:
     try:
         folder = cache_folder()
+        make_private(folder)
     except InputError as error:
         raise DeviceError(str(error)) from None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DeviceError(f"cannot make {folder} for the emulated node's library: {error.strerror}") from None
     return folder

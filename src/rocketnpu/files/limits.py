@@ -6,6 +6,8 @@ MODEL_BYTES = (1 << 31) - 1
 """What a flatbuffer's offsets reach; the weights of larger models lie outside it, which is not read."""
 PROGRAM_BYTES = 1 << 30
 """More than any program of such a model: a chip's address space has four times as much."""
+PROGRAM_MEMORY = 1 << 30
+"""All buffers of a program together."""
 PROGRAM_HEADER_BYTES = 64 << 20
 RECORDING_BYTES = 256 << 20
 """All files of a recording together, unpacked, and its reference tensors likewise."""

@@ -12,9 +12,9 @@ from functools import cache
 from pathlib import Path
 
 from rocketnpu._version import __version__
-from rocketnpu.errors import ProgramError
+from rocketnpu.errors import InputError, ProgramError
 from rocketnpu.family import family_of
-from rocketnpu.folders import cache_folder
+from rocketnpu.folders import cache_folder, make_private
 from rocketnpu.graph import Graph
 from rocketnpu.graph.digest import digest
 from rocketnpu.policy import Policy
@@ -55,13 +55,14 @@ class ProgramCache:
         if path is not None and path.is_file():
             with contextlib.suppress(ProgramError):
                 program = store.load(path)
-                self.hits += 1
-                return program
+                if _belongs(program, graph, policy):
+                    self.hits += 1
+                    return program
         self.misses += 1
         program = self._compile(graph, policy)
         if path is not None:
-            with contextlib.suppress(ProgramError, OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(InputError, ProgramError, OSError):
+                make_private(path.parent)
                 store.save(program, path)
         return program
 
@@ -70,6 +71,16 @@ class ProgramCache:
             return None
         stamp = _compiler_stamp(family_of(policy.chip).family)
         return self.folder / f"{digest(graph, policy, __version__, store.VERSION, stamp)}.rktprog"
+
+
+def _belongs(program: Program, graph: Graph, policy: Policy) -> bool:
+    """Say whether a program takes and gives the tensors of a graph: the host's memory is read and written by them."""
+    sides = ((program.inputs, graph.inputs), (program.outputs, graph.outputs))
+    for bindings, numbers in sides:
+        found = [(binding.tensor, binding.shape, binding.dtype) for binding in bindings]
+        if found != [(number, graph.tensors[number].shape, graph.tensors[number].dtype) for number in numbers]:
+            return False
+    return program.chip == policy.chip
 
 
 def _compile(graph: Graph, policy: Policy) -> Program:

@@ -31,6 +31,13 @@ class FeatureLayout(Protocol):
     def end(self) -> int:
         """Offset just behind its last byte."""
 
+    def check(self, elements: int, size: int) -> None:
+        """See that it holds a tensor of ``elements`` bytes and lies inside a buffer of ``size`` bytes.
+
+        Raises:
+            ValueError: it does not.
+        """
+
     def pack(self, tensor: npt.NDArray[np.generic], memory: memoryview | Bytes) -> None:
         """Write a tensor of the host, C-contiguous, into the buffer. Bytes that hold no element keep their value."""
 
@@ -69,11 +76,28 @@ class SurfaceLayout:
         """Offset just behind the last byte of the last surface."""
         return self.offset + (self.surfaces - 1) * self.surface_pitch + self.height * self.width * self.slot
 
+    def check(self, elements: int, size: int) -> None:
+        """See that it holds a tensor of ``elements`` bytes and lies inside a buffer of ``size`` bytes.
+
+        Raises:
+            ValueError: it does not.
+        """
+        sizes = (self.height, self.width, self.channels, self.slot)
+        if min(sizes) < 1 or self.height * self.width * self.channels != elements:
+            raise ValueError(f"a layout of {self.height} x {self.width} x {self.channels} for {elements} elements")
+        if self.surfaces > 1 and self.surface_pitch < self.height * self.width * self.slot:
+            raise ValueError(f"surfaces {self.surface_pitch} bytes apart overlap")
+        if self.offset < 0 or self.surface_pitch < 0 or self.end > size:
+            raise ValueError(f"layout from byte {self.offset} ends at byte {self.end}, the buffer has {size}")
+
     def view(self, memory: memoryview | Bytes) -> Bytes:
-        """Return the feature map inside ``memory`` as ``(surfaces, height * width, slot)``, without a copy."""
+        """Return the feature map inside ``memory`` as ``(surfaces, height * width, slot)``, without a copy.
+
+        Raises:
+            ValueError: it does not lie inside.
+        """
         flat = np.frombuffer(memory, np.uint8)
-        if self.end > flat.size:
-            raise ValueError(f"layout ends at byte {self.end}, the buffer has {flat.size}")
+        self.check(self.height * self.width * self.channels, flat.size)
         return np.lib.stride_tricks.as_strided(
             flat[self.offset :],
             (self.surfaces, self.height * self.width, self.slot),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,13 @@ import numpy as np
 
 from rocketnpu.errors import ProgramError
 from rocketnpu.family import chips, family_of
-from rocketnpu.files.limits import PROGRAM_BYTES
-from rocketnpu.files.reading import read_file
+from rocketnpu.files.limits import PROGRAM_BYTES, PROGRAM_HEADER_BYTES
+from rocketnpu.files.reading import parse_json, read_file
 from rocketnpu.files.writing import write_file
-from rocketnpu.graph import DType
-from rocketnpu.program.layout import KINDS, FeatureLayout
-from rocketnpu.program.program import (
-    Binding,
-    Program,
-    ProgramBuffer,
-    ProgramJob,
-    ProgramTask,
-    Role,
-)
-from rocketnpu.program.relocations import DTYPES, Relocations
+from rocketnpu.program import header
+from rocketnpu.program.checks import check_program
+from rocketnpu.program.program import Binding, Program, ProgramBuffer
+from rocketnpu.program.relocations import Relocations
 
 MAGIC = b"RKTPROG\0"
 VERSION = 3
@@ -43,8 +36,8 @@ def to_bytes(program: Program) -> bytes:
     """Write a program as the content of its file."""
     table = program.relocations
     blobs = [buffer.data for buffer in program.buffers] + [table.columns().astype("<i8").tobytes()]
-    header = json.dumps(_describe(program), separators=(",", ":")).encode()
-    body = b"".join((_HEAD.pack(MAGIC, VERSION, len(header)), header, *blobs))
+    described = json.dumps(_describe(program), separators=(",", ":")).encode()
+    body = b"".join((_HEAD.pack(MAGIC, VERSION, len(described)), described, *blobs))
     return body + hashlib.sha256(body).digest()
 
 
@@ -84,11 +77,14 @@ def from_bytes(data: bytes) -> Program:
     view = memoryview(data)
     if hashlib.sha256(view[:-_SUM_BYTES]).digest() != data[-_SUM_BYTES:]:
         raise ProgramError("damaged: its checksum does not match; compile the model again")
+    end = _HEAD.size + length
+    if end > len(data) - _SUM_BYTES:
+        raise ProgramError("damaged: its header is cut short")
     try:
-        header = json.loads(data[_HEAD.size : _HEAD.size + length])
-        return _rebuild(header, view[_HEAD.size + length : -_SUM_BYTES])
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ProgramError(f"damaged: {type(error).__name__}: {error}") from None
+        described = parse_json(data[_HEAD.size : end], PROGRAM_HEADER_BYTES)
+    except ValueError as error:
+        raise ProgramError(f"damaged: its header: {error}") from None
+    return _rebuild(described, view[end:-_SUM_BYTES])
 
 
 def _describe(program: Program) -> dict[str, Any]:
@@ -127,82 +123,36 @@ def _binding(binding: Binding) -> dict[str, Any]:
     }
 
 
-def _rebuild(header: dict[str, Any], blobs: memoryview) -> Program:
-    chip, family = header["chip"], header["family"]
+def _rebuild(described: Any, blobs: memoryview) -> Program:
+    chip, family = (header.text(header.member(described, key), f"the {key}") for key in ("chip", "family"))
     if chip not in chips() or family_of(chip).family != family:
         raise ProgramError(f"for the chip {chip!r} of the family {family!r}; this release knows {', '.join(chips())}")
-    buffers = []
-    position = 0
-    for name, role, size, length in header["buffers"]:
+    buffers, position = [], 0
+    for name, role, size, length in header.entries(described):
         content = bytes(blobs[position : position + length])
-        if len(content) != length or length > size:
+        if len(content) != length:
             raise ProgramError("damaged: a buffer's content is cut short")
-        buffers.append(ProgramBuffer(name, Role(role), size, content))
+        buffers.append(ProgramBuffer(name, role, size, content))
         position += length
-    columns = np.frombuffer(blobs[position:], "<i8").reshape(-1, header["relocations"]).astype(np.int64)
+    jobs, inputs, outputs = (header.items(header.member(described, key), key) for key in ("jobs", "inputs", "outputs"))
     program = Program(
-        header["name"],
-        header["chip"],
+        header.text(header.member(described, "name"), "the name"),
+        chip,
         tuple(buffers),
-        header["commands"],
-        Relocations.from_columns(columns),
-        tuple(_job(job) for job in header["jobs"]),
-        tuple(_bound(binding) for binding in header["inputs"]),
-        tuple(_bound(binding) for binding in header["outputs"]),
-        tuple(header["rules"]),
-        tuple(header["notes"]),
+        header.number(header.member(described, "commands"), "the number of the commands buffer"),
+        _relocations(header.number(header.member(described, "relocations"), "the relocations"), blobs[position:]),
+        tuple(header.job(job) for job in jobs),
+        tuple(header.binding(binding) for binding in inputs),
+        tuple(header.binding(binding) for binding in outputs),
+        header.texts(header.member(described, "rules"), "a rule"),
+        header.texts(header.member(described, "notes"), "a note"),
     )
-    _check(program)
+    check_program(program)
     return program
 
 
-def _job(job: dict[str, Any]) -> ProgramJob:
-    buffer, offset, size = job["sentinel"]
-    return ProgramJob(
-        tuple(ProgramTask(*task) for task in job["tasks"]),
-        tuple(job["reads"]),
-        tuple(job["writes"]),
-        (buffer, offset, size),
-    )
-
-
-def _bound(binding: dict[str, Any]) -> Binding:
-    return Binding(
-        binding["tensor"],
-        binding["name"],
-        tuple(binding["shape"]),
-        DType(binding["dtype"]),
-        binding["buffer"],
-        _layout(binding["layout"]),
-    )
-
-
-def _layout(fields: dict[str, Any]) -> FeatureLayout:
-    values = dict(fields)
-    return KINDS[values.pop("kind")](**values)
-
-
-def _is_inside(program: Program, buffer: int, offset: int, size: int) -> bool:
-    return 0 <= offset < offset + size <= program.buffers[buffer].size
-
-
-def _check(program: Program) -> None:
-    """Refuse references that lead outside the program: a checksum does not tell who made the file."""
-    count = len(program.buffers)
-    words = len(program.buffers[program.commands].data) // 8
-    sizes = np.array([buffer.size for buffer in program.buffers])
-    table = program.relocations
-    inside = (
-        all(np.all((numbers >= 0) & (numbers < count)) for numbers in (table.targets, table.buffers))
-        and bool(np.all(np.isin(table.widths, list(DTYPES)) & (table.offsets % table.widths == 0)))
-        and bool(np.all((table.offsets >= 0) & (table.offsets + table.widths <= sizes[table.targets])))
-        and all(0 <= number < count for job in program.jobs for number in (*job.reads, *job.writes, job.sentinel[0]))
-        and all(_is_inside(program, *job.sentinel) for job in program.jobs)
-        and all(0 <= task.offset // 8 <= words - task.words for task in program.tasks)
-        and all(0 <= b.buffer < count for b in (*program.inputs, *program.outputs))
-    )
-    if not inside:
-        raise ProgramError("damaged: a reference leads outside the program")
-    for binding in (*program.inputs, *program.outputs):
-        if binding.layout.end > program.buffers[binding.buffer].size:
-            raise ProgramError(f"damaged: tensor {binding.name} ends outside its buffer")
+def _relocations(count: int, blob: memoryview) -> Relocations:
+    columns = len(fields(Relocations))
+    if len(blob) != 8 * columns * count:
+        raise ProgramError(f"damaged: {len(blob)} bytes are no table of {count} relocations")
+    return Relocations.from_columns(np.frombuffer(blob, "<i8").reshape(columns, count).astype(np.int64))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rocketnpu.errors import FetchError, InputError
 from rocketnpu.files.writing import write_atomically
-from rocketnpu.folders import cache_folder
+from rocketnpu.folders import cache_folder, make_private
 from rocketnpu.zoo.catalogue import CatalogueModel, ModelFile
 
 _MODE = 0o644
@@ -75,8 +75,10 @@ class Cache:
             raise FetchError(f"{file.name}: these {len(data)} bytes have another SHA-256 than is known")
         path = self.path(model, file)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             write_atomically(path, data, _MODE)
+        except InputError as error:
+            raise FetchError(str(error)) from None
         except OSError as error:
             raise FetchError(_unwritable(path, error)) from None
         return path
@@ -90,8 +92,10 @@ class Cache:
         """
         path = self.folder / "models" / model.name / ".lock"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path.parent)
             writer = path.open("ab")
+        except InputError as error:
+            raise FetchError(str(error)) from None
         except OSError as error:
             raise FetchError(_unwritable(path, error)) from None
         with writer:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rocketnpu.errors import InputError
-from rocketnpu.folders import cache_folder, config_folder
+from rocketnpu.folders import cache_folder, config_folder, make_private
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +51,36 @@ def test_no_home_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _no_home(_kind: type[Path]) -> Path:
     raise RuntimeError("Could not determine home directory.")
+
+
+def test_new_folders_are_private(home: Path) -> None:
+    make_private(home / "a" / "b")
+    assert [(home / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o700, 0o700]
+    make_private(home / "a" / "b")
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757])
+def test_a_folder_that_others_may_write_to_is_refused(home: Path, mode: int) -> None:
+    folder = home / ".cache/rocketnpu"
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    with pytest.raises(InputError, match=r"group or others may write to folder .*: take that away with `chmod go-w"):
+        cache_folder()
+    folder.chmod(0o755)
+    assert cache_folder() == folder
+
+
+def test_a_folder_of_another_user_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / ".cache/rocketnpu").mkdir(parents=True)
+    owner = home.stat().st_uid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    monkeypatch.setattr("os.getuid", lambda: owner + 1)
+    with pytest.raises(InputError, match=f"belongs to another user .number {owner}."):
+        cache_folder()
+
+
+@pytest.mark.parametrize("kind", ["uid", "gid"])
+def test_a_process_with_a_set_id_uses_none(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(f"os.gete{kind}", lambda: 4242)
+    with pytest.raises(InputError, match="set user or group id"):
+        cache_folder()

@@ -19,6 +19,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep compiled programs away from the user's folder, in this process and in those it starts."""
     monkeypatch.setenv("ROCKETNPU_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("TEFLON_DEBUG", raising=False)
+    monkeypatch.setenv("ROCKETNPU_DEVICE", "simulator")  # "auto" would say that it falls to the simulator
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,23 @@ def test_litert_loads_it_with_and_without_options_in_any_thread(library: Path) -
     assert found == [True] * 8
 
 
+def test_a_host_that_does_not_look_is_told_when_it_applies_the_delegate(
+    library: Path, host: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Where Python starts and refuses, and where it does not even start."""
+    moved = tmp_path / "moved.so"
+    moved.write_bytes(library.read_bytes().replace(b"rocketnpu/__init__.py", b"rocketnpu/__gone__.py"))
+    for path, options, words in (
+        (library, ("device", "tpu"), "option device: 'tpu' is unknown"),
+        (library, ("device", "rocket"), "cannot create the delegate: "),
+        (moved, (), "the package is missing"),
+    ):
+        done = subprocess.run([host("blind"), path, *options], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done
+        assert re.fullmatch(f"reported: rocketnpu: .*{words}.*\nstatus 1\n", done.stdout), done
+        assert words in done.stderr
+
+
 def test_first_use_from_several_threads_at_once(library: Path) -> None:
     done = python(
         """

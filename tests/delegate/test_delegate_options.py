@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rocketnpu.delegate.options import Options, parse
@@ -24,6 +26,25 @@ def test_teflon_debug_turns_verbose_on_and_the_option_wins() -> None:
     assert parse({}, {"TEFLON_DEBUG": "other,verbose"}).verbose
     assert not parse({}, {"TEFLON_DEBUG": "other"}).verbose
     assert not parse({"verbose": "no"}, {"TEFLON_DEBUG": "verbose"}).verbose
+
+
+def test_the_environment_gives_what_no_pair_says() -> None:
+    environment = {
+        "ROCKETNPU_DEVICE": "simulator",
+        "ROCKETNPU_CORES": "3",
+        "ROCKETNPU_PROGRAM_CACHE": "/some/folder",
+        "ROCKETNPU_REQUIRE_FULL": "yes",
+        "ROCKETNPU_VERBOSE": "on",
+        "ROCKETNPU_MINIMUM_MACS": "7",
+        "ROCKETNPU_ALLOW_UNPROVEN": "1",
+        "ROCKETNPU_CACHE": "/base",
+    }
+    wanted = Options("simulator", 3, "/some/folder", True, True, 7, True)
+    assert parse({}, environment) == wanted
+    assert parse({"cores": "2", "cache": "off"}, environment) == replace(wanted, cores=2, cache="off")
+    assert parse({}, {"ROCKETNPU_CORES": "", "ROCKETNPU_CACHE": "/base"}) == Options()
+    with pytest.raises(InputError, match="environment variable ROCKETNPU_CORES: option cores: 'x' is not a number"):
+        parse({}, {"ROCKETNPU_CORES": "x"})
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from rocketnpu.errors import ModelError
 _numbers = itertools.count(1)
 _sessions: dict[int, Session] = {}
 _kernels: dict[int, tuple[Session, Kernel]] = {}
+_refusals: dict[int, str] = {}
+"""Why delegates could not be made, for hosts that do not look."""
 _structures: dict[int, Any] = {}
 """Keeps each session's native structure alive."""
 
@@ -33,9 +35,18 @@ def register(session: Session) -> tuple[int, int]:
     return number, int(ffi.cast("intptr_t", native))
 
 
+def refuse(text: str) -> tuple[int, int]:
+    """Make a native delegate whose application fails with a reason; return its number and address as ``register``."""
+    number = next(_numbers)
+    native = ffi.new("HostDelegate *", {"data": ffi.cast("void *", number), "prepare": _delegate, "flags": abi.FLAGS})
+    _refusals[number], _structures[number] = text, native
+    return number, int(ffi.cast("intptr_t", native))
+
+
 def unregister(number: int) -> None:
     """End a session: close it and free its native structure. Doing so twice is allowed."""
     session = _sessions.pop(number, None)
+    _refusals.pop(number, None)
     _structures.pop(number, None)
     if session is not None:
         session.close()
@@ -49,11 +60,12 @@ def number_of(address: int) -> int:
 @abi.callback("int(HostContext *, HostDelegate *)", failed=abi.ERROR)
 def _delegate(context: Any, native: Any) -> int:
     """Claim nodes of a host's network."""
-    session = _sessions.get(_number(native.data))
+    number = _number(native.data)
+    session = _sessions.get(number)
 
     def work() -> int:
         if session is None:
-            raise ModelError("the delegate was destroyed; it must outlive its interpreters")
+            raise ModelError(_refusals.get(number, "the delegate was destroyed; it must outlive its interpreters"))
         nodes = session.claim(context).nodes
         if not nodes:
             return abi.OK

@@ -8,10 +8,14 @@ from typing import Self
 
 from rocketnpu.closing import Closing
 from rocketnpu.delegate import callbacks
+from rocketnpu.delegate.log import say
 from rocketnpu.delegate.options import Options, parse
 from rocketnpu.delegate.session import Session
 from rocketnpu.device.base import Device
 from rocketnpu.device.discover import open_device
+from rocketnpu.device.placement import SIMULATOR
+from rocketnpu.errors import InputError
+from rocketnpu.folders import check_private
 from rocketnpu.program.cache import default_folder
 
 
@@ -31,7 +35,10 @@ class Delegate(Closing):
             DeviceError: the device is not there, or refuses.
         """
         parsed = parse(options)
-        self._start(parsed, open_device(parsed.device, cores=parsed.cores))
+        device = open_device(parsed.device, cores=parsed.cores)
+        if parsed.device == "auto" and device.name == SIMULATOR:
+            say("there is no NPU here (`rocketnpu doctor` says why): running on the simulator")
+        self._start(parsed, device)
 
     @classmethod
     def on(cls, device: Device, **options: object) -> Self:
@@ -62,7 +69,16 @@ class Delegate(Closing):
 
 
 def cache_folder(options: Options) -> Path | None:
-    """Return the folder in which compiled programs are kept, or None where they are not."""
+    """Return the folder in which compiled programs are kept, or None where they are not.
+
+    A folder that is not the user's alone is not used, and said so; nor is one where there is no place for any.
+    """
     if options.cache == "off":
         return None
-    return default_folder() if options.cache == "on" else Path(options.cache)
+    try:
+        folder = default_folder() if options.cache == "on" else Path(options.cache).expanduser()
+        check_private(folder)
+    except InputError as error:
+        say(f"compiled programs are not kept: {error}")
+        return None
+    return folder

@@ -13,6 +13,10 @@ option                  values                      meaning (default first in th
 ======================  ==========================  ====================================================================
 
 Yes may also be written true, on or 1, no as false, off or 0.
+
+Hosts that pass no options are given them by the environment: ``ROCKETNPU_DEVICE``, ``ROCKETNPU_CORES``,
+``ROCKETNPU_PROGRAM_CACHE``, ``ROCKETNPU_REQUIRE_FULL``, ``ROCKETNPU_VERBOSE``, ``ROCKETNPU_MINIMUM_MACS`` and
+``ROCKETNPU_ALLOW_UNPROVEN``. Options that are passed win. (``ROCKETNPU_CACHE`` is the folder of all caches.)
 """
 
 from __future__ import annotations
@@ -60,12 +64,19 @@ class Options:
 def parse(pairs: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Options:
     """Check option pairs as a host hands them over; values are read as text.
 
-    ``TEFLON_DEBUG`` in the environment turns ``verbose`` on if it contains that word.
+    What no pair says, the environment may: :data:`VARIABLES`, and ``TEFLON_DEBUG`` turns ``verbose`` on if it contains
+    that word.
 
     Raises:
         InputError: an option or a value is unknown; the message lists the valid ones.
     """
     found: dict[str, Any] = {"verbose": "verbose" in environment.get("TEFLON_DEBUG", "").split(",")}
+    for name, variable in VARIABLES.items():
+        if name not in pairs and environment.get(variable):
+            try:
+                found[name] = _READERS[name](name, environment[variable])
+            except InputError as error:
+                raise InputError(f"environment variable {variable}: {error}") from None
     for name, value in pairs.items():
         if name not in _READERS:
             raise InputError(f"unknown option {name!r}; valid options are {', '.join(_READERS)}")
@@ -116,4 +127,8 @@ _READERS = {
     "minimum_macs": _count,
     "allow_unproven": _truth,
 }
+VARIABLES: Mapping[str, str] = {
+    name: f"ROCKETNPU_{'PROGRAM_CACHE' if name == 'cache' else name.upper()}" for name in _READERS
+}
+"""Environment variables by the option that they give."""
 assert set(_READERS) == {field.name for field in fields(Options)}

@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -45,6 +46,7 @@ static struct {
 
 static pthread_mutex_t starting = PTHREAD_MUTEX_INITIALIZER;
 static int ready;
+static __thread char reason[2048]; /* of the last refusal */
 static Object *library; /* the Python module behind this file; guarded by Python's own lock */
 
 /* Tell the user first, since hosts swallow what they are told; then the host. Returns 0. */
@@ -57,6 +59,7 @@ static int refuse(Report report, const char *format, ...)
     va_end(values);
     fprintf(stderr, "rocketnpu: %s\n", text);
     fflush(stderr);
+    strcpy(reason, text);
     if (report)
         report(text);
     return 0;

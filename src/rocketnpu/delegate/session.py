@@ -75,41 +75,60 @@ class Session:
     def claim(self, context: Any) -> Claim:
         """Decide what of the host's network goes to the NPU, and compile it.
 
-        A network that this package does not understand stays with the host, which may; the reason is printed.
+        A network that this package does not understand stays with the host, which may; the reason is printed. So does
+        a part for which something fails that nobody foresaw: a delegate never makes a program worse.
 
         Raises:
-            ModelError: the host cuts its network into other parts than were asked for, or ``require_full`` was asked
-                for and the network is not understood.
+            ModelError: ``require_full`` was asked for and the network is not understood.
             UnsupportedError: ``require_full`` was asked for, and something would stay on the CPU.
         """
         try:
             graph = host_graph.read_graph(context)
-        except ModelError as error:
+            supposed = host_graph.supposed_shapes(graph)
+            if supposed:
+                self.log.detail(f"sizes are placeholders, supposed until they are known: {_shown(supposed)}")
+                graph = propagate(graph, supposed)
+            # What a part will compute is not known before its sizes are.
+            policy = replace(self._policy, minimum_macs=0) if supposed else self._policy
+            decisions = plan(graph, policy).decisions
+            reasons = {found.operator: found.reason for found in decisions if not found.supported}
+            self.log.graph(graph, reasons)
+            parts = self._parts(context, graph, reasons, compiles=not supposed)
+        except Exception as error:
             if self.options.require_full:
                 raise
             say(f"everything stays on the CPU: {describe(error)}")
             return Claim((), {})
-        supposed = host_graph.supposed_shapes(graph)
-        if supposed:
-            self.log.detail(f"sizes are placeholders, supposed until they are known: {_shown(supposed)}")
-            graph = propagate(graph, supposed)
-        # What a part will compute is not known before its sizes are.
-        decisions = plan(graph, replace(self._policy, minimum_macs=0) if supposed else self._policy).decisions
-        reasons = {found.operator: found.reason for found in decisions if not found.supported}
-        self.log.graph(graph, reasons)
-        wanted = [found.operator for found in decisions if found.supported]
-        parts = []
-        for number, (nodes, outputs) in enumerate(host_graph.preview(context, wanted) if wanted else []):
-            part = _cut(graph, nodes, outputs, number)
-            try:
-                parts.append((part, None if supposed else self._compiled(part)))
-            except UnsupportedError as error:
-                self.log.detail(f"{part.name} stays on the CPU: {describe(error)}")
-                reasons |= dict.fromkeys(nodes, describe(error))
         if self.options.require_full and reasons:
             raise UnsupportedError(_refusal(graph, reasons))
         self._ready |= {(_key(context), _nodes(part)): (part, program) for part, program in parts}
         return Claim(tuple(parts), reasons)
+
+    def _parts(
+        self, context: Any, graph: Graph, reasons: dict[int, str], *, compiles: bool
+    ) -> list[tuple[Graph, Program | None]]:
+        """Cut out, and compile, the parts into which the host cuts what has no reason against it.
+
+        A part that cannot be compiled gets a reason; the host is then asked again, for it may cut the rest otherwise.
+        """
+        made: dict[tuple[int, ...], tuple[Graph, Program | None]] = {}
+        while True:
+            wanted = [operator.index for operator in graph.operators if operator.index not in reasons]
+            cut = host_graph.preview(context, wanted) if wanted else []
+            failed: dict[int, str] = {}
+            for number, (nodes, outputs) in enumerate(cut):
+                if nodes in made:
+                    continue
+                try:
+                    part = _cut(graph, nodes, outputs, number)
+                    made[nodes] = part, self._compiled(part) if compiles else None
+                except Exception as error:
+                    tell = self.log.detail if isinstance(error, UnsupportedError) else say
+                    tell(f"part {number} stays on the CPU: {describe(error)}")
+                    failed |= dict.fromkeys(nodes, describe(error))
+            if not failed:
+                return [made[nodes] for nodes, _ in cut]
+            reasons.update(failed)
 
     def kernel(self, context: Any, nodes: tuple[int, ...]) -> Kernel:
         """Place the part that consists of ``nodes``, claimed before in the same context.

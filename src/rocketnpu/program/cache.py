@@ -52,7 +52,7 @@ class ProgramCache:
             UnsupportedError: the graph cannot be compiled.
         """
         path = self._path(graph, policy)
-        if path is not None and path.is_file():
+        if path is not None:
             with contextlib.suppress(ProgramError):
                 program = store.load(path)
                 if _belongs(program, graph, policy):

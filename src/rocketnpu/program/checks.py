@@ -58,7 +58,8 @@ def _relocation_problems(program: Program, sizes: np.ndarray[tuple[int], np.dtyp
         if np.any((numbers < 0) | (numbers >= count)):
             yield "an address is that of a buffer which does not exist"
             return
-    if not np.all(np.isin(table.widths, list(DTYPES))) or np.any(np.abs(table.shifts) > _MAX_SHIFT):
+    far = (table.shifts < -_MAX_SHIFT) | (table.shifts > _MAX_SHIFT)
+    if np.any(far) or not np.all(np.isin(table.widths, list(DTYPES))):
         yield "an address is to fill a word of no known kind"
         return
     ends = sizes[table.targets]

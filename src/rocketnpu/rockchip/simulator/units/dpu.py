@@ -220,7 +220,7 @@ class Writer:
         for span, target in self._targets:
             np.copyto(slots(target)[..., 0].transpose(1, 2, 0), source[..., span])
         for target in self._tail:
-            fill = np.full(self._lanes, dpu.fill, values.dtype).view(np.uint8)
+            fill = np.full(self._lanes, np.array(dpu.fill).astype(values.dtype)).view(np.uint8)
             np.copyto(target, fill)
 
 

@@ -12,8 +12,7 @@ from rocketnpu.delegate.log import say
 from rocketnpu.delegate.options import Options, parse
 from rocketnpu.delegate.session import Session
 from rocketnpu.device.base import Device
-from rocketnpu.device.discover import open_device
-from rocketnpu.device.placement import SIMULATOR
+from rocketnpu.device.discover import open_device, target_of
 from rocketnpu.errors import InputError
 from rocketnpu.folders import check_private
 from rocketnpu.program.cache import default_folder
@@ -36,7 +35,7 @@ class Delegate(Closing):
         """
         parsed = parse(options)
         device = open_device(parsed.device, cores=parsed.cores)
-        if parsed.device == "auto" and device.name == SIMULATOR:
+        if parsed.device == "auto" and target_of(device) == "simulator":
             say("there is no NPU here (`rocketnpu doctor` says why): running on the simulator")
         self._start(parsed, device)
 

@@ -8,9 +8,12 @@ bits of the bytes that it stands for.
 
 from __future__ import annotations
 
+from array import array
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from rocketnpu.verisilicon.coefficients.kernels import (
     MAX_WEIGHTS,
@@ -49,10 +52,9 @@ def _extended(bits: int) -> tuple[int, int]:
 
 _NO_PAIR = 1 << 2 * _CODE_BITS
 """Stands for the pair before the first."""
-_PAIR_EXTENSIONS = [
-    *(_EXTENSION_BITS * ((pair & 7 == _EXTENSION) + (pair >> 3 == _EXTENSION)) for pair in range(_NO_PAIR)),
-    0,
-]
+_PAIR_EXTENSIONS = np.array(
+    [_EXTENSION_BITS * ((pair & 7 == _EXTENSION) + (pair >> 3 == _EXTENSION)) for pair in range(_NO_PAIR)]
+)
 """Bits of extension that each pair of codes asks for."""
 
 
@@ -85,7 +87,7 @@ def read_entropy(data: Bytes, shape: KernelShape) -> Kernels:
     return Kernels(np.concatenate(weights), biases[order], order, (), tuple(sizes), end)
 
 
-def _header(data: Bytes, shape: KernelShape) -> tuple[list[int], list[int]]:
+def _header(data: Bytes, shape: KernelShape) -> tuple[tuple[int, ...], list[int]]:
     """Return the symbols' lengths and the bits of each core's stream."""
     if data.size < HEADER:
         refuse(f"a header of {HEADER} bytes does not fit the {data.size} that are mapped")
@@ -96,13 +98,13 @@ def _header(data: Bytes, shape: KernelShape) -> tuple[list[int], list[int]]:
     if data[24:28].any():
         refuse("the header has an average bias: not known for this generation")
     packed = int.from_bytes(data[20:24].tobytes(), "little")
-    lengths = [packed >> 4 * symbol & 15 for symbol in range(8)]
+    lengths = tuple(packed >> 4 * symbol & 15 for symbol in range(8))
     if max(lengths) > 8:
         refuse(f"a symbol of {max(lengths)} bits; bytes have no more than 8")
     return lengths, data[28 : 28 + 4 * shape.cores].view("<u4")[: shape.used].tolist()
 
 
-def _core(data: Bytes, bits: int, count: int, lengths: list[int], shape: KernelShape) -> Bytes:
+def _core(data: Bytes, bits: int, count: int, lengths: tuple[int, ...], shape: KernelShape) -> Bytes:
     """Return the weights of one core, ``(kernels, channels, rows, columns)``."""
     per_kernel = shape.weights
     padded = -(-per_kernel // BLOCK) * BLOCK
@@ -140,87 +142,105 @@ def _places(core: int, count: int, shape: KernelShape) -> Int64:
     return places
 
 
-def _decoded(data: Bytes, bits: int, count: int, lengths: list[int]) -> Bytes:
+def _decoded(data: Bytes, bits: int, count: int, lengths: tuple[int, ...]) -> Bytes:
     """Return the first ``count`` bytes of a stream."""
     pairs = -(-count // 2)
     codes, places = _walk(data, bits, pairs, lengths)
     window = np.ndarray((data.size + 4,), "<u4", data.tobytes() + bytes(8), strides=(1,))
 
-    def take(at: Int64, width: Int64 | int) -> Int64:
-        found: Int64 = (window[at >> 3] >> (at & 7)).astype(np.int64) & (1 << width) - 1
+    def take(at: npt.NDArray[np.int64], width: npt.NDArray[np.uint8]) -> Bytes:
+        found: Bytes = (window[at >> 3] >> (at & 7).astype(np.uint32)).astype(np.uint8)
+        found &= _MASKS[width]
         return found
 
-    first, second = codes & 7, codes >> 3
-    both = np.stack([first, second], axis=1)
+    both = np.stack([codes & 7, codes >> 3], axis=1)
     extended = both == _EXTENSION
     # Where the extensions of pair i lie: behind the codes of step i + 1.
-    at = (places[1 : pairs + 1] + 2 * _CODE_BITS)[:, None] + np.array([0, _EXTENSION_BITS]) * extended[:, :1]
-    extensions = np.where(extended, take(at, _EXTENSION_BITS), 0)
-    symbols = np.where(extended, _SYMBOL_OF_EXTENSION[extensions], _SYMBOL_OF_CODE[both])
-    signs = np.where(extended, extensions >> 1, both >> 2)
-    taken = np.where(extended, _TAKEN_OF_EXTENSION[extensions], _TAKEN_OF_CODE[both])
-    length = np.array(lengths)[symbols]
-    stored = np.maximum(length, 1) - taken
+    behind = places[1 : pairs + 1] + 2 * _CODE_BITS
+    at = np.stack([behind, behind + _EXTENSION_BITS * extended[:, 0]], axis=1)
+    kinds = both
+    kinds[extended] = _CODES + take(at[extended], np.full(int(extended.sum()), _EXTENSION_BITS, np.uint8))
+    table = _Values(lengths)
+    stored = table.stored[kinds]
     # Values of pair i: behind the codes of step i + 2 and the extensions of pair i + 1.
-    following = np.append(codes, [0, 0])[1 : pairs + 1]
-    begin = places[2 : pairs + 2] + 2 * _CODE_BITS + np.array(_PAIR_EXTENSIONS)[following]
-    at = np.stack([begin, begin + stored[:, 0]], axis=1)
-    raw = take(at, stored)
-    sign = np.where(taken == 1, signs & 1, raw & 1)
-    rest = np.where(taken == 1, raw, raw >> 1)
-    magnitude = np.where(length > 0, (1 << np.maximum(length - 1, 0)) | rest, 0)
-    values: Bytes = np.where(sign == 1, ~magnitude, magnitude).astype(np.uint8).ravel()
-    return values[:count]
+    following = np.append(codes[1:], np.uint8(0))
+    begin = places[2:] + 2 * _CODE_BITS + _PAIR_EXTENSIONS[following]
+    raw = take(np.stack([begin, begin + stored[:, 0]], axis=1), stored)
+    known = table.signs[kinds]
+    sign = np.where(known == _UNKNOWN, raw & 1, known)
+    magnitude = table.leading[kinds] | np.where(known == _UNKNOWN, raw >> 1, raw)
+    values = magnitude ^ (np.uint8(0) - sign)
+    return values.ravel()[:count]
 
 
-_SYMBOL_OF_CODE = np.array([max(_code(code)[0], 0) for code in range(8)])
-_TAKEN_OF_CODE = np.array([_code(code)[1] for code in range(8)])
-_SYMBOL_OF_EXTENSION = np.array([_extended(bits)[0] for bits in range(4)])
-_TAKEN_OF_EXTENSION = np.array([_extended(bits)[1] for bits in range(4)])
+_CODES = 8
+_UNKNOWN = 2
+_MASKS = np.array([(1 << width) - 1 for width in range(9)], np.uint8)
 
 
-def _walk(data: Bytes, bits: int, pairs: int, lengths: list[int]) -> tuple[Int64, Int64]:
+class _Values:
+    """What each code, and behind them each extension, says of its value, for one header's lengths of symbols."""
+
+    def __init__(self, lengths: tuple[int, ...]) -> None:
+        kinds = [(max(_code(code)[0], 0), _code(code)[1], code >> 2) for code in range(_CODES)]
+        kinds += [(*_extended(extension), extension >> 1) for extension in range(4)]
+        self.stored = np.array([max(lengths[symbol], 1) - taken for symbol, taken, _ in kinds], np.uint8)
+        """Bits of the value that lie apart from the code."""
+        self.signs = np.array([sign if taken else _UNKNOWN for _, taken, sign in kinds], np.uint8)
+        """Sign, where the code has taken it along."""
+        high = [1 << lengths[symbol] - 1 if lengths[symbol] else 0 for symbol, _, _ in kinds]
+        self.leading = np.array(high, np.uint8)
+        """The magnitude's leading one."""
+
+
+def _walk(data: Bytes, bits: int, pairs: int, lengths: tuple[int, ...]) -> tuple[Bytes, npt.NDArray[np.int64]]:
     """Return the codes of all pairs, and where each step begins, two steps behind the last pair included.
 
     The only part of the decoder that cannot look at all pairs at once: where a step begins depends on the values of
     the pair two steps before. Everything else is left to arrays.
     """
-    unpacked = np.concatenate([np.unpackbits(data, bitorder="little")[:bits], np.zeros(8, np.uint8)])
-    windows = np.zeros(bits + 2, np.uint8)
+    unpacked = np.concatenate([np.unpackbits(data, bitorder="little")[:bits], np.zeros(24, np.uint8)])
+    windows = np.zeros(bits + 12, np.uint8)
     for bit in range(2 * _CODE_BITS):
-        windows |= unpacked[bit : bit + bits + 2] << bit
-    pair_at, bits_of, extension = windows.tobytes(), _value_bits(lengths), _PAIR_EXTENSIONS
-    codes, places = bytearray(pairs), [0] * (pairs + 2)
+        windows |= unpacked[bit : bit + windows.size] << bit
+    code_at = array("H", (windows[:bits].astype(np.uint16) << 4).tobytes())
+    extensions_at = (windows[2 * _CODE_BITS :] & 15)[:bits].tobytes()
+    lengths_of = _step_lengths(lengths)
+    places: list[int] = []
     place = behind = 0
-    previous = _NO_PAIR
+    previous = _NO_PAIR << 4
     try:
-        for step in range(pairs):
-            places[step] = place
-            codes[step] = code = pair_at[place]
-            place += 6
-            values = bits_of[previous << 4 | pair_at[place] & 15]
-            place += extension[previous] + behind
+        for _ in range(pairs):
+            places.append(place)
+            code = code_at[place]
+            own, values = lengths_of[previous | extensions_at[place]]
+            place += own + behind
             behind, previous = values, code
-        places[pairs] = place
-        behind_last = bits_of[previous << 4 | pair_at[place + 6] & 15]
-        places[pairs + 1] = place + 6 + extension[previous] + behind
-        place = places[pairs + 1] + 6 + behind_last
+        own, values = lengths_of[previous | extensions_at[place]]
+        places += [place, place + own + behind]
+        place = places[-1] + 2 * _CODE_BITS + values
     except IndexError:
         place = bits + 1
     if place > bits:
         refuse(f"a core's stream of {bits} bits ends before its kernels do")
-    return np.frombuffer(bytes(codes), np.uint8).astype(np.int64), np.array(places, np.int64)
+    found = np.array(places, np.int64)
+    return windows[found[:pairs]], found
 
 
-def _value_bits(lengths: list[int]) -> list[int]:
-    """Return how many value bits a pair of codes has, by the codes and the four bits that may extend them."""
-    found = [0] * ((_NO_PAIR + 1) * 16)
+@lru_cache(maxsize=64)
+def _step_lengths(lengths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return how many bits a step has of its own codes and the extensions before, and the values that follow later.
+
+    By the codes of the pair before and the four bits that may extend them.
+    """
+    found = []
     for pair, extensions in product(range(_NO_PAIR), range(16)):
-        left = extensions
+        left, values = extensions, 0
         for code in (pair & 7, pair >> 3):
             symbol, taken = _code(code)
             if symbol < 0:
                 symbol, taken = _extended(left & 3)
                 left >>= _EXTENSION_BITS
-            found[pair << 4 | extensions] += max(lengths[symbol], 1) - taken
-    return found
+            values += max(lengths[symbol], 1) - taken
+        found.append((2 * _CODE_BITS + int(_PAIR_EXTENSIONS[pair]), values))
+    return found + [(2 * _CODE_BITS, 0)] * 16

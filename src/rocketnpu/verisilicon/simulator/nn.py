@@ -47,6 +47,8 @@ def run_nn(config: NnConfig, generation: int, memory: Memory, cache: KernelCache
         raise SimulationError(f"sums up to {reach:,}: beyond 32 bits nothing is known", unit="NN", register="KERNEL_Z")
     padded = _padded(config, image, net.taps.dtype)
     requantise = _Requantise(config, constants, reach)
+    if not planes.kept.size:
+        return
     if net.matrix is None:
         _convolve_lists(config, net, padded, requantise, planes)
     else:

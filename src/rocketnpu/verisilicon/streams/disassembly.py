@@ -86,11 +86,12 @@ def _stream(submission: Submission, jobs: list[Job]) -> Iterator[str]:
 
 
 def _job(job: Job, submission: Submission, *, full: bool) -> Iterator[str]:
+    if not job.words.size:
+        yield f"# job {job.number}: {job.problem}"
+        return
     yield f"{job.unit} 0x{job.address:x}  # job {job.number}{_where(submission, job.address)}"
     if job.problem:
         yield f"# {job.problem}"
-    if not job.words.size:
-        return
     reserved = job.layout.reserved(job.words)
     yield from (f"# {name}: bits outside every field: 0x{bits:x}" for name, bits in reserved.items())
     for name in ("IN_ADDRESS", "OUT_ADDRESS"):

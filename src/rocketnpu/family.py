@@ -105,6 +105,14 @@ class Family(abc.ABC):
     def board_facts(self, machine: Machine) -> tuple[Fact, ...]:
         """Look at what only a board with this chip has; "kernel" and "module" are among the facts."""
 
+    def clock_overlay(self, mhz: int | None) -> str:
+        """Return the source of a device-tree overlay that sets the NPU's clock, to the highest safe rate if None.
+
+        Raises:
+            UnsupportedError: nobody knows how for this chip, or it does not run at such a rate.
+        """
+        raise UnsupportedError(f"no device-tree overlay is known that raises the clock of the {self.title}")
+
     @abc.abstractmethod
     def checker(self, graph: Graph, policy: Policy) -> Checker:
         """Return what decides about a graph's operators."""

@@ -43,7 +43,7 @@ def test_a_mainline_board(node, tmp_path: Path) -> None:
     assert found["node"] == Fact("node", "good", "/dev/accel/accel0, driver rocket")
     assert found["permissions"].found == "1 nodes can be opened"
     assert found["clock"].found == "200 MHz of at most 1000"
-    assert "600 MHz" in found["clock"].advice
+    assert "--overlay" in found["clock"].advice
     assert usable(list(found.values()))
 
 
@@ -116,7 +116,7 @@ def test_selftest_tells_differences(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
     honest = selftest.run
 
-    def wrong(device, program, inputs):
+    def wrong(device, program, inputs, allow_unproven=False):
         outputs = honest(device, program, inputs)
         if wrong.calls % 2:
             outputs[0][0, 1, 2, 3] ^= 1

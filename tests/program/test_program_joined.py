@@ -115,7 +115,7 @@ def joined(
 
 def inside(graph: Graph) -> list[bool]:
     """Which inputs of the join lie in its output."""
-    join, features = graph.operators[-1], place(graph, RK3588)
+    join, features = graph.operators[-1], place(graph, RK3588, Policy())
     region = features[join.outputs[0]].at.region
     return [features[number or 0].at.region == region for number in join.inputs]
 

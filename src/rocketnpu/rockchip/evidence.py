@@ -25,6 +25,7 @@ class Unproven:
     LIFT = "constant-summand-in-bn"
     FLYING_START = "flying-start"
     SOURCE_GAP = "feature-line-gap"
+    PACKED_PICTURE = "packed-byte-picture"
 
 
 _TABLE = """
@@ -246,6 +247,9 @@ byte-pooling-unit: The pooling unit works on bytes with IN_PRECISION 1.
 feature-line-gap: The feature fetch leaves slots out between its runs of lines where LINE_STRIDE says so.
     assumed; spec 3.3: shown on RK3588 for matmuls that take one line a run
     rockchip/simulator/test_sim_convolution.py::test_groups_of_four_lines_with_a_gap_between_them
+packed-byte-picture: A picture of one to four channels of bytes is read as the host has it.
+    assumed; spec 3.4, addendum 6.9: Mesa for one channel, vendor streams for three
+    rockchip/lowering/test_lowering_pictures.py::test_pictures_stay_as_the_host_has_them
 ## Rules of the simulator alone
 flying-addition: DPU and DPU_RDMA alone add two maps.
     recorded under the vendor's kernel; outside 3: RK3588, 7 of 7; addendum 3.1

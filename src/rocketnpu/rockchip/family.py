@@ -68,6 +68,15 @@ class RockchipFamily(Family):
 
         return board_facts(machine)
 
+    def clock_overlay(self, mhz: int | None) -> str:
+        """Return an overlay for mainline's device tree."""
+        from rocketnpu.rockchip.drivers.overlay import SAFE_MHZ, overlay
+
+        try:
+            return overlay(SAFE_MHZ if mhz is None else mhz)
+        except ValueError as error:
+            raise UnsupportedError(str(error)) from None
+
     def checker(self, graph: Graph, policy: Policy) -> RockchipChecker:
         """Return what decides about a graph's operators."""
         from rocketnpu.rockchip.rules.checker import RockchipChecker

@@ -50,6 +50,12 @@ class Soc:
     """Bytes of one kernel: a 19-bit field (TRM)."""
     multiplier_bits: int
     """Significant bits of the output multiplier, kept below the sign bit (spec 5.7, addendum 2.3)."""
+    packed_channels: int
+    """Most channels of a picture that is read packed, as the host has it (TRM; spec 3.4)."""
+    packed_pixels: int
+    """Most pixels of a packed picture in one task: vendor streams have so many (addendum 6.9)."""
+    packed_lanes: int
+    """Bytes of the convolution buffer that a packed pixel occupies (one recorded stream; addendum 7.1)."""
     alignment: int
     """Bytes; addresses of lists and tensors are multiples of this (TRM; addendum 9.2)."""
     address_bits: int
@@ -92,6 +98,9 @@ RK3588 = Soc(
     max_dilation=32,
     max_kernel_bytes=524287,
     multiplier_bits=15,
+    packed_channels=4,
+    packed_pixels=22_464,
+    packed_lanes=4,
     alignment=16,
     address_bits=32,
     fetch_words=2,

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from rocketnpu.cli.output import echo, json_option, print_json, print_table
+from rocketnpu.cli.output import chip_option, echo, json_option, print_json, print_table
 from rocketnpu.device.doctor import examine, usable
 
 
 @click.command()
+@click.option("--overlay", type=click.Path(path_type=Path), help="Write a device-tree overlay with a faster NPU clock.")
+@click.option("--clock", type=click.IntRange(min=1), metavar="MHZ", help="The overlay's rate, if not the safe one.")
+@chip_option
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(overlay: Path | None, clock: int | None, chip: str, as_json: bool) -> int:
     """Look at SoC, kernel, module, node, permissions, clock, IOMMU, memory, delegate and LiteRT.
 
     Exit status 0 if an NPU can be used, 1 if not (everything then runs on the simulator).
     """
+    if overlay:
+        _write_overlay(overlay, clock, chip)
+        return 0
+    if clock is not None:
+        raise click.UsageError("--clock is the rate of --overlay FILE; see also `rocketnpu estimate --clock`")
     facts = examine()
     ready = usable(facts)
     if as_json:
@@ -26,3 +36,10 @@ def doctor(as_json: bool) -> int:
     for line in advice:
         echo(f"  {line}")
     return 0 if ready else 1
+
+
+def _write_overlay(path: Path, clock: int | None, chip: str) -> None:
+    from rocketnpu.family import family_of
+
+    path.write_text(family_of(chip).clock_overlay(clock), "utf-8")
+    echo(f"{path}: read what it says at its head; docs/devices.md tells how to apply it and how to take it back")

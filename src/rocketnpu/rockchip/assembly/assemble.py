@@ -205,7 +205,7 @@ def _binding(tensor: Tensor, feature: FeatureMap, slots: dict[str, Slot]) -> Bin
         feature.channels,
         slot.offset + feature.at.offset,
         feature.surface_pitch,
-        tensor.dtype is DType.UINT8,
+        tensor.dtype is DType.UINT8 and not feature.unsigned,
         feature.slot,
     )
     return Binding(tensor.index, tensor.name, tensor.shape, tensor.dtype, slot.buffer, layout)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rocketnpu.program.memory import MemoryPlan, Slot
 from rocketnpu.rockchip.emission.dpu import written_surfaces
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.tasks.feature import FeatureMap, is_packed
 from rocketnpu.rockchip.tasks.task import PoolingTask, Rows, Task
 
 CERTAIN_BYTES = 8
@@ -53,10 +53,19 @@ class Writers:
         }
         made = cls(counts, plan.slots)
         for feature in inputs:
-            made.view(Rows(feature, 0, feature.height), feature.surfaces)[...] += 1
+            made.fill(feature, soc)
         for task in tasks:
             made.view(task.target, _written(task, soc))[...] += 1
         return made
+
+    def fill(self, feature: FeatureMap, soc: Soc) -> None:
+        """Count the packing of an input."""
+        if not is_packed(feature, soc):
+            self.view(Rows(feature, 0, feature.height), feature.surfaces)[...] += 1
+            return
+        place = self.slots[feature.at.region]
+        first = place.offset // soc.slot
+        self.counts[place.buffer][first : first - (-feature.end() // soc.slot)] += 1
 
     def view(self, rows: Rows, surfaces: int) -> Counts:
         """Return the counts of some rows as ``(surfaces, rows, columns)``; their buffer holds all of them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rocketnpu.rockchip.emission.writer import Writer
 from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.tasks.feature import is_packed
 from rocketnpu.rockchip.tasks.task import ConvolutionTask
 from rocketnpu.rockchip.tasks.weights import aligned, padded_channels
 
@@ -18,34 +19,63 @@ DEEP = 4096
 DEEP_GRAIN_BYTES = 114688
 """What FEATURE_GRAINS may fill of deep maps: 3.5 banks (the row-major matrix product, exact on silicon with 5632 and
 10752 channels; addendum 6.1, 7.3)."""
+PACKED_CHANNELS = 7
+"""ARGB_IN of packed input less its channels: 8 to 11 for one to four (TRM; spec 3.4)."""
+UNIT_SHIFT, TO_SIGNED, ALL_LANES = 14, -128, 0xFFFF
+"""Input converter of unsigned bytes: ``(v * 16384 >> 14) - 128`` on every lane, Mesa's constants (spec 3.4)."""
 BURST = 15
 """AXI bursts of 16 beats, as everybody writes."""
 
 
 def write_cna(writer: Writer, task: ConvolutionTask) -> None:
     """Write every CNA register of a convolution task."""
-    mode = DEPTHWISE_MODE if task.weights.depthwise else 0
     _buffer_share(writer, task)
     writer.zero("CNA.DCOMP_REGNUM", "CNA.DCOMP_CTRL")
-    writer.put("CNA.CONV_CON1", CONV_MODE=mode, GROUP_LINE_OFF=int(task.source.feature.line_gap > 0))
+    _mode(writer, task)
     writer.put("DPU.S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
     writer.put("DPU_RDMA.RDMA_S_POINTER", POINTER_PP_MODE=1, EXECUTER_PP_EN=1, POINTER_PP_EN=1)
-    writer.put("CNA.CONV_CON1", CONV_MODE=mode, GROUP_LINE_OFF=int(task.source.feature.line_gap > 0))
+    _mode(writer, task)
     _geometry(writer, task)
     _buffer_share(writer, task)
-    writer.put("CNA.CBUF_CON1", DATA_ENTRIES=task.banks.entries)
-    # The input converter is bypassed: 8-bit data is stored signed already (Mesa).
-    writer.put("CNA.CVT_CON0", DATA_SIGN=1, CVT_TYPE=1, CVT_BYPASS=1)
-    for number in range(4):
-        writer.put(f"CNA.CVT_CON{number + 1}", **{f"CVT_SCALE{number}": 1})
+    if is_packed(task.source.feature, writer.soc):
+        writer.value("CNA.CBUF_CON1", task.banks.entries)  # pixels, more than the field's 14 bits (addendum 6.9)
+    else:
+        writer.put("CNA.CBUF_CON1", DATA_ENTRIES=task.banks.entries)
+    _converter(writer, task)
     writer.zero("CNA.FC_CON0", "CNA.FC_CON1")
     writer.put("CNA.PAD_CON0", PAD_LEFT=task.kernel.pad_left, PAD_TOP=task.kernel.pad_top)
     _feature_fetch(writer, task)
     writer.zero("CNA.DCOMP_CTRL", "CNA.DCOMP_REGNUM")
     writer.address("CNA.DCOMP_ADDR0", task.weights.at)
-    writer.zero(*(f"CNA.DCOMP_AMOUNT{lane}" for lane in range(16)), "CNA.CVT_CON5")
+    writer.zero(*(f"CNA.DCOMP_AMOUNT{lane}" for lane in range(16)))
+    writer.put("CNA.CVT_CON5", PER_CHANNEL_CVT_EN=ALL_LANES if task.source.feature.unsigned else 0)
     # Depthwise pads odd channels with the second byte, so both hold the value (spec 5.3: CI lists; addendum 2.5).
     writer.put("CNA.PAD_CON1", PAD_VALUE=_doubled(task.kernel.pad_value))
+
+
+def _mode(writer: Writer, task: ConvolutionTask) -> None:
+    feature = task.source.feature
+    packed = is_packed(feature, writer.soc)
+    writer.put(
+        "CNA.CONV_CON1",
+        CONV_MODE=DEPTHWISE_MODE if task.weights.depthwise else 0,
+        GROUP_LINE_OFF=int(packed or feature.line_gap > 0),
+        NONALIGN_DMA=int(packed),
+        ARGB_IN=PACKED_CHANNELS + feature.channels if packed else 0,
+    )
+
+
+def _converter(writer: Writer, task: ConvolutionTask) -> None:
+    """Bypass the input converter, for 8-bit data is stored signed already (Mesa), or have it subtract 128."""
+    if not task.source.feature.unsigned:
+        writer.put("CNA.CVT_CON0", DATA_SIGN=1, CVT_TYPE=1, CVT_BYPASS=1)
+        for number in range(4):
+            writer.put(f"CNA.CVT_CON{number + 1}", **{f"CVT_SCALE{number}": 1})
+        return
+    writer.put("CNA.CVT_CON0", **{f"CVT_TRUNCATE_{number}": UNIT_SHIFT for number in range(4)})
+    for number in range(4):
+        fields = {f"CVT_SCALE{number}": 1 << UNIT_SHIFT, f"CVT_OFFSET{number}": TO_SIGNED}
+        writer.put(f"CNA.CVT_CON{number + 1}", **fields)
 
 
 def _doubled(value: int) -> int:
@@ -105,8 +135,9 @@ def _geometry(writer: Writer, task: ConvolutionTask) -> None:
 
 def _feature_fetch(writer: Writer, task: ConvolutionTask) -> None:
     feature = task.source.feature
-    # Rows with gaps between them are fetched one by one.
-    line = feature.width if feature.line_gap else LINE_GROUP * feature.width
+    # Rows with gaps between them, and rows of packed pixels, are fetched one by one.
+    alone = feature.line_gap or is_packed(feature, writer.soc)
+    line = feature.width if alone else LINE_GROUP * feature.width
     writer.address("CNA.FEATURE_DATA_ADDR", task.source.at)
     writer.zero("CNA.FC_CON2")
     writer.put("CNA.DMA_CON0", WEIGHT_BURST_LEN=BURST, DATA_BURST_LEN=BURST)

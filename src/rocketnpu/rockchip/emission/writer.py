@@ -40,6 +40,11 @@ class Writer:
         else:
             self.words.append(pack(target, found.offset, 0))
 
+    def value(self, path: str, value: int) -> None:
+        """Write all 32 bits of a register, for values that known programs write beyond the documented fields."""
+        found, target = _found(path)
+        self.words.append(pack(target, found.offset, value))
+
     def zero(self, *paths: str) -> None:
         """Write zero to some registers."""
         for path in paths:

@@ -81,7 +81,7 @@ def lower_graph(graph: Graph, soc: Soc, policy: Policy) -> Lowered:
     Raises:
         UnsupportedError: an operator cannot be run; the message names it and says why.
     """
-    context = Context(graph, soc, place(graph, soc), policy)
+    context = Context(graph, soc, place(graph, soc, policy), policy)
     tasks: list[Task] = []
     for operator in graph.operators:
         tasks += lower_operator(context, operator)

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rocketnpu.graph import Graph, Operator, Tensor
-from rocketnpu.graph.operators import CONV_ADD, Concatenation
+from rocketnpu.graph import DType, Graph, Operator, Tensor
+from rocketnpu.graph.operators import CONV_ADD, Concatenation, Conv2D, ConvAdd
 from rocketnpu.graph.passes.rewrite import same_quantisation
+from rocketnpu.policy import Policy
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.context import map_shape
 from rocketnpu.rockchip.lowering.slices import SLICES, map_ranges, sliced_tensor
@@ -49,13 +50,15 @@ def computes_nothing(graph: Graph, operator: Operator, soc: Soc) -> bool:
     return all(part.of(source) is not None for part in ranges)
 
 
-def place(graph: Graph, soc: Soc) -> Features:
+def place(graph: Graph, soc: Soc, policy: Policy) -> Features:
     """Give each tensor that is a feature map a place."""
     features: Features = {}
     for number, tensor in graph.tensors.items():
         shape = map_shape(tensor)
         if shape is not None and not tensor.is_constant:
             features[number] = FeatureMap.packed(f"t{number}", *shape, soc.slot)
+    if policy.allow_unproven:
+        features.update(pictures(graph, soc))
     for operator in reversed(graph.operators):
         # The last joins first, so that what is joined twice lies inside the larger map.
         if operator.kind == "CONCATENATION":
@@ -66,6 +69,46 @@ def place(graph: Graph, soc: Soc) -> Features:
         elif operator.outputs and is_view(graph, operator):
             _see(operator, features)
     return features
+
+
+def pictures(graph: Graph, soc: Soc) -> Features:
+    """Find inputs that may stay as the host has them: few channels, rows of whole slots, read by dense convolutions.
+
+    Rows of other lengths are padded in recorded streams (spec 3.4); that would be a copy again.
+    """
+    found: Features = {}
+    for number in graph.inputs:
+        tensor = graph.tensors[number]
+        shape = map_shape(tensor)
+        if shape is None or number in graph.outputs:
+            continue
+        _, width, channels = shape
+        whole = width >= soc.slot and width * channels % soc.slot == 0
+        if channels <= soc.packed_channels and whole and _read_as_picture(graph, number, soc.packed_pixels // width):
+            feature = FeatureMap.packed(f"t{number}", *shape, channels)
+            found[number] = replace(feature, unsigned=tensor.dtype is DType.UINT8)
+    return found
+
+
+def _read_as_picture(graph: Graph, number: int, rows: int) -> bool:
+    """Say whether all that read a tensor are dense convolutions whose windows reach over at most so many rows."""
+    readers = graph.consumers.get(number, ())
+    shape = graph.tensors[number].shape
+    for reader in readers:
+        output = reader.outputs[0]
+        if is_view(graph, reader) and graph.tensors[output].shape == shape and output not in graph.outputs:
+            if not _read_as_picture(graph, output, rows):
+                return False
+            continue
+        attributes = reader.attributes
+        if isinstance(attributes, ConvAdd):
+            attributes = attributes.convolution
+        if not isinstance(attributes, Conv2D) or reader.inputs.index(number) != 0 or reader.inputs.count(number) > 1:
+            return False
+        _, height, _, channels = graph.input_of(reader, 1).shape
+        if channels != shape[-1] or (height - 1) * attributes.dilation[0] + 1 > rows:
+            return False
+    return bool(readers)
 
 
 def _see(operator: Operator, features: Features) -> None:

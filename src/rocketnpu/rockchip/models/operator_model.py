@@ -55,7 +55,8 @@ def graph_model(
         UnsupportedError: the NPU does not take an operator.
     """
     graph = prepare(graph, soc, policy or Policy())
-    context = Context(graph, soc, place(graph, soc), policy or Policy())
+    policy = policy or Policy()
+    context = Context(graph, soc, place(graph, soc, policy), policy)
     regions: Regions = {}
     for number in graph.inputs:
         _write(regions, context.features[number], to_stored(inputs[number], graph.tensors[number].dtype))

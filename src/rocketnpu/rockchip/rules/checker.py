@@ -20,7 +20,7 @@ class RockchipChecker:
 
     def __init__(self, graph: Graph, soc: Soc, policy: Policy) -> None:
         self._graph, self._soc = graph, soc
-        self._context = Context(graph, soc, place(graph, soc), policy)
+        self._context = Context(graph, soc, place(graph, soc, policy), policy)
 
     def refusal(self, operator: Operator) -> str | None:
         """Say which rule an operator fails and the value found, or return None."""

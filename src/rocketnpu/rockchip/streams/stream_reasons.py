@@ -244,8 +244,9 @@ def clamped_between(situation: Situation) -> bool:
 
 
 def packed(situation: Situation) -> bool:
-    """The input has one channel, which theirs unpacks on the way."""
-    return situation.source.shape[-1] == 1 and situation.their["CNA.CONV_CON1.NONALIGN_DMA"] == 1
+    """The input has few channels, which ours or theirs unpacks on the way."""
+    ours, theirs = (found["CNA.CONV_CON1.NONALIGN_DMA"] for found in (situation.our, situation.their))
+    return situation.source.shape[-1] <= RK3588.packed_channels and bool(ours or theirs)
 
 
 def doubled_width(situation: Situation) -> bool:

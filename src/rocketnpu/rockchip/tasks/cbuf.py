@@ -6,9 +6,17 @@ from dataclasses import dataclass
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.tasks.feature import FeatureMap, is_packed
 
 STREAMING_DATA_BANKS = 7
 """Banks for features while weights stream through the rest: Mesa's 7 and 5 (spec 4.2), known to run."""
+
+
+def map_entries(feature: FeatureMap, soc: Soc) -> int:
+    """Return the 64-byte units that one row of a map occupies, whether it is packed or not."""
+    if is_packed(feature, soc):
+        return -(-feature.width * soc.packed_lanes // soc.cbuf_entry_bytes)
+    return row_entries(feature.width, feature.channels, soc)
 
 
 def row_entries(width: int, channels: int, soc: Soc) -> int:
@@ -49,9 +57,10 @@ class Share:
     reuse_weights: bool
     """Whether all weights stay in the buffer, so that later tasks need not fetch them again."""
 
-    def rows(self, entries: int, soc: Soc) -> int:
-        """Return how many input rows fit."""
-        return self.data_banks * soc.cbuf_bank_entries // entries
+    def rows(self, feature: FeatureMap, soc: Soc) -> int:
+        """Return how many rows of a map fit."""
+        fit = self.data_banks * soc.cbuf_bank_entries // map_entries(feature, soc)
+        return min(fit, soc.packed_pixels // feature.width) if is_packed(feature, soc) else fit
 
 
 def shares(weight_bytes: int, group_bytes: int, depthwise: bool, soc: Soc) -> tuple[Share, ...]:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.cbuf import Share, check_row, data_banks, row_entries, shares
+from rocketnpu.rockchip.tasks.cbuf import Share, check_row, data_banks, map_entries, shares
 from rocketnpu.rockchip.tasks.choice import Alternative, alternatives, start_cycles
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.cycles import ConvolutionShape
-from rocketnpu.rockchip.tasks.feature import FeatureMap, Location
+from rocketnpu.rockchip.tasks.feature import FeatureMap, Location, is_packed
 from rocketnpu.rockchip.tasks.requantise import CHANNEL_SHIFT
 from rocketnpu.rockchip.tasks.task import (
     MEMORY,
@@ -103,6 +103,7 @@ class ConvolutionLayer:
             Unproven.DILATION: self.dilation != (1, 1),
             Unproven.ELEMENTWISE_RELU: requantise.relu and self.addend is not None,
             Unproven.LIFT: requantise.lift != 0,
+            Unproven.PACKED_PICTURE: self.source.slot < self.target.slot,
             # A single column is the row-major matrix product, exact on silicon (addendum 6.1).
             Unproven.SOURCE_GAP: self.source.line_gap != 0 and self.source.width > 1,
         }
@@ -188,16 +189,15 @@ def _cuts(layer: ConvolutionLayer, soc: Soc, start: int) -> list[_Cut]:
 
 def _cut(layer: ConvolutionLayer, soc: Soc, start: int) -> _Cut:
     check_row(layer.source.width, layer.source.channels, soc)
-    entries = row_entries(layer.source.width, layer.source.channels, soc)
-    best = _alternatives(layer, entries, soc, start)[0]
-    return _Cut(layer, best.room, entries, best.tiles)
+    best = _alternatives(layer, soc, start)[0]
+    return _Cut(layer, best.room, map_entries(layer.source, soc), best.tiles)
 
 
-def _alternatives(layer: ConvolutionLayer, entries: int, soc: Soc, start: int) -> list[Alternative]:
+def _alternatives(layer: ConvolutionLayer, soc: Soc, start: int) -> list[Alternative]:
     block = _weight_block(layer, Location(CONSTANTS), soc)
     rooms = shares(block.bytes, block.kernel_bytes * min(block.kernels, soc.kernel_group), layer.depthwise, soc)
     return alternatives(
-        _shape(layer, block, soc), _axis(layer), [(room, room.rows(entries, soc)) for room in rooms], start, soc
+        _shape(layer, block, soc), _axis(layer), [(room, room.rows(layer.source, soc)) for room in rooms], start, soc
     )
 
 
@@ -207,7 +207,7 @@ def explained(layer: ConvolutionLayer, soc: Soc, start: int = START) -> list[lis
     Raises:
         UnsupportedError: as :func:`convolution_tasks`.
     """
-    return [_alternatives(cut.layer, cut.entries, soc, start) for cut in _cuts(layer, soc, start)]
+    return [_alternatives(cut.layer, soc, start) for cut in _cuts(layer, soc, start)]
 
 
 def _shape(layer: ConvolutionLayer, block: WeightBlock, soc: Soc) -> ConvolutionShape:
@@ -283,7 +283,7 @@ def _cut_tasks(cut: _Cut, weights: WeightBlock, operands: Location, soc: Soc) ->
                 Rows(layer.source, part.input_first, part.input_count),
                 kernel,
                 replace(weights, reuse=cut.room.reuse_weights and number > 0),
-                Banks(banks, soc.cbuf_banks - banks, cut.entries),
+                Banks(banks, soc.cbuf_banks - banks, _programmed_entries(cut, part, soc)),
                 -layer.weight_zero_point,
                 _output_stage(layer, operands, part),
                 Rows(layer.target, part.output_first, part.output_count),
@@ -291,6 +291,11 @@ def _cut_tasks(cut: _Cut, weights: WeightBlock, operands: Location, soc: Soc) ->
             )
         )
     return tasks
+
+
+def _programmed_entries(cut: _Cut, part: Tile, soc: Soc) -> int:
+    """Return DATA_ENTRIES: those of a row, or all pixels of packed rows (spec 3.3)."""
+    return part.input_count * cut.layer.source.width if is_packed(cut.layer.source, soc) else cut.entries
 
 
 def _axis(layer: ConvolutionLayer) -> Axis:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rocketnpu.rockchip.soc import Soc
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -36,6 +38,8 @@ class FeatureMap:
     """Bytes of a pixel in one surface: so many channels it holds."""
     line_gap: int = 0
     """Pixel slots left out after each row. Only what convolutions read and write may have some."""
+    unsigned: bool = False
+    """Whether its bytes are the host's unsigned ones, which the input converter makes signed."""
 
     @classmethod
     def packed(cls, region: str, height: int, width: int, channels: int, slot: int) -> FeatureMap:
@@ -104,3 +108,8 @@ class FeatureMap:
 
     def __str__(self) -> str:
         return f"{self.height}x{self.width}x{self.channels} at {self.at}"
+
+
+def is_packed(feature: FeatureMap, soc: Soc) -> bool:
+    """Say whether a map's pixels lie as the host has them, channel by channel, not in slots (spec 3.4)."""
+    return feature.slot < soc.slot

@@ -20,6 +20,10 @@ from rocketnpu.policy import DEFAULT_CHIP
 if TYPE_CHECKING:
     from rocketnpu.inspect.recorded import Report
 
+    _ShapeType = click.ParamType[tuple[str, tuple[int, ...]]]
+else:  # click before 8.3, which Debian 13 has, is not generic
+    _ShapeType = click.ParamType
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
@@ -45,7 +49,7 @@ def model_option(function: Decorated) -> Decorated:
     return click.option("-m", "--model", "model", required=True, metavar="FILE|NAME", help=text)(function)
 
 
-class _Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
+class _Shape(_ShapeType):
     """The name of an input and its shape, as in ``x=1x3x224x224``."""
 
     name = "shape"

@@ -20,6 +20,7 @@ from delegate_bench import chain, noise, python, run, same
 from rocketnpu.delegate import Delegate
 from rocketnpu.delegate.build import build
 from rocketnpu.errors import InputError
+from rocketnpu.libpython import shared_python
 from rocketnpu.model import tflite
 
 EVERYTHING = {"minimum_macs": "0", "cache": "off"}
@@ -276,3 +277,13 @@ np.save(sys.argv[4], interpreter.get_tensor(interpreter.get_output_details()[0][
     assert "rocketnpu: invoked graph, took " in done.stderr
     [expected] = run(mobilenet_v1, [Delegate(cache="off")])
     assert np.abs(np.load(files[1]).astype(int) - expected).max() <= 1
+
+
+def test_a_shared_python_that_is_not_installed_is_named(library: Path, host: Compile, tmp_path: Path) -> None:
+    found = shared_python()
+    if found is None or not found.exists():
+        pytest.skip("this Python has no shared library")
+    missing = str(found.with_name("x" * len(found.name)))
+    done = walk(host("walk"), moved(library, tmp_path, str(found), missing), "1")
+    assert done.stdout.startswith("host was told: cannot load Python: ")
+    assert f"`apt-get install libpython3.{sys.version_info[1]}`" in done.stderr

@@ -9,7 +9,7 @@ import pytest
 from test_discover import Nothing
 
 from rocketnpu.cli.main import run
-from rocketnpu.device.doctor import examine, usable
+from rocketnpu.device.doctor import UDEV_RULE, examine, usable
 from rocketnpu.device.machine import Fact, Machine
 
 
@@ -89,6 +89,48 @@ def test_a_node_without_permission(tmp_path: Path) -> None:
     found = facts(Machine(lay_out(tmp_path, BOARD), "6.18.0", Nothing("/dev/accel/accel0")))
     assert "no permission to open /dev/accel/accel0" in found["node"].found
     assert found["node"].state == "bad"
+
+
+def test_a_kernel_without_the_driver_is_told_from_its_configuration(tmp_path: Path) -> None:
+    debian = {"boot/config-7.2.13-arm64": "CONFIG_DRM=m\n# CONFIG_DRM_ACCEL is not set\n"}
+    other = {"boot/config-6.18.43-rockchip64": "CONFIG_DRM_ACCEL=y\nCONFIG_DRM_ACCEL_ROCKET=m\n"}
+    lay_out(tmp_path, BOARD | debian | other)
+    lacking = facts(Machine(tmp_path, "7.2.13-arm64", Nothing()))["kernel"]
+    assert (lacking.state, lacking.found) == ("note", "7.2.13-arm64 (built without the rocket driver)")
+    assert "Debian's own have neither" in lacking.advice
+    assert facts(Machine(tmp_path, "6.18.43-rockchip64", Nothing()))["kernel"].state == "good"
+
+
+@pytest.mark.parametrize(
+    ("group", "advice"),
+    [
+        ("render", "sudo usermod -aG render $USER, then log in again"),
+        ("video", "sudo usermod -aG video $USER, then log in again"),
+        (
+            "root",
+            f"put the line {UDEV_RULE} into /etc/udev/rules.d/60-rocketnpu.rules; sudo udevadm trigger; sudo",
+        ),
+    ],
+)
+def test_a_closed_node_is_told_with_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, advice: str
+) -> None:
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    board = Machine(lay_out(tmp_path, BOARD), "6.18.0", Nothing())
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "group", lambda _: group)
+    found = facts(board)["permissions"]
+    assert (found.state, found.found) == ("bad", f"no access to /dev/accel/accel0 (group {group})")
+    assert found.advice.startswith(advice)
+
+
+def test_the_debian_packages_rule_is_the_one_that_is_advised() -> None:
+    rules = Path(__file__).parents[2] / "debian" / "60-rocketnpu.rules"
+    if not rules.exists():
+        pytest.skip("the source distribution has no Debian packaging")
+    assert UDEV_RULE in rules.read_text().splitlines()
 
 
 def test_the_commands_exit_status_and_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rocketnpu.errors import InputError
 from rocketnpu.files.writing import write_file
+from rocketnpu.libpython import advice, shared_python
 
 NAME = "librocketnpu_delegate.so"
 
@@ -119,7 +120,8 @@ class Interpreter:
 
     executable: str
     shared_library: str
-    """Empty where it has none; only Python programs can load the library then."""
+    """Its path; a mere name is left to the system's loader. Empty where it has none: only Python programs can load the
+    delegate then."""
     standard_library: str
     """Any file of it."""
     package: str
@@ -134,7 +136,7 @@ class Interpreter:
         package = Path(str(files("rocketnpu")))
         return cls(
             sys.executable,
-            str(_shared_python() or ""),
+            str(shared_python() or ""),
             str(Path(os.__file__)),
             str(package),
             tuple(_folders(package)),
@@ -148,6 +150,7 @@ def definitions(interpreter: Interpreter, shell: Shell = DELEGATE) -> str:
     values = {
         "PYTHON": interpreter.executable,
         "LIBPYTHON": interpreter.shared_library,
+        "LIBPYTHON_ADVICE": advice(interpreter.version),
         "STDLIB": interpreter.standard_library,
         "PACKAGE": f"{interpreter.package}/__init__.py",
         "FIND": f"exec({find!r}, {{}})",
@@ -169,17 +172,6 @@ def _folders(package: Path) -> list[str]:
     own |= {folder / "lib-dynload" for folder in own}
     found = [package.parent, *(Path(entry).absolute() for entry in sys.path if entry)]
     return [str(folder) for folder in dict.fromkeys(found) if folder.suffix != ".zip" and folder not in own]
-
-
-def _shared_python() -> Path | None:
-    """Find this Python's shared library, which a host that is not Python needs."""
-    name = sysconfig.get_config_var("INSTSONAME") or ""
-    if ".so" not in name:
-        return None
-    folders = [sysconfig.get_config_var("LIBDIR"), Path(sys.base_prefix, "lib")]
-    multiarch = sysconfig.get_config_var("MULTIARCH")
-    places = [Path(folder, sub, name) for folder in folders if folder for sub in ("", multiarch or "")]
-    return next((place for place in places if place.exists()), None)
 
 
 def _c_string(text: str) -> str:

@@ -4,7 +4,8 @@
  * a wrong Python with a sentence. In a host that is Python, that Python is used. In any other, libpython is loaded with
  * global symbols (extension modules expect to find them there) and started in the environment that built this file.
  *
- * build.py defines ROCKETNPU_PYTHON (its executable), ROCKETNPU_LIBPYTHON (empty if there is none), ROCKETNPU_STDLIB,
+ * build.py defines ROCKETNPU_PYTHON (its executable), ROCKETNPU_LIBPYTHON (path of its shared library, a mere name for the
+ * system's loader, empty if there is none), ROCKETNPU_LIBPYTHON_ADVICE (how to get it), ROCKETNPU_STDLIB,
  * ROCKETNPU_PACKAGE (folder of the package), ROCKETNPU_FIND (a Python statement that makes the package importable),
  * ROCKETNPU_MAJOR and ROCKETNPU_MINOR (Python's version), ROCKETNPU_VERB (the command that builds this file),
  * ROCKETNPU_MODULE (the Python module behind it) and ROCKETNPU_TITLE (what it is, for messages).
@@ -117,12 +118,12 @@ static int check_version(Report report)
 static int start_python(Report report)
 {
     if (!*ROCKETNPU_LIBPYTHON)
-        return refuse(report, "%s has no shared libpython, so only Python programs can load this library",
-                      ROCKETNPU_PYTHON);
+        return refuse(report, "%s has no shared libpython, so only Python programs can load this library: %s",
+                      ROCKETNPU_PYTHON, ROCKETNPU_LIBPYTHON_ADVICE);
     if (!check_file(report, "Python", ROCKETNPU_PYTHON) || !check_file(report, "Python's library", ROCKETNPU_STDLIB))
         return 0;
     if (!dlopen(ROCKETNPU_LIBPYTHON, RTLD_NOW | RTLD_GLOBAL))
-        return refuse(report, "cannot load Python: %s", dlerror());
+        return refuse(report, "cannot load Python: %s; %s", dlerror(), ROCKETNPU_LIBPYTHON_ADVICE);
     if (!find_symbols(report) || !check_version(report))
         return 0;
     if (py.is_initialized())

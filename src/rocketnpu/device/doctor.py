@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from rocketnpu.device.base import Driver
 from rocketnpu.device.discover import drivers
@@ -14,10 +15,13 @@ from rocketnpu.device.machine import Fact, Machine
 from rocketnpu.device.nodes import find_node
 from rocketnpu.errors import DeviceError
 from rocketnpu.family import Family, chips, family_of
+from rocketnpu.libpython import advice, shared_python
 from rocketnpu.litert import ADVICE, PACKAGE
 
 ENOUGH_MEMORY = 256 << 20
 """Bytes; what a network the size of MobileNet needs, with its interpreter, several times over."""
+UDEV_RULE = 'SUBSYSTEM=="accel", KERNEL=="accel[0-9]*", GROUP="render", MODE="0660"'
+"""What Debian 13's udev does by itself; the Debian package brings it for Debian 12."""
 
 
 def examine(machine: Machine | None = None) -> list[Fact]:
@@ -30,7 +34,7 @@ def examine(machine: Machine | None = None) -> list[Fact]:
     if board is None and node.state == "good":
         permissions = Fact("permissions", "good", "the emulated node needs none")
     facts = [_soc(where, board, node), particular.pop("kernel"), particular.pop("module"), node, permissions]
-    return [*facts, *particular.values(), _memory(where), _delegate(where), _litert(), _compiler()]
+    return [*facts, *particular.values(), _memory(where), _delegate(where), _libpython(), _litert(), _compiler()]
 
 
 def board_of(machine: Machine) -> Family | None:
@@ -86,23 +90,36 @@ def _permissions(machine: Machine) -> Fact:
     nodes = [*sorted((machine.root / "dev/accel").glob("accel*")), *sorted((machine.root / "dev/dri").glob("renderD*"))]
     if not nodes:
         return Fact("permissions", "note", "there is no accel or render node to have permissions for")
-    refused = []
-    for node in nodes:
-        try:
-            with node.open("r+b", buffering=0):
-                pass
-        except PermissionError:
-            refused.append(f"/{node.relative_to(machine.root)}")
-        except OSError:
-            continue
+    refused = [node for node in nodes if _is_refused(node)]
     if refused:
-        return Fact(
-            "permissions",
-            "bad",
-            f"no access to {', '.join(refused)}",
-            "sudo usermod -aG render $USER, then log in again",
-        )
+        told = ", ".join(f"/{node.relative_to(machine.root)} (group {_group(node)})" for node in refused)
+        return Fact("permissions", "bad", f"no access to {told}", _way_in({_group(node) for node in refused}))
     return Fact("permissions", "good", f"{len(nodes)} nodes can be opened")
+
+
+def _is_refused(node: Path) -> bool:
+    try:
+        with node.open("r+b", buffering=0):
+            return False
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _group(node: Path) -> str:
+    try:
+        return node.group()
+    except (KeyError, OSError):  # no such group, or the node has gone
+        return "unknown"
+
+
+def _way_in(groups: set[str]) -> str:
+    """Say how a user is let in to nodes of these groups. A node of root's has no rule: Debian 12's udev has none."""
+    join = f"sudo usermod -aG {','.join(sorted(groups - {'root'}) or ['render'])} $USER, then log in again"
+    if "root" not in groups:
+        return join
+    return f"put the line {UDEV_RULE} into /etc/udev/rules.d/60-rocketnpu.rules; sudo udevadm trigger; {join}"
 
 
 def _memory(machine: Machine) -> Fact:
@@ -124,6 +141,13 @@ def _delegate(machine: Machine) -> Fact:
     return Fact(
         "delegate", "note", f"no delegate library in the system's paths{mesa}", "`rocketnpu build-delegate` makes one"
     )
+
+
+def _libpython() -> Fact:
+    found = shared_python()
+    if found is not None and found.exists():
+        return Fact("libpython", "good", str(found))
+    return Fact("libpython", "note", "none; only Python programs can load a delegate", advice())
 
 
 def _litert() -> Fact:

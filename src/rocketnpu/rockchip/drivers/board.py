@@ -8,6 +8,11 @@ from rocketnpu.device.machine import Fact, Machine
 
 MAINLINE_KERNEL = (6, 18)
 """First Linux with the rocket driver."""
+KERNELS_WITH_ROCKET = (
+    "the kernel needs CONFIG_DRM_ACCEL=y and CONFIG_DRM_ACCEL_ROCKET=m: Debian's own have neither (as of 7.2), "
+    "Armbian's for rockchip64 have both from 6.18 on"
+)
+"""Debian: the configuration in linux-headers-7.2.13+deb14-arm64. Armbian: what board owners published of 6.18.43."""
 SLOW_CLOCK, FAST_CLOCK = 200_000_000, 1_000_000_000
 """Hz; mainline leaves the NPU at the device tree's rate, the vendor's kernel runs 1 GHz (addendum 9.1)."""
 
@@ -21,13 +26,21 @@ def _kernel(machine: Machine) -> Fact:
     numbers = re.match(r"(\d+)\.(\d+)", machine.release)
     version = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
     if version >= MAINLINE_KERNEL:
-        return Fact("kernel", "good", f"{machine.release} (can have the rocket driver)")
+        return _mainline(machine)
     if version in ((5, 10), (6, 1)):
         return Fact("kernel", "good", f"{machine.release} (a version that vendors ship with the rknpu driver)")
     wanted = ".".join(map(str, MAINLINE_KERNEL))
     return Fact(
         "kernel", "note", machine.release, f"rocket needs Linux {wanted} or newer; rknpu a vendor's 5.10 or 6.1"
     )
+
+
+def _mainline(machine: Machine) -> Fact:
+    """Look at what the kernel was built with, where the distribution tells it."""
+    config = machine.text(f"boot/config-{machine.release}").splitlines()
+    if config and not any(line.startswith("CONFIG_DRM_ACCEL_ROCKET=") for line in config):
+        return Fact("kernel", "note", f"{machine.release} (built without the rocket driver)", KERNELS_WITH_ROCKET)
+    return Fact("kernel", "good", f"{machine.release} (can have the rocket driver)")
 
 
 def _module(machine: Machine) -> Fact:
@@ -37,7 +50,7 @@ def _module(machine: Machine) -> Fact:
             return Fact("module", "good", f"{name} is loaded")
         if any((machine.root / place / name).exists() for place in ("sys/module", "sys/bus/platform/drivers")):
             return Fact("module", "good", f"{name} is built into the kernel")
-    advice = "try `modprobe rocket`; if there is none, the kernel needs CONFIG_DRM_ACCEL_ROCKET"
+    advice = f"try `modprobe rocket`; if there is none: {KERNELS_WITH_ROCKET}"
     return Fact("module", "note", "neither rocket nor rknpu", advice)
 
 

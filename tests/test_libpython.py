@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rocketnpu.cli import build_delegate
+from rocketnpu.cli.device import build_delegate
 from rocketnpu.cli.main import run
 from rocketnpu.device.doctor import examine
 from rocketnpu.libpython import advice, shared_python

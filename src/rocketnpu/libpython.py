@@ -27,3 +27,11 @@ def shared_python() -> Path | None:
     multiarch = sysconfig.get_config_var("MULTIARCH")
     places = [Path(folder, sub, name) for folder in folders if folder for sub in ("", multiarch or "")]
     return next((place for place in places if place.exists()), Path(name))
+
+
+def shortcoming() -> str:
+    """Say what a library that brings Python into a program lacks without it; empty where nothing is missing."""
+    found = shared_python()
+    if found is not None and found.exists():
+        return ""
+    return f"only Python programs can load it: Python's shared library is missing; {advice()}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rocketnpu.cli.output import echo
+from rocketnpu.libpython import shortcoming
 from rocketnpu.provider.build import PROVIDER, build_provider
 
 
@@ -27,3 +28,5 @@ def build_provider_command(output: Path) -> None:
     onnxruntime.register_execution_provider_library, then add_provider_for_devices.
     """
     echo(build_provider(output / PROVIDER.name if output.is_dir() else output))
+    if missing := shortcoming():
+        click.echo(missing, err=True)

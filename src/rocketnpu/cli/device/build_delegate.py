@@ -8,7 +8,7 @@ import click
 
 from rocketnpu.cli.output import echo
 from rocketnpu.delegate.build import NAME, build
-from rocketnpu.libpython import advice, shared_python
+from rocketnpu.libpython import shortcoming
 
 
 @click.command("build-delegate")
@@ -27,6 +27,5 @@ def build_delegate(output: Path) -> None:
     Needs a C compiler. The library belongs to the Python environment that builds it.
     """
     echo(build(output / NAME if output.is_dir() else output))
-    found = shared_python()
-    if found is None or not found.exists():
-        click.echo(f"only Python programs can load it: Python's shared library is missing; {advice()}", err=True)
+    if missing := shortcoming():
+        click.echo(missing, err=True)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from rocketnpu.closing import Closing
 from rocketnpu.delegate import Delegate
+from rocketnpu.device.one_at_a_time import OneAtATime
 from rocketnpu.errors import DeviceError, InputError, ModelError, UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.litert import require_litert
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 
-class Inference(Closing):
-    """A model on a device. A context manager; not thread safe."""
+class Inference(Closing, OneAtATime):
+    """A model on a device. A context manager. Works from any thread: inferences run one at a time."""
+
+    taking_turns = ("run", "close")
 
     def __init__(self, model: str | Path, **options: object) -> None:
         """Read the model, and hand to the NPU what it takes.

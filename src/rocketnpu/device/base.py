@@ -1,5 +1,8 @@
 """What every device offers: memory that it can reach, and jobs that it runs.
 
+A device may be used from any thread: its methods run one at a time
+(:class:`~rocketnpu.device.one_at_a_time.OneAtATime`).
+
 A device knows buffers, addresses and command lists. It knows no model: :mod:`rocketnpu.device.executor` places a
 program on it. To write another back end, implement :class:`Device` and run ``tests/device/test_contract.py`` on it.
 """
@@ -13,6 +16,9 @@ from typing import Protocol, Self, runtime_checkable
 
 from rocketnpu.device.calls import Calls
 from rocketnpu.policy import Target
+
+METHODS = ("allocate", "free", "map", "sync_for_device", "submit", "sync_for_cpu", "close")
+"""Methods of a device that touch its state: they run one at a time, whatever threads call them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rocketnpu.device.base import Device
 from rocketnpu.device.failure import describe_failure
 from rocketnpu.device.placement import Placement
-from rocketnpu.errors import DeviceTimeoutError, InputError
+from rocketnpu.errors import DeviceError, DeviceTimeoutError, InputError
 from rocketnpu.program.program import Binding, Program, ProgramJob
 
 Array = npt.NDArray[np.generic]
@@ -21,7 +21,7 @@ TIMEOUT = 30.0
 
 
 class PlacedProgram(Placement):
-    """A program in a device's memory, ready to run again and again. Not thread safe: one inference at a time."""
+    """A program in a device's memory, ready to run again and again, from any thread: inferences run one at a time."""
 
     def __init__(
         self, device: Device, program: Program, *, allow_unproven: bool = False, bundle_folder: Path | None = None
@@ -70,6 +70,8 @@ class PlacedProgram(Placement):
 
     def _run_one(self, inputs: Sequence[Array], results: Sequence[Array]) -> None:
         program, device = self.program, self.device
+        if not self._buffers:
+            raise DeviceError(f"{device.name}: program {program.name} was closed")
         for binding, array in zip(program.inputs, inputs, strict=True):
             checked = _fitting(binding, array)
             binding.layout.pack(np.ascontiguousarray(checked), self._maps[binding.buffer])

@@ -17,7 +17,10 @@ from rocketnpu.program.program import Program
 
 
 class DeviceGroup(Closing):
-    """Devices that stand for cores. Used as one :class:`~rocketnpu.device.base.Device`, it is its first member."""
+    """Devices that stand for cores. Used as one :class:`~rocketnpu.device.base.Device`, it is its first member.
+
+    Works from any thread, as its members do.
+    """
 
     def __init__(self, make: Callable[[int], Device], cores: int) -> None:
         """Open ``cores`` devices; ``make`` is given each core's number.

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.closing import Closing
-from rocketnpu.device.base import Buffer, DeviceJob, DeviceTask
+from rocketnpu.device.base import METHODS, Buffer, DeviceJob, DeviceTask
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.mapping import Mapping
 from rocketnpu.device.nodes import find_node
+from rocketnpu.device.one_at_a_time import OneAtATime
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
 
 Words = npt.NDArray[np.uint64]
@@ -42,12 +43,13 @@ class Owned:
     """What the driver wants to hear again about it."""
 
 
-class KernelDevice(Closing):
-    """A :class:`~rocketnpu.device.base.Device` behind a device node. Not thread safe.
+class KernelDevice(Closing, OneAtATime):
+    """A :class:`~rocketnpu.device.base.Device` behind a device node. Works from any thread, one call at a time.
 
     It refuses to work in a forked child: the child shares the parent's open file, whose buffers are the parent's.
     """
 
+    taking_turns = METHODS
     name: str
     chip: str
     nodes: ClassVar[tuple[str, ...]]

@@ -9,14 +9,20 @@ import numpy.typing as npt
 
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
+from rocketnpu.device.one_at_a_time import OneAtATime
 from rocketnpu.errors import DeviceError
 from rocketnpu.family import family_of
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Program, ProgramJob, Role
 
 
-class Placement(Closing):
-    """A program's memory on a device. Closing it frees the buffers; the device stays the caller's."""
+class Placement(Closing, OneAtATime):
+    """A program's memory on a device. Closing it frees the buffers; the device stays the caller's.
+
+    Works from any thread: inferences run one at a time, and closing waits for the one that runs.
+    """
+
+    taking_turns = ("run", "close")
 
     def __init__(self, device: Device, program: Program, *, allow_unproven: bool = False) -> None:
         """Allocate, fill and relocate.

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from rocketnpu.closing import Closing
-from rocketnpu.device.base import Buffer, DeviceJob
+from rocketnpu.device.base import METHODS, Buffer, DeviceJob
+from rocketnpu.device.one_at_a_time import OneAtATime
 from rocketnpu.errors import DeviceError
 from rocketnpu.family import family_of
 from rocketnpu.memory import ADDRESS_SPACE, Bytes
@@ -23,8 +24,10 @@ PAGE = 4096
 """Alignment of buffers, and size of the guard page at address 0."""
 
 
-class SimulatorDevice(Closing):
+class SimulatorDevice(Closing, OneAtATime):
     """A :class:`~rocketnpu.device.base.Device` that needs no NPU and no rights.
+
+    Works from any thread: its methods run one at a time.
 
     Args:
         chip: name of the chip to simulate.
@@ -32,6 +35,7 @@ class SimulatorDevice(Closing):
     """
 
     name = "simulator"
+    taking_turns = METHODS
 
     def __init__(self, *, chip: str = DEFAULT_CHIP, strict: bool = True) -> None:
         self.chip = chip

@@ -17,6 +17,7 @@ from rocketnpu.delegate.session import policy_for
 from rocketnpu.device.base import Device
 from rocketnpu.device.discover import open_device
 from rocketnpu.device.executor import PlacedProgram
+from rocketnpu.device.one_at_a_time import OneAtATime
 from rocketnpu.errors import InputError, UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.model import onnx
@@ -29,8 +30,10 @@ from rocketnpu.program.cache import ProgramCache
 Array = npt.NDArray[Any]
 
 
-class OnnxInference(Closing):
-    """A model ready to run. A context manager; not thread safe."""
+class OnnxInference(Closing, OneAtATime):
+    """A model ready to run. A context manager. Works from any thread: inferences run one at a time."""
+
+    taking_turns = ("run", "close")
 
     def __init__(self, model: str | Path | OnnxModel, on: Device | None = None, /, **options: object) -> None:
         """Read the model, compile what the NPU takes of it, and make sessions of the rest.

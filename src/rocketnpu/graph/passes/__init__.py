@@ -17,11 +17,21 @@ from rocketnpu.graph.passes.fold_constants import fold_constants
 from rocketnpu.graph.passes.fold_padding import fold_padding
 from rocketnpu.graph.passes.fuse_activation import fuse_activation
 from rocketnpu.graph.passes.fuse_add import fuse_add
+from rocketnpu.graph.passes.idioms.byte_chains import byte_chains
+from rocketnpu.graph.passes.idioms.dilation import dilate
+from rocketnpu.graph.passes.idioms.large_strides import cut_strides
+from rocketnpu.graph.passes.idioms.mirror_pad import mirror
+from rocketnpu.graph.passes.idioms.moves import select_values
+from rocketnpu.graph.passes.idioms.reductions import reduce_as_maps
+from rocketnpu.graph.passes.idioms.upsampling import upsample
 from rocketnpu.graph.passes.rewrite import Accepts, anything
 from rocketnpu.graph.passes.widen_scales import widen_scales
 
 Pass = Callable[[Graph, Accepts], Graph]
-ENABLING: tuple[Pass, ...] = (fold_constants, widen_scales, flatten)
+ENABLING: tuple[Pass, ...] = (
+    *(fold_constants, dilate, upsample, mirror, reduce_as_maps, cut_strides, select_values, byte_chains),
+    *(widen_scales, flatten),
+)
 """Passes without which the NPU would not take what comes out of them, in the order in which they run."""
 PASSES: tuple[Pass, ...] = (*ENABLING, fold_padding, fuse_activation, fuse_add)
 """All passes, in the order in which they run."""

@@ -95,7 +95,7 @@ def one_conv(activation: Activation = Activation.NONE, stride: int = 1, batch: i
 @pytest.mark.parametrize(
     ("graph", "words"),
     [
-        (one_conv(stride=8), ("Strides are 1 to 7.", "Found: 8x8")),
+        (one_conv(stride=11), ("Strides are 1 to 7.", "Found: 11x11")),
         (one_conv(activation=Activation.TANH), ("fused activation", "TANH")),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from rocketnpu.graph.passes import ENABLING
+
 
 @dataclass(frozen=True)
 class Means:
@@ -53,4 +55,8 @@ def page(operators: Iterable[PublishedOperator], bounds: Mapping[str, str]) -> s
         if operator.means.unproven:
             names = ", ".join(f"`{name}`" for name in operator.means.unproven)
             lines += ["", f"Some cases need unproven rules: {names}."]
+    lines += ["", "## What becomes of other operators", ""]
+    lines += ["Before operators are judged, these changes are made wherever the NPU takes what comes out of them."]
+    for step in ENABLING:
+        lines += ["", f"* **{step.__name__.replace('_', ' ')}**: {text_of(step)}"]
     return "\n".join(lines) + "\n"

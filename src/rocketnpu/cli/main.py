@@ -62,7 +62,8 @@ VERBS: dict[str, Verb] = {
         "rocketnpu.cli.device.build_delegate:build_delegate", "Build the shared library for TensorFlow Lite programs."
     ),
     "build-provider": Verb(
-        "rocketnpu.cli.build_provider:build_provider_command", "Build the shared library for ONNX Runtime programs."
+        "rocketnpu.cli.device.build_provider:build_provider_command",
+        "Build the shared library for ONNX Runtime programs.",
     ),
 }
 """The verbs in the order of ``--help``. A verb is a file in one of the rooms beside this one, and a line here."""

@@ -34,7 +34,7 @@ class Delegate(Closing):
             DeviceError: the device is not there, or refuses.
         """
         parsed = parse(options)
-        device = open_device(parsed.device, cores=parsed.cores)
+        device = open_device(parsed.device, cores=parsed.cores, chip=parsed.chip)
         if parsed.device == "auto" and target_of(device) == "simulator":
             say("there is no NPU here (`rocketnpu doctor` says why): running on the simulator")
         self._start(parsed, device)

@@ -10,13 +10,15 @@ option                  values                      meaning (default first in th
 ``verbose``             no, yes                     print what ``TEFLON_DEBUG=verbose`` prints
 ``minimum_macs``        a whole number              parts with fewer multiply-accumulates stay on the CPU
 ``allow_unproven``      no, yes                     let an NPU do what nobody has seen it do (the simulator always may)
+``chip``                a chip's name               the chip that is simulated, where no NPU is used
 ======================  ==========================  ====================================================================
 
 Yes may also be written true, on or 1, no as false, off or 0.
 
 Hosts that pass no options are given them by the environment: ``ROCKETNPU_DEVICE``, ``ROCKETNPU_CORES``,
-``ROCKETNPU_PROGRAM_CACHE``, ``ROCKETNPU_REQUIRE_FULL``, ``ROCKETNPU_VERBOSE``, ``ROCKETNPU_MINIMUM_MACS`` and
-``ROCKETNPU_ALLOW_UNPROVEN``. Options that are passed win. (``ROCKETNPU_CACHE`` is the folder of all caches.)
+``ROCKETNPU_PROGRAM_CACHE``, ``ROCKETNPU_REQUIRE_FULL``, ``ROCKETNPU_VERBOSE``, ``ROCKETNPU_MINIMUM_MACS``,
+``ROCKETNPU_ALLOW_UNPROVEN`` and ``ROCKETNPU_CHIP``. Options that are passed win. (``ROCKETNPU_CACHE`` is the folder of
+all caches.)
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any
 from rocketnpu.device.discover import device_names
 from rocketnpu.errors import InputError
 from rocketnpu.family import chips, family_of
+from rocketnpu.policy import DEFAULT_CHIP
 
 MINIMUM_MACS = 1_000_000
 """Multiply-accumulates below which a part does not pay.
@@ -59,6 +62,7 @@ class Options:
     verbose: bool = False
     minimum_macs: int = MINIMUM_MACS
     allow_unproven: bool = False
+    chip: str = DEFAULT_CHIP
 
 
 def parse(pairs: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Options:
@@ -104,6 +108,12 @@ def _cores(name: str, value: str) -> int:
     return int(value)
 
 
+def _chip(name: str, value: str) -> str:
+    if value not in chips():
+        raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(chips())}")
+    return value
+
+
 def _count(name: str, value: str) -> int:
     if not value.isdecimal():
         raise InputError(f"option {name}: {value!r} is not a count; valid are whole numbers from 0")
@@ -126,6 +136,7 @@ _READERS = {
     "verbose": _truth,
     "minimum_macs": _count,
     "allow_unproven": _truth,
+    "chip": _chip,
 }
 VARIABLES: Mapping[str, str] = {
     name: f"ROCKETNPU_{'PROGRAM_CACHE' if name == 'cache' else name.upper()}" for name in _READERS

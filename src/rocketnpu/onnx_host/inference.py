@@ -52,7 +52,7 @@ class OnnxInference(Closing, OneAtATime):
         self.model = model if isinstance(model, OnnxModel) else onnx.load(model)
         self.graph: Graph = self.model.graph
         with contextlib.ExitStack() as stack:
-            self._device = on or open_device(chosen.device)
+            self._device = on or open_device(chosen.device, chip=chosen.chip)
             stack.callback(self._device.close)
             policy = policy_for(self._device, chosen)
             self.plan = plan(self.graph, policy)

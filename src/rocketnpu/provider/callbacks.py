@@ -131,7 +131,7 @@ def _create(factory: Any, _d: Any, _m: Any, _c: int, options: Any, _l: Any, made
 
     def work() -> Any:
         chosen = parse(_options(runtime, options))
-        device = open_device(chosen.device, cores=chosen.cores)
+        device = open_device(chosen.device, cores=chosen.cores, chip=chosen.chip)
         session = ProviderSession(runtime, chosen, device, cache_folder(chosen))
         session.log.detail(f"loaded {device.name} driver")
         members = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from rocketnpu.cli.output import echo, json_option, model_option, print_json
+from rocketnpu.cli.output import chip_option, echo, json_option, model_option, print_json
 
 
 @click.command()
@@ -17,9 +17,10 @@ from rocketnpu.cli.output import echo, json_option, model_option, print_json
 @click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket or rknpu.")
 @click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven.")
 @click.option("-n", "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to print.")
+@chip_option
 @json_option
 def classify(
-    image: Path, model: str, labels: Path | None, device: str, allow_unproven: bool, top: int, as_json: bool
+    image: Path, model: str, labels: Path | None, device: str, allow_unproven: bool, top: int, chip: str, as_json: bool
 ) -> None:
     """Classify a picture with every supported operator on the NPU, or on the simulator where there is none.
 
@@ -37,7 +38,7 @@ def classify(
     found = labels or labels_for(path)
     names = read_labels(found, classes) if found else tuple(f"class {number}" for number in range(classes))
     picture = picture_input(image, graph)
-    with Inference(path, device=device, allow_unproven=allow_unproven) as inference:
+    with Inference(path, device=device, allow_unproven=allow_unproven, chip=chip) as inference:
         inference.run([picture])
         start = time.perf_counter()
         (output,) = inference.run([picture])

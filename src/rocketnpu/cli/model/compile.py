@@ -6,32 +6,44 @@ from pathlib import Path
 
 import click
 
-from rocketnpu.cli.output import Shapes, counted, echo, json_option, model_option, print_json, shapes_option
+from rocketnpu.cli.output import (
+    Shapes,
+    chip_option,
+    counted,
+    echo,
+    json_option,
+    model_option,
+    print_json,
+    shapes_option,
+)
 
 
 @click.command(name="compile")
 @model_option
 @shapes_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write; of several parts, numbered.")
+@chip_option
 @json_option
-def compile_command(model: str, shapes: Shapes, output: Path | None, as_json: bool) -> None:
+def compile_command(model: str, shapes: Shapes, output: Path | None, chip: str, as_json: bool) -> None:
     """Compile a model and save what the NPU runs, a file for each part."""
     from rocketnpu.compiler import compile_graph
     from rocketnpu.errors import UnsupportedError
     from rocketnpu.model.files import read
     from rocketnpu.partition.plan import plan
+    from rocketnpu.policy import Policy
     from rocketnpu.program import store
     from rocketnpu.zoo import resolve
 
     path = resolve(model)
-    divided = plan(read(path, dict(shapes)))
+    policy = Policy(chip=chip)
+    divided = plan(read(path, dict(shapes)), policy)
     if not divided.parts:
         raise UnsupportedError(f"{path.name} has no operator that the NPU takes; see `rocketnpu inspect -m {model}`")
     output = output or Path(f"{path.stem}.rktprog")
     written = []
     for number, part in enumerate(divided.parts):
         name = output if len(divided.parts) == 1 else output.with_stem(f"{output.stem}.{number}")
-        program = compile_graph(part)
+        program = compile_graph(part, policy)
         store.save(program, name)
         written.append({"file": str(name), "jobs": len(program.jobs), "tasks": len(program.tasks)})
         if not as_json:

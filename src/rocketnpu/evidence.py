@@ -79,9 +79,11 @@ class EvidenceTable:
     chip: str
     """The chip's name for people."""
     sections: Mapping[str, tuple[HardwareRule, ...]]
+    note: str = ""
+    """What must be known before a rule is read; empty where there is nothing."""
 
     @classmethod
-    def read(cls, chip: str, text: str) -> Self:
+    def read(cls, chip: str, text: str, note: str = "") -> Self:
         """Read a table: sections, ``## TITLE``; in each, rules of three lines.
 
         The lines are name and statement; evidence and source; the test, below ``tests/``. An exclamation mark behind
@@ -93,7 +95,7 @@ class EvidenceTable:
         sections: dict[str, list[HardwareRule]] = {}
         for title, rule in _rules(text):
             sections.setdefault(title, []).append(rule)
-        return cls(chip, {title: tuple(rules) for title, rules in sections.items()})
+        return cls(chip, {title: tuple(rules) for title, rules in sections.items()}, note)
 
     @cached_property
     def rules(self) -> Mapping[str, HardwareRule]:

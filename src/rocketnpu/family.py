@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _CHIPS = {
     "rk3588": "rocketnpu.rockchip.family:RK3588_FAMILY",
+    "a311d": "rocketnpu.verisilicon.family:A311D_FAMILY",
+    "imx8mp": "rocketnpu.verisilicon.family:IMX8MP_FAMILY",
 }
 """Where each chip's family is defined; it is imported when it is first asked for."""
 

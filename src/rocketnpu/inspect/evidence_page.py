@@ -35,7 +35,11 @@ def evidence_page(table: EvidenceTable) -> str:
 
 
 def _lines(table: EvidenceTable) -> Iterator[str]:
-    yield _HEAD.format(chip=table.chip)
+    head, _, columns = _HEAD.format(chip=table.chip).rpartition("\n\n")
+    yield head
+    yield from ("", table.note) if table.note else ()
+    yield ""
+    yield columns
     counts = Counter(rule.evidence for rule in table.rules.values())
     for kind, meaning in _MEANINGS.items():
         yield f"| {kind.value} | {meaning.format(chip=table.chip)} | {counts[kind]} |"

@@ -23,6 +23,8 @@ def operators(kind: str | None, markdown: bool, chip: str, as_json: bool) -> Non
         raise click.UsageError(f"--markdown prints a whole page, it takes no {'--json' if as_json else 'KIND'}")
     family = family_of(chip)
     published = family.published()
+    if not published:
+        raise InputError(f"no operator is taken on the {family.title}: nothing is compiled for it yet")
     if markdown:
         echo(page(published, stated_bounds(family)), nl=False)
         return

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
 from onnx_nets import random_net
+from rocketnpu.graph import Operator
 from rocketnpu.inspect.compare import compare_operators
+from rocketnpu.inspect.groups import operator_groups
 from rocketnpu.model.onnx.reader import convert
 from rocketnpu.onnx_host.runtime import tensors
-from rocketnpu.partition.plan import plan
+from rocketnpu.partition.plan import Plan, plan
 
 CASES = int(os.environ.get("ROCKETNPU_ONNX_CASES", "160"))
 """How many nets; benchmarks/onnx_cases.py runs thousands."""
@@ -26,17 +29,26 @@ def compared(seed: int) -> Counter[tuple[str, int]]:
     found: Counter[tuple[str, int]] = Counter()
     for fused in (False, True):
         values = tensors(model, net.feed(seed), fused=fused)
-        for operator in model.graph.operators:
-            read = [n for n in operator.inputs if n is not None and not model.graph.tensors[n].is_constant]
-            if any(number not in values for number in (*read, *operator.outputs)):
+        for operators in steps(divided):
+            part = model.graph.subgraph(operators, "")
+            if any(number not in values for number in (*part.inputs, *operators[-1].outputs)):
                 continue
-            row = compare_operators(divided, [operator], values)
+            row = compare_operators(divided, operators, values)
             if row.difference is None:
                 continue
-            assert row.difference.maximum <= 1, f"net {seed}, {'fused' if fused else 'unfused'}: {operator}"
-            assert row.equals_model is not False, f"net {seed}: {operator} differs from the integer model"
-            found[operator.kind, row.difference.maximum] += 1
+            assert row.difference.maximum <= 1, f"net {seed}, {'fused' if fused else 'unfused'}: {operators[-1]}"
+            assert row.equals_model is not False, f"net {seed}: {operators[-1]} differs from the integer model"
+            found[operators[-1].kind, row.difference.maximum] += 1
     return found
+
+
+def steps(divided: Plan) -> Iterator[tuple[Operator, ...]]:
+    """Yield operators one by one, but for rows of maps, which only run with the layer that reads them."""
+    for group in operator_groups(divided):
+        if any(operator.kind == "FULLY_CONNECTED" for operator in group):
+            yield group
+        else:
+            yield from ((operator,) for operator in group)
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -25,18 +25,20 @@ _GUEST = build.Interpreter(
 def delegate_library(stages: Stages) -> Path:
     """Return the library, compiled where it is not in the cache."""
     definitions = build.definitions(_GUEST)
-    with as_file(files("rocketnpu.delegate") / "adapter.c") as source:
+    folder_of = files("rocketnpu.delegate")
+    with as_file(folder_of / "adapter.c") as source, as_file(folder_of / "python_host.h") as host:
 
         def make(folder: Path) -> None:
             tree = stages.build_tree
             place = tree.root / "delegate"
             place.mkdir()
-            shutil.copy(source, place)
+            for file in (source, host):
+                shutil.copy(file, place)
             (place / "environment.h").write_text(definitions, "utf-8")
             inside = Path("/delegate")
             arguments = build.arguments(inside / "environment.h", inside / source.name, inside / build.NAME)
             tree.run([f"{build_tree.CROSS}gcc", *arguments])
             shutil.copy(place / build.NAME, folder)
 
-        key = digest([Path(__file__), Path(build.__file__), Path(build_tree.__file__), source])
+        key = digest([Path(__file__), Path(build.__file__), Path(build_tree.__file__), source, host])
         return stages.get("delegate", key, make) / build.NAME

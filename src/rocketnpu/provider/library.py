@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from rocketnpu.delegate.log import Log
 from rocketnpu.errors import InputError
 from rocketnpu.model.onnx.proto import require_onnx
@@ -17,7 +20,7 @@ def create(registered: str, base: int, factories: int, most: int, count: int) ->
     addresses of the host's interface, of an array for ``most`` factories and of their number.
     """
     try:
-        require_onnx()
+        _require_onnx()
         _need_room(registered, most)
         ffi.cast("void **", factories)[0] = ffi.cast("void *", make_factory(base))
         ffi.cast("size_t *", count)[0] = 1
@@ -25,6 +28,23 @@ def create(registered: str, base: int, factories: int, most: int, count: int) ->
         text = Log(verbose=False).failure("cannot create the execution provider", error)
         return address(Runtime(base).status(FAIL, text))
     return 0
+
+
+def _require_onnx() -> None:
+    """Import the ``onnx`` package so that its compiled part uses its own functions.
+
+    A host may be linked with a shared library of ONNX (Debian's is): the package would register its operators there a
+    second time.
+
+    Raises:
+        UnsupportedError: it is not installed.
+    """
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
+    try:
+        require_onnx()
+    finally:
+        sys.setdlopenflags(flags)
 
 
 def _need_room(registered: str, most: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from rocketnpu.device.base import Device
 from rocketnpu.device.failure import describe_failure
 from rocketnpu.device.placement import Placement
 from rocketnpu.errors import DeviceError, DeviceTimeoutError, InputError
-from rocketnpu.program.program import Binding, Program, ProgramJob
+from rocketnpu.program.program import Binding, Program
 
 Array = npt.NDArray[np.generic]
 TIMEOUT = 30.0
@@ -39,9 +40,10 @@ class PlacedProgram(Placement):
         """
         super().__init__(device, program, allow_unproven=allow_unproven)
         self._bundle_folder = bundle_folder
-        self._inputs = list(dict.fromkeys(binding.buffer for binding in program.inputs))
-        self._marked = list(dict.fromkeys(job.sentinel[0] for job in program.jobs))
-        self._results = list(dict.fromkeys(binding.buffer for binding in program.outputs))
+        marked = [job.sentinel[0] for job in program.jobs]
+        self._given = tuple(dict.fromkeys((*(binding.buffer for binding in program.inputs), *marked)))
+        self._awaited = tuple(dict.fromkeys((*marked, *(binding.buffer for binding in program.outputs))))
+        self._random = Random(os.urandom(16))  # patterns must not repeat, but nobody tries to guess them
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
         """Run one inference, or one for each image where every input holds several.
@@ -69,25 +71,32 @@ class PlacedProgram(Placement):
         return results
 
     def _run_one(self, inputs: Sequence[Array], results: Sequence[Array]) -> None:
-        program, device = self.program, self.device
         if not self._buffers:
-            raise DeviceError(f"{device.name}: program {program.name} was closed")
-        for binding, array in zip(program.inputs, inputs, strict=True):
+            raise DeviceError(f"{self.device.name}: program {self.program.name} was closed")
+        for binding, array in zip(self.program.inputs, inputs, strict=True):
             checked = _fitting(binding, array)
             binding.layout.pack(np.ascontiguousarray(checked), self._maps[binding.buffer])
-        patterns = [self._mark(job) for job in program.jobs]
-        for number in dict.fromkeys((*self._inputs, *self._marked)):
-            device.sync_for_device(self._buffers[number])
-        self._execute(patterns)
-        for binding, result in zip(program.outputs, results, strict=True):
+        self._compute()
+        for binding, result in zip(self.program.outputs, results, strict=True):
             binding.layout.unpack(self._maps[binding.buffer], _fitting(binding, result))
 
-    def _mark(self, job: ProgramJob) -> bytes:
-        """Fill what the job's last task must write with a pattern: the mainline kernel reports no failed job."""
-        number, offset, size = job.sentinel
-        pattern = os.urandom(size)
-        self._maps[number][offset : offset + size] = pattern
-        return pattern
+    def _compute(self) -> None:
+        """Make outputs of inputs, both in the device's memory."""
+        patterns = self.mark()
+        for number in self._given:
+            self.device.sync_for_device(self._buffers[number])
+        self._execute(patterns)
+
+    def mark(self) -> list[bytes]:
+        """Fill what each job's last task must write with a pattern, and return the patterns: the mainline kernel
+        reports no failed job.
+        """
+        patterns = []
+        for job in self.program.jobs:
+            number, offset, size = job.sentinel
+            patterns.append(self._random.randbytes(size))
+            self._maps[number][offset : offset + size] = patterns[-1]
+        return patterns
 
     def _execute(self, patterns: Sequence[bytes]) -> None:
         """Submit, wait, and look whether every job wrote over its pattern."""
@@ -96,14 +105,22 @@ class PlacedProgram(Placement):
             self.device.submit(self.jobs)
         except DeviceTimeoutError as error:  # a driver that does report failed jobs
             refused = error
-        for number in dict.fromkeys((*self._marked, *self._results)):
+        for number in self._awaited:
             self.device.sync_for_cpu(self._buffers[number], TIMEOUT)
-        for index, (job, pattern) in enumerate(zip(self.program.jobs, patterns, strict=True)):
-            number, offset, size = job.sentinel
-            if self._maps[number][offset : offset + size] == pattern:
-                raise describe_failure(self, index, self._bundle_folder) from refused
+        for index, pattern in enumerate(patterns):
+            self.check(index, pattern, refused)
         if refused:
             raise refused
+
+    def check(self, job: int, pattern: bytes, refused: Exception | None = None) -> None:
+        """Look whether a job wrote over its pattern.
+
+        Raises:
+            JobFailedError: it did not.
+        """
+        number, offset, size = self.program.jobs[job].sentinel
+        if self._maps[number][offset : offset + size] == pattern:
+            raise describe_failure(self, job, self._bundle_folder) from refused
 
 
 def run(device: Device, program: Program, inputs: Sequence[Array], *, allow_unproven: bool = False) -> list[Array]:

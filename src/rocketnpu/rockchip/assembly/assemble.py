@@ -47,10 +47,10 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
     """
     graph = lowered.graph
     groups, plan, marks = _arrange(lowered, soc)
-    lowered = replace(lowered, tasks=_joined(groups))
+    lowered = replace(lowered, tasks=joined(groups))
     slots = {**plan.slots, CONSTANTS_REGION: Slot(CONSTANTS, 0)}
     lists = [emit(task, soc) for task in lowered.tasks]
-    tasks, words, relocations = _commands(lowered.tasks, lists, slots, soc)
+    tasks, words, relocations = laid_out(lowered.tasks, lists, slots, soc)
     constants = lowered.constants.content()
     commands = words.tobytes()
     buffers = (
@@ -64,9 +64,9 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
         buffers,
         COMMANDS,
         relocations,
-        _jobs(groups, tasks, plan, marks),
-        tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.inputs),
-        tuple(_binding(graph.tensors[n], lowered.features[n], slots) for n in graph.outputs),
+        jobs_of(groups, tasks, plan, marks),
+        tuple(bound_to(graph.tensors[n], lowered.features[n], slots) for n in graph.inputs),
+        tuple(bound_to(graph.tensors[n], lowered.features[n], slots) for n in graph.outputs),
         tuple(sorted({rule for task in lowered.tasks for rule in task.rules})),
         (*lowered.notes, *job_notes(lowered.tasks, soc)),
     )
@@ -81,8 +81,8 @@ def _arrange(lowered: Lowered, soc: Soc) -> tuple[Groups, MemoryPlan, list[Senti
     groups = [opened(group, lowered.constants, soc) for group in job_groups(lowered.tasks, soc)]
     inputs = [lowered.features[number] for number in lowered.graph.inputs]
     while True:
-        plan = _plan(replace(lowered, tasks=_joined(groups)), soc)
-        found = sentinels(groups, Writers.of(_joined(groups), inputs, plan, COMMANDS + 1, soc))
+        plan = planned(replace(lowered, tasks=joined(groups)), soc)
+        found = sentinels(groups, Writers.of(joined(groups), inputs, plan, COMMANDS + 1, soc))
         marks = [mark for mark in found if mark is not None]
         if len(marks) == len(groups):
             return groups, plan, marks
@@ -92,11 +92,13 @@ def _arrange(lowered: Lowered, soc: Soc) -> tuple[Groups, MemoryPlan, list[Senti
                 groups[number] = (*groups[number], status_task(number, last, lowered.constants, soc))
 
 
-def _joined(groups: Groups) -> tuple[Task, ...]:
+def joined(groups: Groups) -> tuple[Task, ...]:
+    """Return the tasks of all groups in order."""
     return tuple(task for group in groups for task in group)
 
 
-def _plan(lowered: Lowered, soc: Soc) -> MemoryPlan:
+def planned(lowered: Lowered, soc: Soc) -> MemoryPlan:
+    """Give everything that tasks touch a place."""
     graph = lowered.graph
     return plan_memory(
         _regions(lowered, soc),
@@ -145,7 +147,7 @@ def _end(feature: FeatureMap) -> int:
     return feature.end()
 
 
-def _commands(
+def laid_out(
     tasks: Sequence[Task], lists: Sequence[CommandList], slots: dict[str, Slot], soc: Soc
 ) -> tuple[list[ProgramTask], np.ndarray[tuple[int], np.dtype[np.uint64]], Relocations]:
     """Lay the lists one behind the other, link each to the next, and note every address."""
@@ -176,7 +178,7 @@ def _commands(
     return made, words, table
 
 
-def _jobs(
+def jobs_of(
     groups: Groups, made: Sequence[ProgramTask], plan: MemoryPlan, marks: Sequence[Sentinel]
 ) -> tuple[ProgramJob, ...]:
     """Make a job of each group. Later jobs wait for earlier ones by the buffers that both write.
@@ -197,7 +199,8 @@ def _jobs(
     return tuple(jobs)
 
 
-def _binding(tensor: Tensor, feature: FeatureMap, slots: dict[str, Slot]) -> Binding:
+def bound_to(tensor: Tensor, feature: FeatureMap, slots: dict[str, Slot]) -> Binding:
+    """Say where a tensor of the host lies."""
     slot = slots[feature.at.region]
     layout = SurfaceLayout(
         feature.height,

@@ -137,6 +137,29 @@ class ConvolutionLayer:
             addend=addend,
         )
 
+    def row_slice(self, first: int, count: int) -> ConvolutionLayer:
+        """Cut out some output rows, with the input rows that they need."""
+        if (first, count) == (0, self.target.height):
+            return self
+        low, high = self.axis.span(first, count)
+        addend = self.addend
+        if addend is not None and not addend.per_channel:
+            feature = addend.operand.feature.row_slice(first, count)
+            addend = replace(addend, operand=Rows(feature, 0, count))
+        return replace(
+            self,
+            source=self.source.row_slice(low, high - low + 1),
+            target=self.target.row_slice(first, count),
+            padding=(max(0, self.padding[0] - first * self.stride[0]), self.padding[1]),
+            addend=addend,
+        )
+
+    @property
+    def axis(self) -> Axis:
+        """Its rows."""
+        rows = self.source.height, self.target.height
+        return Axis(*rows, self.window[0], self.stride[0], self.dilation[0], self.padding[0])
+
 
 START = start_cycles("mainline")
 """Cycles that the start of a task costs where nobody says otherwise."""
@@ -197,7 +220,7 @@ def _alternatives(layer: ConvolutionLayer, soc: Soc, start: int) -> list[Alterna
     block = _weight_block(layer, Location(CONSTANTS), soc)
     rooms = shares(block.bytes, block.kernel_bytes * min(block.kernels, soc.kernel_group), layer.depthwise, soc)
     return alternatives(
-        _shape(layer, block, soc), _axis(layer), [(room, room.rows(layer.source, soc)) for room in rooms], start, soc
+        _shape(layer, block, soc), layer.axis, [(room, room.rows(layer.source, soc)) for room in rooms], start, soc
     )
 
 
@@ -296,17 +319,6 @@ def _cut_tasks(cut: _Cut, weights: WeightBlock, operands: Location, soc: Soc) ->
 def _programmed_entries(cut: _Cut, part: Tile, soc: Soc) -> int:
     """Return DATA_ENTRIES: those of a row, or all pixels of packed rows (spec 3.3)."""
     return part.input_count * cut.layer.source.width if is_packed(cut.layer.source, soc) else cut.entries
-
-
-def _axis(layer: ConvolutionLayer) -> Axis:
-    return Axis(
-        layer.source.height,
-        layer.target.height,
-        layer.window[0],
-        layer.stride[0],
-        layer.dilation[0],
-        layer.padding[0],
-    )
 
 
 def _label(layer: ConvolutionLayer, part: Tile) -> str:

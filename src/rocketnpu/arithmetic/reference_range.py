@@ -59,6 +59,8 @@ def _parametric(graph: Graph, operator: Operator) -> str | None:
 def _leaky(graph: Graph, operator: Operator) -> str | None:
     assert isinstance(operator.attributes, LeakyRelu)
     slope = abs(_ratio(graph, operator) * operator.attributes.alpha)
+    if not math.isfinite(slope):
+        return f"a slope of {operator.attributes.alpha}"
     return _one(graph, operator) or _shifted(_steps(_only(graph, operator.inputs[0])), slope)
 
 

@@ -93,7 +93,8 @@ def _strided_slice(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shap
         if part is None:
             found.append(1)
             continue
-        axis, size = next(sizes)
+        axis, size = next(sizes, (-1, 0))
+        need(axis >= 0, f"slice {begin}..{end} has more dimensions than {x}")
         if isinstance(part, slice):
             found.append(len(range(*part.indices(size))))
         else:

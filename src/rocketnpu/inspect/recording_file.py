@@ -23,6 +23,7 @@ import numpy.typing as npt
 from rocketnpu.errors import InputError
 from rocketnpu.files.limits import RECORDING_BYTES, RECORDING_FILES
 from rocketnpu.files.reading import parse_json, read_file
+from rocketnpu.graph import DType
 
 MAX_BYTES = 1 << 30
 """Bytes of one buffer."""
@@ -37,6 +38,7 @@ _UNREADABLE = (
     struct.error,
 )
 _NO_ARRAYS = (*_UNREADABLE, MemoryError, OverflowError, TypeError, KeyError, SyntaxError)
+_DTYPES = {kind.value for kind in DType} - {DType.OTHER.value}
 Found = TypeVar("Found")
 
 
@@ -189,11 +191,13 @@ class RecordingFile:
         """Read what is said of an input or output."""
         scale, zero_point, *_ = [*self.list(item, "quantization", optional=True), 0.0, 0]
         shape = self.list(item, "shape")
-        if not all(isinstance(size, int) and size >= 0 for size in shape) or not isinstance(scale, int | float):
+        if not all(type(size) is int and size >= 0 for size in shape) or not isinstance(scale, int | float):
             self.fail(f"tensor {item.get('name')!r} has shape {shape!r} and scale {scale!r}")
-        if not isinstance(zero_point, int):
+        if type(zero_point) is not int:
             self.fail(f"tensor {item.get('name')!r} has zero point {zero_point!r}")
         dtype = self.text(item, "dtype")
+        if dtype not in _DTYPES:
+            self.fail(f"tensor {item.get('name')!r} has the element type {dtype!r:.40}")
         return RecordedTensor(
             self.number(item, "index"), self.text(item, "name"), tuple(shape), dtype, float(scale), zero_point
         )
@@ -235,7 +239,7 @@ class RecordingFile:
     def indices(self, item: Any, key: str) -> tuple[int, ...]:
         """Return a list of non-negative numbers."""
         values = self.list(item, key)
-        if not all(isinstance(value, int) and value >= 0 for value in values):
+        if not all(type(value) is int and value >= 0 for value in values):
             self.fail(f"recording.json: {key!r} should hold indices, holds {values!r:.60}")
         return tuple(values)
 

@@ -171,6 +171,6 @@ def _job(file: RecordingFile, item: Any, known: set[int]) -> RecordedJob:
 
 
 def _handle(file: RecordingFile, value: Any, known: set[int]) -> int:
-    if not isinstance(value, int) or value not in known:
+    if type(value) is not int or value not in known:
         file.fail(f"a job names buffer {value!r}, which does not exist")
     return value

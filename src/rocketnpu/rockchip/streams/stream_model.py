@@ -68,6 +68,8 @@ def task_output(registers: TaskRegisters, memory: Buffers) -> Int8:
         return layer_output(model, source[..., : model.weights.shape[-1]], second)
     except OutsideError as error:
         raise UndescribedError(str(error)) from None
+    except (ValueError, IndexError, MemoryError) as error:  # sizes that no compiler writes, in lists of strangers
+        raise UndescribedError(f"its sizes contradict one another: {error}") from None
 
 
 def _source(registers: TaskRegisters, memory: Buffers) -> Int8:

@@ -69,7 +69,7 @@ class _Shape(_ShapeType):
 
 def shapes_option(function: Decorated) -> Decorated:
     """Add ``--input``, passed on as ``shapes``: pairs of a name and a shape."""
-    text = "Shape of an input that an ONNX file leaves open; may be repeated."
+    text = "Shape of an input, where the model leaves it open or another is wanted; may be repeated."
     return click.option("--input", "shapes", type=_Shape(), multiple=True, metavar="NAME=SHAPE", help=text)(function)
 
 

@@ -8,6 +8,7 @@ from rocketnpu.compiler import compiled_graph
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.inspect.work import OperatorWork
+from rocketnpu.partition.groups import joined_groups
 from rocketnpu.partition.plan import Plan
 
 
@@ -54,9 +55,15 @@ def summarise(plan: Plan) -> ModelSummary:
     places: dict[int, int] = {}
     rules: set[str] = set()
     for number, part in enumerate(plan.parts):
-        made = family.work(compiled_graph(part), plan.policy)
-        work.update(made.operators)
+        compiled = compiled_graph(part)
+        made = family.work(compiled, plan.policy)
         rules |= made.rules
+        # What a pass made of an operator counts as the operator's.
+        for group in joined_groups(compiled, family.prepare(compiled, plan.policy)):
+            originals = {operator.index for operator in group.originals}
+            for operator in group.made:
+                owner = operator.index if operator.index in originals else group.originals[-1].index
+                work[owner] = _sum(work.get(owner), made.operators.get(operator.index))
         places.update({operator.index: number for operator in part.operators})
     rows = []
     for operator, decision in zip(plan.graph.operators, plan.decisions, strict=True):
@@ -76,6 +83,14 @@ def summarise(plan: Plan) -> ModelSummary:
             )
         )
     return ModelSummary(plan.graph.name, tuple(rows), len(plan.parts), plan.coverage, tuple(sorted(rules)))
+
+
+def _sum(one: OperatorWork | None, other: OperatorWork | None) -> OperatorWork:
+    """Add what an operator became, piece by piece; the banks are those of the first."""
+    if one is None or other is None:
+        return one or other or _NO_WORK
+    banks = one.banks if one.tasks else other.banks
+    return OperatorWork(one.tasks + other.tasks, banks, one.weight_bytes + other.weight_bytes)
 
 
 def _feature_bytes(graph: Graph, inputs: tuple[int | None, ...], outputs: tuple[int, ...]) -> int:

@@ -48,13 +48,18 @@ _DAMAGE = (
 
 
 def load(path: str | Path) -> Graph:
-    """Read a model file.
+    """Read a model file; its first subgraph is the network.
 
     Raises:
         ModelError: the file is missing, too large, no regular file, empty, damaged, or no TFLite model.
     """
+    return load_all(path)[0]
+
+
+def load_all(path: str | Path) -> tuple[Graph, ...]:
+    """Read all subgraphs of a model file; see :func:`parse_all`."""
     path = Path(path)
-    return parse(read_file(path, MODEL_BYTES, "model", ModelError), name=path.name)
+    return parse_all(read_file(path, MODEL_BYTES, "model", ModelError), name=path.name)
 
 
 def parse(data: bytes, name: str = "model") -> Graph:

@@ -28,7 +28,7 @@ def compile_command(model: str, shapes: Shapes, output: Path | None, chip: str, 
     """Compile a model and save what the NPU runs, a file for each part."""
     from rocketnpu.compiler import compile_graph
     from rocketnpu.errors import UnsupportedError
-    from rocketnpu.model.files import read
+    from rocketnpu.model.files import placeholders, read_all
     from rocketnpu.partition.plan import plan
     from rocketnpu.policy import Policy
     from rocketnpu.program import store
@@ -36,13 +36,17 @@ def compile_command(model: str, shapes: Shapes, output: Path | None, chip: str, 
 
     path = resolve(model)
     policy = Policy(chip=chip)
-    divided = plan(read(path, dict(shapes)), policy)
-    if not divided.parts:
+    graphs = read_all(path, dict(shapes))
+    parts = [part for graph in graphs for part in plan(graph, policy).parts]
+    unknown = placeholders(graphs[0])
+    if unknown:
+        echo(f"rocketnpu: {unknown}", err=True)
+    if not parts:
         raise UnsupportedError(f"{path.name} has no operator that the NPU takes; see `rocketnpu inspect -m {model}`")
     output = output or Path(f"{path.stem}.rktprog")
     written = []
-    for number, part in enumerate(divided.parts):
-        name = output if len(divided.parts) == 1 else output.with_stem(f"{output.stem}.{number}")
+    for number, part in enumerate(parts):
+        name = output if len(parts) == 1 else output.with_stem(f"{output.stem}.{number}")
         program = compile_graph(part, policy)
         store.save(program, name)
         written.append({"file": str(name), "jobs": len(program.jobs), "tasks": len(program.tasks)})

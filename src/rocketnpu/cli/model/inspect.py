@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +22,12 @@ from rocketnpu.cli.output import (
     shapes_option,
 )
 
+if TYPE_CHECKING:
+    from rocketnpu.graph import Graph
+    from rocketnpu.inspect.summary import ModelSummary
+    from rocketnpu.partition.plan import Plan
+    from rocketnpu.policy import Policy
+
 
 @click.command()
 @model_option
@@ -29,26 +38,45 @@ from rocketnpu.cli.output import (
     "--target", type=click.Choice(["simulator", "mainline", "vendor"]), default="simulator", show_default=True
 )
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
-def inspect(model: str, shapes: Shapes, as_json: bool, chip: str, target: str, allow_unproven: bool) -> None:
-    """Print operators, where each runs and why, tasks, CBUF banks, bytes and multiply-accumulates.
+@click.option("--why", type=int, metavar="N", help="Say all about operator N.")
+def inspect(
+    model: str, shapes: Shapes, as_json: bool, chip: str, target: str, allow_unproven: bool, why: int | None
+) -> None:
+    """Print operators, where each runs and why, tasks, bytes of weights and multiply-accumulates.
 
     Of a recording (-m RECORDING.zip) print its jobs, with kernels, tiles and caches where the chip has them.
     """
     if _inspect_recording(Path(model), as_json):
         return
     from rocketnpu.inspect.summary import summarise
-    from rocketnpu.model.files import read
+    from rocketnpu.model.files import placeholders, read_all
+    from rocketnpu.model.numerics import remark
     from rocketnpu.partition.plan import plan
     from rocketnpu.policy import Policy, Target
     from rocketnpu.zoo import resolve
 
     chosen: dict[str, Target] = {"simulator": "simulator", "mainline": "mainline", "vendor": "vendor"}
-    graph = read(resolve(model), dict(shapes))
-    summary = summarise(plan(graph, Policy(chosen[target], allow_unproven, chip=chip)))
-    if as_json:
-        print_json(summary)
+    graphs = read_all(resolve(model), dict(shapes))
+    policies = [Policy(chosen[target], allowed, chip=chip) for allowed in (allow_unproven, False)]
+    if why is not None:
+        _print_operator(graphs[0], why, policies)
         return
-    columns = ("#", "operator", "output", "runs on", "tasks", "banks", "weights", "features", "MACs", "why not the NPU")
+    remarks = [text for text in (remark(graphs[0]), placeholders(graphs[0])) if text]
+    summaries = [summarise(plan(graph, policies[0])) for graph in graphs]
+    if as_json:
+        print_json(
+            {**asdict(summaries[0]), "remarks": remarks, "subgraphs": [asdict(found) for found in summaries[1:]]}
+        )
+        return
+    for text in remarks:
+        echo(f"{graphs[0].name}: {text}")
+    for graph, summary in zip(graphs, summaries, strict=True):
+        _print(summary, plan(graph, policies[1]))
+
+
+def _print(summary: ModelSummary, proven: Plan) -> None:
+    """Print a subgraph: a row for each operator with the value that failed, then each rule once."""
+    columns = ("#", "operator", "output", "runs on", "tasks", "weights", "MACs", "found")
     rows = [
         (
             row.operator,
@@ -56,21 +84,20 @@ def inspect(model: str, shapes: Shapes, as_json: bool, chip: str, target: str, a
             "x".join(map(str, row.output_shape)),
             row.where,
             row.tasks or "",
-            row.banks,
             row.weight_bytes or "",
-            row.feature_bytes or "",
             f"{row.macs:,}" if row.macs else "",
-            row.reason,
+            _value(row.reason),
         )
         for row in summary.operators
     ]
-    print_table(columns, rows, right=("#", "tasks", "weights", "features", "MACs"), title=summary.name)
+    print_table(columns, rows, right=("#", "tasks", "weights", "MACs"), title=summary.name)
+    for rule, numbers in _by_rule(summary).items():
+        echo(f"{_listed(numbers)}: {rule}")
     on_npu = sum(row.where != "cpu" for row in summary.operators)
     echo(
         f"{on_npu} of {counted(len(rows), 'operator')} on the NPU in {counted(summary.parts, 'part')}, "
         f"{summary.coverage:.2%} of {counted(sum(row.macs for row in summary.operators), 'multiply-accumulate')}"
     )
-    proven = plan(graph, Policy(chosen[target], allow_unproven=False, chip=chip))
     on_npu = sum(decision.supported for decision in proven.decisions)
     echo(
         f"with proven hardware rules only: {counted(on_npu, 'operator')} in {counted(len(proven.parts), 'part')}, "
@@ -78,6 +105,61 @@ def inspect(model: str, shapes: Shapes, as_json: bool, chip: str, target: str, a
     )
     if summary.rules:
         echo(f"hardware rules without proof on this chip: {', '.join(summary.rules)}")
+
+
+_FOUND = " Found: "
+_WIDEST = 40
+"""Characters of a value that a row shows; ``--why`` shows all."""
+_MOST = 12
+"""Operators named beside a rule."""
+
+
+def _value(reason: str) -> str:
+    """Return the value found of a reason; a reason that is no published rule has none, it stands below the table."""
+    if _FOUND not in reason:
+        return "see below" if reason else ""
+    found = reason.split(_FOUND, 1)[1]
+    return found if len(found) <= _WIDEST else f"{found[: _WIDEST - 1]}…"
+
+
+def _by_rule(summary: ModelSummary) -> dict[str, list[int]]:
+    """Gather the operators that failed each rule."""
+    found: dict[str, list[int]] = {}
+    for row in summary.operators:
+        if row.reason:
+            found.setdefault(row.reason.split(_FOUND, 1)[0], []).append(row.operator)
+    return found
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:_MOST]))
+    return f"{shown} and {len(numbers) - _MOST} more" if len(numbers) > _MOST else shown
+
+
+def _print_operator(graph: Graph, number: int, policies: Sequence[Policy]) -> None:
+    """Say all about one operator: its tensors, attributes, and what each policy makes of it.
+
+    Raises:
+        InputError: there is no such operator.
+    """
+    from rocketnpu.errors import InputError
+    from rocketnpu.partition.plan import plan
+
+    operator = next((one for one in graph.operators if one.index == number), None)
+    if operator is None:
+        raise InputError(f"{graph.name} has no operator {number}; there are {len(graph.operators)}")
+    echo(f"operator {number}: {operator.kind} {operator.attributes}")
+    for title, tensors in (("input", operator.inputs), ("output", operator.outputs)):
+        for tensor in tensors:
+            echo(
+                f"{title}: {'absent' if tensor is None else f'{graph.tensors[tensor]} ({graph.tensors[tensor].name})'}"
+            )
+    if number in graph.problems:
+        echo(f"it cannot be verified: {graph.problems[number]}")
+    for policy in dict.fromkeys(policies):
+        decision = next(found for found in plan(graph, policy).decisions if found.operator == number)
+        rules = "all rules" if policy.allow_unproven else "proven rules only"
+        echo(f"{rules}, {policy.target}: {'NPU' if decision.supported else f'CPU: {decision.reason}'}")
 
 
 def _inspect_recording(path: Path, as_json: bool) -> bool:

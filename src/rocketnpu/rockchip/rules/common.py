@@ -43,6 +43,12 @@ def unquantised(tensor: Tensor) -> str | None:
     return None
 
 
+def eight_bits(graph: Graph, operator: Operator, soc: Soc) -> str | None:
+    """Activations have 8 bits: what the chip does with INT16 nobody has shown."""
+    wide = [tensor for tensor in features(graph, operator) if tensor.dtype is DType.INT16]
+    return f"tensor {wide[0].index} is int16" if wide else None
+
+
 def static_shapes(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """All shapes are known when the model is compiled."""
     for tensor in features(graph, operator):
@@ -106,5 +112,5 @@ def clamping_activation(graph: Graph, operator: Operator, soc: Soc) -> str | Non
     return activation.value if activation not in _CLAMPS else None
 
 
-COMMON: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps)
+COMMON: tuple[Rule, ...] = (static_shapes, eight_bits, variable_input, byte_features, feature_maps)
 """Rules of every operator that computes on bytes of one type."""

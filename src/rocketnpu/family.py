@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy, Target
     from rocketnpu.program.program import Program
+    from rocketnpu.program.split import SplitProgram
 
 _CHIPS = {
     "rk3588": "rocketnpu.rockchip.family:RK3588_FAMILY",
@@ -135,6 +136,15 @@ class Family(abc.ABC):
             UnsupportedError: an operator cannot be run, or nothing is left to compute.
             RegisterFieldError: a value does not fit its register.
         """
+
+    def split(self, graph: Graph, policy: Policy, cores: int) -> SplitProgram | None:
+        """Compile a graph for several cores that work on one inference, or return None where the estimate says that
+        one core is not slower, barriers included.
+
+        Raises:
+            UnsupportedError: as :meth:`compile`.
+        """
+        return None
 
     @abc.abstractmethod
     def work(self, graph: Graph, policy: Policy) -> PartWork:

@@ -285,6 +285,16 @@ def test_one_delegate_serves_interpreters_in_many_threads(cores: int) -> None:
     assert wrong == []
 
 
+def test_one_inference_on_all_cores_gives_the_same_bytes(shared: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Small chains are not split, for barriers would cost more; a network of the size of MobileNet is."""
+    assert same(run(chain("npu"), [Delegate(cores=3, split="auto", **EVERYTHING)]), on_npu(chain("npu")))
+    model = (shared / "models" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes()
+    capfd.readouterr()
+    found = run(model, [Delegate(device="simulator", cores=3, split="auto", verbose=True)])
+    assert "is split over 3 cores" in capfd.readouterr().err
+    assert same(found, run(model, [Delegate(device="simulator", split="off")]))
+
+
 def test_nothing_remains_of_delegates_and_interpreters() -> None:
     gc.collect()
     before = len(callbacks._sessions), len(callbacks._kernels), len(os.listdir("/proc/self/fd"))  # noqa: PTH208

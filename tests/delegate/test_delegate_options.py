@@ -54,6 +54,7 @@ def test_the_environment_gives_what_no_pair_says() -> None:
         ("device", "tpu", "auto, simulator, rocket, rknpu"),
         ("cores", "4", "1, 2, 3"),
         ("cores", "two", "1, 2, 3"),
+        ("split", "yes", "auto, off"),
         ("cores", "-1", "1, 2, 3"),
         ("cache", "relative/folder", "on, off, or an absolute path"),
         ("cache", "", "on, off, or an absolute path"),

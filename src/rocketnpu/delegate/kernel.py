@@ -16,10 +16,12 @@ from rocketnpu.delegate.host_part import HostPart
 from rocketnpu.delegate.log import Log
 from rocketnpu.device.base import Device
 from rocketnpu.device.executor import PlacedProgram
+from rocketnpu.device.split import PlacedSplit
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.graph.propagate import propagate
 from rocketnpu.program.program import Program
+from rocketnpu.program.split import SplitProgram
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,23 @@ class Workshop:
     """Held while the device works or its memory changes hands: a program runs one inference at a time."""
     allow_unproven: bool = False
     """Whether an NPU may run programs that rely on unproven hardware rules."""
+    helpers: tuple[Device, ...] = ()
+    """Other cores, for parts that are split over all of them."""
+    split: Callable[[Graph, int], SplitProgram | None] = lambda graph, cores: None
+    """Compiles a part for so many cores, to None where that does not pay."""
+
+    def place(self, graph: Graph, program: Program) -> PlacedProgram:
+        """Place a compiled part on one core, or on all.
+
+        Raises:
+            DeviceError: a device has no room.
+        """
+        cores = (self.device, *self.helpers)
+        split = self.split(graph, len(cores)) if self.helpers else None
+        if split is None:
+            return PlacedProgram(self.device, program, allow_unproven=self.allow_unproven)
+        self.log.detail(f"{graph.name} is split over {len(split.programs)} cores in {len(split.steps)} steps")
+        return PlacedSplit(cores, split, allow_unproven=self.allow_unproven)
 
 
 class Kernel:
@@ -58,7 +77,7 @@ class Kernel:
         self._is_ready = program is not None or len(self._constants) == len(graph.outputs)
         self._is_closed = False
         if program is not None:
-            self._place(program)
+            self._place(graph, program)
 
     def prepare(self, context: Any) -> None:
         """Follow the host's tensor shapes; where an input was resized, compile the part anew.
@@ -87,7 +106,7 @@ class Kernel:
         else:
             self._constants = constant_outputs(graph)
             if program is not None:
-                self._place(program)
+                self._place(graph, program)
         self.graph, self._is_ready = graph, True
 
     def invoke(self, context: Any) -> None:
@@ -127,9 +146,9 @@ class Kernel:
                 self._placed.close()
             self._placed, self._is_closed = None, True
 
-    def _place(self, program: Program) -> None:
+    def _place(self, graph: Graph, program: Program) -> None:
         with self._workshop.lock:
-            self._placed = PlacedProgram(self._workshop.device, program, allow_unproven=self._workshop.allow_unproven)
+            self._placed = self._workshop.place(graph, program)
 
 
 def _shape(context: Any, number: int) -> tuple[int, ...]:

@@ -11,14 +11,15 @@ option                  values                      meaning (default first in th
 ``minimum_macs``        a whole number              parts with fewer multiply-accumulates stay on the CPU
 ``allow_unproven``      no, yes                     let an NPU do what nobody has seen it do (the simulator always may)
 ``chip``                a chip's name               the chip that is simulated, where no NPU is used
+``split``               off, auto                   one inference uses all cores, where the estimate says that it pays
 ======================  ==========================  ====================================================================
 
 Yes may also be written true, on or 1, no as false, off or 0.
 
 Hosts that pass no options are given them by the environment: ``ROCKETNPU_DEVICE``, ``ROCKETNPU_CORES``,
 ``ROCKETNPU_PROGRAM_CACHE``, ``ROCKETNPU_REQUIRE_FULL``, ``ROCKETNPU_VERBOSE``, ``ROCKETNPU_MINIMUM_MACS``,
-``ROCKETNPU_ALLOW_UNPROVEN`` and ``ROCKETNPU_CHIP``. Options that are passed win. (``ROCKETNPU_CACHE`` is the folder of
-all caches.)
+``ROCKETNPU_ALLOW_UNPROVEN``, ``ROCKETNPU_CHIP`` and ``ROCKETNPU_SPLIT``. Options that are passed win.
+(``ROCKETNPU_CACHE`` is the folder of all caches.)
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Options:
     minimum_macs: int = MINIMUM_MACS
     allow_unproven: bool = False
     chip: str = DEFAULT_CHIP
+    split: bool = False
+    """Whether one inference may use all cores; interpreters then take turns instead of being spread."""
 
 
 def parse(pairs: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Options:
@@ -108,6 +111,12 @@ def _cores(name: str, value: str) -> int:
     return int(value)
 
 
+def _split(name: str, value: str) -> bool:
+    if value not in ("auto", "off"):
+        raise InputError(f"option {name}: {value!r} is unknown; valid values are auto, off")
+    return value == "auto"
+
+
 def _chip(name: str, value: str) -> str:
     if value not in chips():
         raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(chips())}")
@@ -137,6 +146,7 @@ _READERS = {
     "minimum_macs": _count,
     "allow_unproven": _truth,
     "chip": _chip,
+    "split": _split,
 }
 VARIABLES: Mapping[str, str] = {
     name: f"ROCKETNPU_{'PROGRAM_CACHE' if name == 'cache' else name.upper()}" for name in _READERS

@@ -19,6 +19,7 @@ from rocketnpu.device.base import Device
 from rocketnpu.device.discover import target_of
 from rocketnpu.device.group import DeviceGroup
 from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.graph.propagate import propagate
 from rocketnpu.graph.verify import verify
@@ -57,7 +58,8 @@ class Session:
     def __init__(self, options: Options, device: Device, cache: Path | None) -> None:
         """Take over ``device``, which is closed with the session; programs are kept in ``cache`` if there is one.
 
-        Interpreters that use the session are spread over the members of a device group.
+        Interpreters that use the session are spread over the members of a device group; with ``split`` each may use
+        all of them.
         """
         self.options = options
         self.log = Log(options.verbose)
@@ -65,9 +67,18 @@ class Session:
         self._policy = policy_for(device, options)
         self._cache = ProgramCache(cache)
         cores = device.members if isinstance(device, DeviceGroup) else (device,)
+        teams = [(cores[0], cores[1:])] if options.split else [(core, ()) for core in cores]
         self._workshops = [
-            Workshop(core, self._compile_resized, self.log, threading.RLock(), self._policy.allow_unproven)
-            for core in cores
+            Workshop(
+                core,
+                self._compile_resized,
+                self.log,
+                threading.RLock(),
+                self._policy.allow_unproven,
+                tuple(helpers),
+                lambda graph, count: family_of(self._policy.chip).split(graph, self._policy, count),
+            )
+            for core, helpers in teams
         ]
         self._kernels: dict[Kernel, tuple[int, Workshop]] = {}
         self._ready: dict[tuple[int, tuple[int, ...]], tuple[Graph, Program | None]] = {}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy
     from rocketnpu.program.program import Program
+    from rocketnpu.program.split import SplitProgram
     from rocketnpu.rockchip.rules.checker import RockchipChecker
     from rocketnpu.rockchip.simulator import Npu
 
@@ -104,6 +105,17 @@ class RockchipFamily(Family):
         if not lowered.tasks:
             raise UnsupportedError(f"{graph.name} computes nothing: its outputs are its inputs, seen in another shape")
         return assemble(lowered, graph.name, self.soc)
+
+    def split(self, graph: Graph, policy: Policy, cores: int) -> SplitProgram | None:
+        """Share layers out to cores; see :meth:`rocketnpu.family.Family.split`."""
+        from rocketnpu.rockchip.assembly.split import assemble_split
+        from rocketnpu.rockchip.lowering.splitting import split_graph
+        from rocketnpu.rockchip.prepared import prepare
+        from rocketnpu.rockchip.timing.setting import setting
+
+        given = setting("vendor" if policy.target == "vendor" else "mainline", cores=cores)
+        stages = split_graph(prepare(graph, self.soc, policy), self.soc, policy, given)
+        return assemble_split(stages, graph.name, self.soc) if stages.split_us < stages.whole_us else None
 
     def work(self, graph: Graph, policy: Policy) -> PartWork:
         """Count tasks, banks and bytes of weights of each operator."""

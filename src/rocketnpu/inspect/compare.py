@@ -17,14 +17,15 @@ import numpy.typing as npt
 from rocketnpu.compiler import compile_graph, constant_outputs
 from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
-from rocketnpu.errors import UnsupportedError
+from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph, Operator, Tensor
 from rocketnpu.graph.images import per_image
 from rocketnpu.graph.passes import fold_constants
 from rocketnpu.inspect.bounds import SAME_MEMORY, Bound
+from rocketnpu.inspect.exact import Wrapped, wrapped
 from rocketnpu.inspect.groups import operator_groups
-from rocketnpu.inspect.reference import operator_reference
+from rocketnpu.inspect.kernels import Kernels
 from rocketnpu.partition.plan import Plan
 
 Array = npt.NDArray[Any]
@@ -69,6 +70,8 @@ class OperatorComparison:
     bound: Bound | None
     equals_model: bool | None
     """Whether the bytes are those of the integer model; None where that does not apply."""
+    remark: str = ""
+    """Channels in which the reference's accumulators wrap around: those outputs are compared with exact ones."""
 
     @property
     def exceeds(self) -> bool:
@@ -131,13 +134,16 @@ def _cosine(one: Array, other: Array) -> float:
     return float(first @ second / norm) if norm else 0.0
 
 
-def compare_model(plan: Plan, tensors: Tensors, tell: Tell = lambda _step: None) -> ModelComparison:
+def compare_model(
+    plan: Plan, tensors: Tensors, tell: Tell = lambda _step: None, kernels: Kernels | None = None
+) -> ModelComparison:
     """Compare a divided graph with its reference.
 
     Args:
         plan: the graph and what the NPU takes of it.
         tensors: every tensor as the reference kernels compute it, the graph's inputs among them.
         tell: hears of each step; :func:`steps` says how many there are.
+        kernels: run the CPU's operators from end to end; made where they are not given.
 
     Raises:
         SimulationError: a compiled program does what the hardware does not define.
@@ -152,8 +158,8 @@ def compare_model(plan: Plan, tensors: Tensors, tell: Tell = lambda _step: None)
         remark = f"not compared end to end: operator {stateful.index} ({stateful.kind}) keeps a state between runs"
         return ModelComparison(plan.graph.name, tuple(rows), (), remark)
     try:
-        outputs = tuple(_end_to_end(plan, tensors, tell))
-    except UnsupportedError as error:
+        outputs = tuple(_end_to_end(plan, tensors, tell, kernels or Kernels()))
+    except (UnsupportedError, ModelError) as error:
         return ModelComparison(plan.graph.name, tuple(rows), (), f"not compared end to end: {error}")
     return ModelComparison(plan.graph.name, tuple(rows), outputs)
 
@@ -202,12 +208,34 @@ def compare_operators(
     if output.index not in part.outputs:  # nobody reads it
         return OperatorComparison(*start, "npu", None, None, None)
     found = _run_part(plan, part, tensors)[output.index]
+    wanted, remark = tensors[output.index], ""
+    beyond = wrapped(graph, last, tensors) if len(operators) == 1 else None
+    if beyond is not None:
+        remark = _wraps(beyond, wanted)
+        wanted = np.where(beyond.mask, beyond.exact, wanted)
     return OperatorComparison(
         *start,
         "npu",
-        difference(found, tensors[output.index], output),
+        difference(found, wanted, output),
         family.bound(graph, operators),
         _equals_model(plan, part, tensors, output.index, found),
+        remark,
+    )
+
+
+_SHOWN = 8
+"""Channels that a remark names."""
+
+
+def _wraps(beyond: Wrapped, reference: Array) -> str:
+    """Say in which channels LiteRT's accumulators wrap around, and how far its outputs are off there."""
+    off = np.abs(reference.astype(np.int64) - beyond.exact)[beyond.mask]
+    named = ", ".join(map(str, beyond.channels[:_SHOWN]))
+    more = f" and {len(beyond.channels) - _SHOWN} more" if len(beyond.channels) > _SHOWN else ""
+    return (
+        f"LiteRT's accumulators wrap around 32 bits for {beyond.mask.mean():.3%} of the outputs, in channels "
+        f"{named}{more}; {int((off > 1).sum())} of them are wrong, by up to {int(off.max())} steps: "
+        "compared with results of 64 bits"
     )
 
 
@@ -274,7 +302,7 @@ def _schedule(plan: Plan) -> list[Graph | Operator]:
     return order
 
 
-def _end_to_end(plan: Plan, tensors: Tensors, tell: Tell) -> Iterator[OutputComparison]:
+def _end_to_end(plan: Plan, tensors: Tensors, tell: Tell, kernels: Kernels) -> Iterator[OutputComparison]:
     graph = plan.graph
     values: dict[int, Array] = {number: tensors[number] for number in graph.inputs}
     values |= {number: data for number in graph.outputs if (data := graph.tensors[number].data) is not None}
@@ -283,9 +311,7 @@ def _end_to_end(plan: Plan, tensors: Tensors, tell: Tell) -> Iterator[OutputComp
         if isinstance(step, Graph):
             values |= _run_part(plan, step, values)
             continue
-        read = dict.fromkeys(n for n in step.inputs if n is not None and not graph.tensors[n].is_constant)
-        given = operator_reference(graph, step, [values[number] for number in read])
-        values.update(zip(step.outputs, given, strict=True))
+        values.update(zip(step.outputs, kernels.run(graph, step, values), strict=True))
     for number in graph.outputs:
         tensor = graph.tensors[number]
         yield OutputComparison(number, tensor.name, difference(values[number], tensors[number], tensor))

@@ -38,7 +38,7 @@ def reference(model: bytes | str | Path, inputs: Sequence[Array]) -> dict[int, A
         InputError: an input's number, shape or type is not what the model takes.
     """
     data = model if isinstance(model, bytes) else read_file(model, MODEL_BYTES, "model", ModelError)
-    return _run(data, tflite.parse(data), inputs)
+    return run_model(data, tflite.parse(data), inputs)
 
 
 def operator_reference(graph: Graph, operator: Operator, inputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -53,27 +53,43 @@ def operator_reference(graph: Graph, operator: Operator, inputs: Sequence[Array]
     """
     data, _ = rebuild(graph, [operator], operator.outputs)
     parsed = tflite.parse(data)
-    tensors = _run(data, parsed, inputs)
+    tensors = run_model(data, parsed, inputs)
     return tuple(tensors[number] for number in parsed.outputs)
 
 
-def _run(data: bytes, graph: Graph, inputs: Sequence[Array]) -> dict[int, Array]:
+def run_model(data: bytes, graph: Graph, inputs: Sequence[Array], *, reference: bool = True) -> dict[int, Array]:
+    """Run a model whose graph is known, and return every tensor that has values.
+
+    ``graph`` may have other input shapes than the file: they are resized. Without ``reference`` LiteRT's default
+    kernels run it, without any delegate.
+
+    Raises:
+        ModelError: LiteRT refuses the model.
+        UnsupportedError: LiteRT has no kernel for it, or is not installed.
+        InputError: an input's number, shape or type is not what the graph takes.
+    """
     _check(graph, inputs)
-    interpreter = _translate(lambda: _interpreter(data))
+    interpreter = _translate(lambda: _interpreter(data, graph, reference=reference))
     for number, values in zip(graph.inputs, inputs, strict=True):
         interpreter.set_tensor(number, np.ascontiguousarray(values))
     _translate(interpreter.invoke)
     return dict(_tensors(interpreter, graph))
 
 
-def _interpreter(data: bytes) -> Any:
+def _interpreter(data: bytes, graph: Graph, *, reference: bool) -> Any:
     litert = require_litert()
     interpreter = litert.Interpreter(
         model_content=data,
         num_threads=1,
-        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
+        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF
+        if reference
+        else litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )
+    for found in interpreter.get_input_details():
+        shape = graph.tensors[found["index"]].shape if found["index"] in graph.tensors else tuple(found["shape"])
+        if tuple(found["shape"]) != shape:
+            interpreter.resize_tensor_input(found["index"], shape)
     interpreter.allocate_tensors()
     return interpreter
 

@@ -126,9 +126,7 @@ class ModelBuilder:
         main.tensors = [_tensor(tensor, model.buffers) for tensor in self._tensors]
         model.subgraphs = [main]
         model.operatorCodes = [_code(kind, needed) for kind, needed in self._codes]
-        writer = _Writer(1024)
-        writer.Finish(model.Pack(writer), IDENTIFIER)
-        return bytes(writer.Output())
+        return pack(model)
 
     def _get(self, number: int) -> Tensor:
         if not 0 <= number < len(self._tensors):
@@ -141,6 +139,13 @@ class _Writer(flatbuffers.Builder):  # type: ignore[misc]
 
     def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
         return super().StartVector(elemSize, numElems, _ALIGNMENT if elemSize == 1 else alignment)
+
+
+def pack(model: Any) -> bytes:
+    """Write a model that the schema's objects describe."""
+    writer = _Writer(1024)
+    writer.Finish(model.Pack(writer), IDENTIFIER)
+    return bytes(writer.Output())
 
 
 def _quantisation(scale: Any, zero_point: Any, axis: int, number: int) -> Quantisation:

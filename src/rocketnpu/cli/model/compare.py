@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from rocketnpu.cli.output import (
 
 if TYPE_CHECKING:
     from rocketnpu.inspect.compare import ModelComparison
+    from rocketnpu.inspect.kernels import Kernels
 
 
 @click.command()
@@ -37,11 +39,14 @@ def compare(model: str, shapes: Shapes, image: Path | None, allow_unproven: bool
     operator gets the reference's own inputs. Exit status 1 if one is further off than is stated for its kind, or
     differs from the integer model of the chip.
     """
-    from rocketnpu.errors import UnsupportedError
+    from rocketnpu.errors import ModelError, UnsupportedError
+    from rocketnpu.files.limits import MODEL_BYTES
+    from rocketnpu.files.reading import read_file
     from rocketnpu.inspect.compare import compare_model, steps
-    from rocketnpu.inspect.reference import reference
+    from rocketnpu.inspect.kernels import Kernels
+    from rocketnpu.inspect.reference import run_model
     from rocketnpu.model import tflite
-    from rocketnpu.model.files import is_onnx
+    from rocketnpu.model.files import is_onnx, placeholders, with_shapes
     from rocketnpu.partition.plan import plan
     from rocketnpu.policy import Policy
     from rocketnpu.zoo import resolve
@@ -52,18 +57,30 @@ def compare(model: str, shapes: Shapes, image: Path | None, allow_unproven: bool
         from rocketnpu.cli.model.compare_onnx import compare_file
 
         return compare_file(path, dict(shapes), image, policy, as_json=as_json)
-    if shapes:
-        raise UnsupportedError("--input is for ONNX files: the shapes of a TFLite file's inputs stand in it")
-    graph = tflite.load(path)
-    divided = plan(graph, policy)
-    tensors = reference(path, inputs_of(graph, image))
+    data = read_file(path, MODEL_BYTES, "model", ModelError)
+    graph = with_shapes(tflite.parse(data, path.name), dict(shapes))
+    divided, kernels, inputs = plan(graph, policy), Kernels(data), inputs_of(graph, image)
+    try:
+        tensors = run_model(data, graph, inputs)
+    except UnsupportedError:  # one of its operators has no reference kernel
+        tensors = kernels.run_all(graph, inputs)
     with progress(steps(divided)) as tell:
-        found = compare_model(divided, tensors, tell)
+        found = compare_model(divided, tensors, tell, kernels)
+    remarks = [text for text in (placeholders(graph), _substituted(kernels)) if text]
+    found = replace(found, remark="; ".join([*remarks, *([found.remark] if found.remark else [])]))
     if as_json:
         print_json(_document(found))
     else:
         _print(found)
     return 0 if found.is_sound else 1
+
+
+def _substituted(kernels: Kernels) -> str:
+    """Say which operators LiteRT's default kernels ran."""
+    found = ", ".join(f"{index} ({kind})" for index, kind in sorted(kernels.substituted.items()))
+    if not found:
+        return ""
+    return f"LiteRT has no reference kernel of these versions, its default kernels stand for them: {found}"
 
 
 def _document(found: ModelComparison) -> dict[str, Any]:
@@ -84,6 +101,7 @@ def _document(found: ModelComparison) -> dict[str, Any]:
                 "bound reason": None if row.bound is None else row.bound.reason,
                 "exceeds": row.exceeds,
                 "equals integer model": row.equals_model,
+                "remark": row.remark,
             }
             for row in found.operators
         ],
@@ -110,6 +128,9 @@ def _print(found: ModelComparison) -> None:
         for row in found.operators
     ]
     print_table(columns, rows, right=("#", "max", "differ"), title=found.name)
+    for row in found.operators:
+        if row.remark:
+            echo(f"{'+'.join(map(str, row.operators))}: {row.remark}")
     first = found.first_noticeable
     place = "none" if first is None else f"{'+'.join(map(str, first.operators))} ({first.kind})"
     echo(f"first operator that differs by more than 1: {place}")

@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
+
+from rocketnpu.graph import DType, Padding
+from rocketnpu.graph import operators as ops
+from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.cbuf import data_banks, row_entries
 from rocketnpu.rockchip.timing.work import Kind, Work, multiply_cycles
@@ -226,3 +231,43 @@ NETWORKS: dict[str, Network] = {
     "YOLOv5n SiLU 640": Network(yolov5(0.25, 0.33, True), 12.12, "airockchip/rknn_model_zoo v2.3.2"),
 }
 """The six networks that the timing model was adjusted to."""
+
+
+def network_model(layers: tuple[Layer, ...]) -> bytes:
+    """Return a TFLite model of such shapes, int8 with random weights, layer by layer.
+
+    Only chains are built: a layer that does not read what the layer before made reads a new input of the network, and
+    additions and concatenations are left out.
+    """
+    builder, random = ModelBuilder(), np.random.default_rng(0)
+    inputs: list[int] = []
+    outputs: list[int] = []
+    last, shape = -1, (0, 0, 0)
+    for layer in layers:
+        if layer.joins:
+            continue
+        wanted = (layer.ih, layer.iw, layer.ic)
+        if shape != wanted:
+            if last >= 0:
+                outputs.append(last)
+            last = builder.tensor((1, *wanted), DType.INT8, scale=0.05)
+            inputs.append(last)
+        last, shape = _layer(builder, random, layer, last), (layer.oh, layer.ow, layer.oc)
+    return builder.build(inputs, [*outputs, last])
+
+
+def _layer(builder: ModelBuilder, random: np.random.Generator, layer: Layer, source: int) -> int:
+    kernel = (1 if layer.depthwise else layer.oc, layer.kh, layer.kw, layer.oc if layer.depthwise else layer.ic)
+    scale = 0.01 / (layer.kh * layer.kw * kernel[3]) ** 0.5
+    weights = builder.tensor(kernel, DType.INT8, scale=scale, data=random.integers(-127, 128, kernel))
+    bias = builder.tensor((layer.oc,), DType.INT32, scale=scale * 0.05, data=random.integers(-99, 99, layer.oc))
+    made = builder.tensor((1, layer.oh, layer.ow, layer.oc), DType.INT8, scale=0.05)
+    stride = (layer.stride, layer.stride)
+    padding = Padding.VALID if layer.kh == layer.ih else Padding.SAME
+    if padding is Padding.VALID:
+        stride = (1, 1)
+    if layer.depthwise:
+        builder.operator("DEPTHWISE_CONV_2D", [source, weights, bias], [made], ops.DepthwiseConv2D(stride, padding))
+    else:
+        builder.operator("CONV_2D", [source, weights, bias], [made], ops.Conv2D(stride, padding))
+    return made

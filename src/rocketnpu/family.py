@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rocketnpu.policy import Policy, Target
     from rocketnpu.program.program import Program
     from rocketnpu.program.split import SplitProgram
+    from rocketnpu.proofs.trial import Trial
 
 _CHIPS = {
     "rk3588": "rocketnpu.rockchip.family:RK3588_FAMILY",
@@ -103,6 +104,15 @@ class Family(abc.ABC):
     def target_of(self, device: str) -> Target:
         """Return whose rules programs for a device follow, by its name: its kernel driver's, or the simulator's."""
         return next((driver.target for driver in self.drivers if driver.name == device), "simulator")
+
+    def trials(self) -> tuple[Trial, ...]:
+        """Return the programs that ask a board for the rules that are not proven, from harmless to what may hang."""
+        return ()
+
+    @property
+    def not_asked(self) -> Mapping[str, str]:
+        """Rules without proof that no program asks, and why."""
+        return {}
 
     @abc.abstractmethod
     def board_facts(self, machine: Machine) -> tuple[Fact, ...]:

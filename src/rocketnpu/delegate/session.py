@@ -16,8 +16,8 @@ from rocketnpu.delegate.kernel import Kernel, Workshop
 from rocketnpu.delegate.log import Log, describe, say
 from rocketnpu.delegate.options import Options
 from rocketnpu.device.base import Device
-from rocketnpu.device.discover import target_of
 from rocketnpu.device.group import DeviceGroup
+from rocketnpu.device.standing import policy_of, standing_of
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
@@ -47,9 +47,8 @@ class Claim:
 
 
 def policy_for(device: Device, options: Options) -> Policy:
-    """Return the rules of a device, as far as the options allow them; the simulator may do what nobody has proven."""
-    target = target_of(device)
-    return Policy(target, options.allow_unproven or target == "simulator", options.minimum_macs, device.chip)
+    """Return the rules of a device, as far as the options allow them."""
+    return policy_of(device, allow_unproven=options.allow_unproven, minimum_macs=options.minimum_macs)
 
 
 class Session:
@@ -65,6 +64,9 @@ class Session:
         self.log = Log(options.verbose)
         self._device = device
         self._policy = policy_for(device, options)
+        standing = standing_of(device)
+        for rule, found in {**standing.proven, **standing.refuted}.items():
+            self.log.detail(f"rule {rule}: {found}")
         self._cache = ProgramCache(cache)
         cores = device.members if isinstance(device, DeviceGroup) else (device,)
         teams = [(cores[0], cores[1:])] if options.split else [(core, ()) for core in cores]

@@ -8,9 +8,11 @@ from rocketnpu.device.base import Device, Driver
 from rocketnpu.device.calls import Calls
 from rocketnpu.device.group import DeviceGroup
 from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.device.standing import UNASKED, Standing, standing_of
 from rocketnpu.errors import DeviceError
-from rocketnpu.family import chips, family_of
+from rocketnpu.family import Family, chips, family_of
 from rocketnpu.policy import DEFAULT_CHIP, Target
+from rocketnpu.proofs.record import know
 
 
 @cache
@@ -60,9 +62,20 @@ def open_device(name: str = "auto", *, cores: int = 1, calls: Calls | None = Non
 
 def _open_driver(driver: Driver, cores: int, calls: Calls | None) -> Device:
     _check_cores(cores, family_of(driver.chip).cores, driver.chip)
-    return DeviceGroup(lambda core: driver.open(core, calls), cores) if cores > 1 else driver.open(0, calls)
+    return know(DeviceGroup(lambda core: driver.open(core, calls), cores) if cores > 1 else driver.open(0, calls))
 
 
 def _check_cores(cores: int, most: int, chip: str) -> None:
     if not 1 <= cores <= most:
         raise DeviceError(f"{cores} cores were asked for, the {chip} has 1..{most}")
+
+
+def local_standing(family: Family) -> Standing:
+    """Return what is known of this machine's board with a chip; nothing where it has none, or nobody asked it."""
+    for driver in family.drivers:
+        try:
+            with driver.open(0, None) as device:
+                return standing_of(know(device))
+        except DeviceError:
+            continue
+    return UNASKED

@@ -9,6 +9,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from rocketnpu.device.around import board_of
 from rocketnpu.device.base import Driver
 from rocketnpu.device.discover import drivers
 from rocketnpu.device.machine import Fact, Machine
@@ -35,12 +36,6 @@ def examine(machine: Machine | None = None) -> list[Fact]:
         permissions = Fact("permissions", "good", "the emulated node needs none")
     facts = [_soc(where, board, node), particular.pop("kernel"), particular.pop("module"), node, permissions]
     return [*facts, *particular.values(), _memory(where), _delegate(where), _libpython(), _litert(), _compiler()]
-
-
-def board_of(machine: Machine) -> Family | None:
-    """Return the family of the machine's chip, by its device tree; None where it is none that is known here."""
-    compatible = set(machine.text("proc/device-tree/compatible").split())
-    return next((family for family in map(family_of, chips()) if compatible.intersection(family.compatibles)), None)
 
 
 def _soc(machine: Machine, board: Family | None, node: Fact) -> Fact:

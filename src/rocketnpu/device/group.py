@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob
 from rocketnpu.device.executor import Array, PlacedProgram
+from rocketnpu.device.standing import standing_of
 from rocketnpu.program.program import Program
 
 
@@ -32,6 +33,7 @@ class DeviceGroup(Closing):
             self.members: tuple[Device, ...] = tuple(opened.enter_context(make(core)) for core in range(cores))
             self._opened = opened.pop_all()
         self.name, self.chip = self.members[0].name, self.members[0].chip
+        self.standing = standing_of(self.members[0])
 
     def allocate(self, size: int) -> Buffer:
         """Allocate on the first member."""

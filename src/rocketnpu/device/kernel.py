@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.closing import Closing
+from rocketnpu.device import uapi
 from rocketnpu.device.base import METHODS, Buffer, DeviceJob, DeviceTask
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.mapping import Mapping
 from rocketnpu.device.nodes import find_node
 from rocketnpu.device.one_at_a_time import OneAtATime
+from rocketnpu.device.standing import UNASKED
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
 
 Words = npt.NDArray[np.uint64]
@@ -54,8 +56,10 @@ class KernelDevice(Closing, OneAtATime):
     chip: str
     nodes: ClassVar[tuple[str, ...]]
     """Where the driver's nodes may be."""
+    standing = UNASKED
+    """What was proven on the board behind it; set by who opens it."""
     flying_starts = False
-    """Whether a flying task may be started by itself: where that was proven on this board (rule ``flying-start``)."""
+    """Whether a flying task may be started by itself although that was not proven on this board: a trial asks."""
 
     def __init__(self, path: str, calls: Calls | None) -> None:
         """Open ``path``, or the first of ``nodes`` whose driver is called ``name``.
@@ -67,6 +71,21 @@ class KernelDevice(Closing, OneAtATime):
         self._process = os.getpid()
         self._owned: dict[int, Owned] = {}
         self.path, self._fd = find_node(self._calls, [path] if path else self.nodes, self.name)
+
+    @property
+    def calls(self) -> Calls:
+        """What stands for the kernel."""
+        return self._calls
+
+    def driver_version(self) -> str:
+        """Return the driver's version as it tells it, such as 0.9.8.
+
+        Raises:
+            DeviceError: the device is closed, or gone.
+        """
+        found = uapi.Version()
+        self._ioctl(uapi.VERSION, found, "ask for the driver's version")
+        return f"{found.major}.{found.minor}.{found.patch}"
 
     # -- for the drivers
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.one_at_a_time import OneAtATime
+from rocketnpu.device.standing import policy_of
 from rocketnpu.errors import DeviceError
 from rocketnpu.family import family_of
-from rocketnpu.policy import Policy
 from rocketnpu.program.program import Program, ProgramJob, Role
 
 
@@ -41,10 +41,9 @@ class Placement(Closing, OneAtATime):
                 f"{device.name}: program {program.name} is for the chip {program.chip}, this device is a "
                 f"{device.chip}; compile the model for it"
             )
-        family = family_of(program.chip)
-        policy = Policy(family.target_of(device.name), allow_unproven, chip=program.chip)
+        policy = policy_of(device, allow_unproven=allow_unproven)
         if policy.target != "simulator":
-            family.evidence.refuse_unproven(program.rules, device.name, policy)
+            family_of(program.chip).evidence.refuse_unproven(program.rules, device.name, policy)
         self.device, self.program = device, program
         self._buffers: list[Buffer] = []
         try:

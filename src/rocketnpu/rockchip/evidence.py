@@ -251,6 +251,9 @@ packed-byte-picture: A picture of one to four channels of bytes is read as the h
     assumed; spec 3.4, addendum 6.9: Mesa for one channel, vendor streams for three
     rockchip/lowering/test_lowering_pictures.py::test_pictures_stay_as_the_host_has_them
 ## Rules of the simulator alone
+lookup-task: A flying task looks bytes up in two tables of 513 entries.
+    reported to run; outside 3: RK3588, errors up to 2 to 6 accepted there
+    rockchip/proofs/test_proofs_rules.py::test_every_rule_is_proven_on_the_simulator
 flying-addition: DPU and DPU_RDMA alone add two maps.
     recorded under the vendor's kernel; outside 3: RK3588, 7 of 7; addendum 3.1
     rockchip/simulator/test_sim_flying.py::test_addition_of_differently_quantised_tensors

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rocketnpu.policy import Policy
     from rocketnpu.program.program import Program
     from rocketnpu.program.split import SplitProgram
+    from rocketnpu.proofs.trial import Trial
     from rocketnpu.rockchip.rules.checker import RockchipChecker
     from rocketnpu.rockchip.simulator import Npu
 
@@ -77,6 +78,19 @@ class RockchipFamily(Family):
             return overlay(SAFE_MHZ if mhz is None else mhz)
         except ValueError as error:
             raise UnsupportedError(str(error)) from None
+
+    def trials(self) -> tuple[Trial, ...]:
+        """Return the programs that ask a board for rules."""
+        from rocketnpu.rockchip.proofs.trials import trials
+
+        return trials(self.soc)
+
+    @property
+    def not_asked(self) -> Mapping[str, str]:
+        """Rules that no program asks."""
+        from rocketnpu.rockchip.proofs.trials import NOT_ASKED
+
+        return NOT_ASKED
 
     def checker(self, graph: Graph, policy: Policy) -> RockchipChecker:
         """Return what decides about a graph's operators."""

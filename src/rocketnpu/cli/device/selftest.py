@@ -31,6 +31,7 @@ from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Program
+from rocketnpu.proofs.child import LIMIT
 
 _SEED = 3588
 _SCALE, _ZERO_POINT = 0.05, 128
@@ -170,12 +171,30 @@ def expected(case: Case) -> Array:
 @click.command()
 @click.option("-d", "--device", "name", default="auto", show_default=True, help="auto, simulator, rocket or rknpu.")
 @click.option("-o", "--report", type=click.Path(path_type=Path), help="Write a report file that can be sent to others.")
+@click.option("--rules", is_flag=True, help="Ask the board for hardware rules that nobody has proven.")
+@click.option("--risky", is_flag=True, help="With --rules: also run what may hang the board until its power is cut.")
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=1),
+    default=LIMIT,
+    show_default=True,
+    help="With --rules: seconds that one program may take.",
+)
 @json_option
-def selftest(name: str, report: Path | None, as_json: bool) -> int:
+def selftest(name: str, report: Path | None, rules: bool, risky: bool, limit: float, as_json: bool) -> int:
     """Run small networks on the device and on the simulator and compare every byte.
 
-    Exit status 0 if all are equal, 1 if not.
+    With --rules: run a small program for each hardware rule that is not proven, whose output differs between the rule
+    and what else it might be. What the board answers is kept in the user's configuration folder for this chip, driver,
+    driver version and kernel; from then on programs for this board use what it proved, and nothing that it refuted.
+    Each program runs in a process of its own; those that may hang a board need --risky.
+
+    Exit status 0 if all are equal, or no rule was refuted or hangs; else 1.
     """
+    if risky and not rules:
+        raise click.UsageError("--risky belongs to --rules")
+    if rules:
+        return _ask_board(name, risky, limit, report, as_json)
 
     def tell(outcome: Outcome) -> None:
         if not as_json:
@@ -193,6 +212,15 @@ def selftest(name: str, report: Path | None, as_json: bool) -> int:
     if report:
         _write(report, found)
     return 0 if found["equal"] else 1
+
+
+def _ask_board(name: str, risky: bool, limit: float, report: Path | None, as_json: bool) -> int:
+    from rocketnpu.cli.device.rules import ask_board
+
+    document, good = ask_board(name, risky=risky, limit=limit, as_json=as_json)
+    if report:
+        _write(report, document)
+    return 0 if good else 1
 
 
 def _line(outcome: Outcome) -> str:

@@ -22,6 +22,7 @@ from rocketnpu.device.mapping import Mapping
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
 from rocketnpu.rockchip.drivers import rknpu_uapi as kernel
 from rocketnpu.rockchip.drivers.check import DPU_MASK, TRAILER, check_start, check_task
+from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.registers.command import write
 from rocketnpu.rockchip.soc import RK3588
 
@@ -182,7 +183,7 @@ class RknpuDevice(KernelDevice):
                 self._own(buffer)
             for task in job.tasks:
                 check_task(task, self.words(task), self.owns, dpu_required=False)
-            check_start(job.tasks[0], self.name, self.flying_starts)
+            check_start(job.tasks[0], self.name, self.flying_starts or Unproven.FLYING_START in self.standing.proven)
             self._link(job.tasks)
         entries = [_entry(task) for job in jobs for task in job.tasks]
         array = (kernel.Task * len(entries))(*entries)

@@ -23,6 +23,7 @@ from rocketnpu.device.mapping import Mapping
 from rocketnpu.errors import DeviceError
 from rocketnpu.rockchip.drivers import rocket_uapi as kernel
 from rocketnpu.rockchip.drivers.check import check_start, check_task
+from rocketnpu.rockchip.evidence import Unproven
 
 MAX_SIZE = (1 << 32) - kernel.PAGE
 """Largest buffer: CREATE_BO's size is 32 bits, and the guard page is in the same 4 GiB."""
@@ -120,7 +121,7 @@ class RocketDevice(KernelDevice):
                 raise DeviceError(f"{self.name}: job {number} has no task")
             for task in job.tasks:
                 check_task(task, self.words(task), self.owns, dpu_required=True)
-                check_start(task, self.name, self.flying_starts)
+                check_start(task, self.name, self.flying_starts or Unproven.FLYING_START in self.standing.proven)
             # A handle in both lists, or twice in one, makes the kernel drop the job silently (addendum 9.1).
             outs = list(dict.fromkeys(self._own(buffer).buffer.handle for buffer in job.writes))
             ins = [h for h in dict.fromkeys(self._own(buffer).buffer.handle for buffer in job.reads) if h not in outs]

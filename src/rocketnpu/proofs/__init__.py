@@ -1,0 +1,1 @@
+"""Rules of a chip, asked of the very board that a user owns: programs, answers, records. No chip is named here."""

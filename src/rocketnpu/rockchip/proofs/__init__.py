@@ -1,0 +1,1 @@
+"""Programs whose outputs tell a hardware rule from its alternatives."""

@@ -20,7 +20,7 @@ from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import InputError, UnsupportedError
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
-from rocketnpu.model.onnx.reader import OnnxModel, convert
+from rocketnpu.model.onnx.reader import OnnxModel, convert, load
 from rocketnpu.onnx_host.compare import compare_onnx
 from rocketnpu.onnx_host.inference import OnnxInference
 from rocketnpu.onnx_host.pieces import Piece, pieces
@@ -230,3 +230,32 @@ def test_efficientnet_names_the_hens_as_onnx_runtime_does() -> None:
             (found,) = inference.run([picture])
             (wanted,) = run_session(session(onnx.load(MODEL), fused=True), None, {"x": picture})
             assert found.argmax() == wanted.argmax()
+
+
+@needs_model
+def test_efficientnet_runs_whole_under_proven_rules_too() -> None:
+    for policy in (Policy(), Policy(allow_unproven=False)):
+        divided = plan(load(MODEL).graph, policy)
+        assert len(divided.parts) == 1
+        assert divided.coverage == 1.0
+        assert {d.kind for d in divided.decisions if not d.supported} == {"QUANTIZE", "TRANSPOSE", "DEQUANTIZE"}
+
+
+def test_dead_channels_of_uint8_features_are_widened() -> None:
+    net = Net(27)
+    x = net.conv(net.input((1, 8, 6, 6)), 16, (1, 1), clamp="Relu")
+    model = net.model(net.conv(x, 16, (3, 3), pads=[1, 1, 1, 1]))
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    conv = [node for node in model.graph.node if node.op_type == "Conv"][1]
+    reals = {node.output[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    weights, bias = (reals[name] for name in conv.input[1:3])
+    for name, value in ((weights.input[1], 1e-9), (bias.input[1], 1e-9 * x.scale), (bias.input[0], -(2**31) + 1000)):
+        array = onnx.numpy_helper.to_array(held[name]).copy()
+        array[3] = value
+        held[name].CopyFrom(onnx.numpy_helper.from_array(array, name))
+    read = convert(model)
+    assert read.graph.tensors[read.graph.operators[3].inputs[0] or 0].dtype.value == "uint8"
+    assert len(plan(read.graph).parts) == 1
+    found = compare_onnx(read, net.feed(0), Policy())
+    assert found.is_sound
+    assert max(node.row.difference.maximum for node in found.nodes if node.row.difference) <= 1

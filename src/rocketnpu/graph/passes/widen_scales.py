@@ -25,6 +25,8 @@ _SPREAD = 128
 """How much smaller than the largest factor of its layer a channel's may be: its 14-bit multiplier then has 7 bits."""
 _MOST = 40
 """Largest power of two by which a scale is widened; beyond it every weight and every 32-bit bias is zero."""
+_LIMITS = {DType.INT8: (-128, 127), DType.UINT8: (0, 255)}
+"""Of features; quantisers of ONNX write UINT8 features beside INT8 weights."""
 _BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2}
 """Position of the bias."""
 
@@ -142,11 +144,11 @@ def layer_channels(graph: Graph, operator: Operator) -> Channels | None:
     axis = 3 if operator.kind == "DEPTHWISE_CONV_2D" else 0
     if biases is None or not quantisation.is_per_channel or quantisation.zero_points.any() or quantisation.axis != axis:
         return None
-    if source.quantisation is None or target.quantisation is None or source.dtype is not DType.INT8:
+    if source.quantisation is None or target.quantisation is None or source.dtype not in _LIMITS:
         return None
     if not target.quantisation.scale > 0 or biases.size != len(quantisation.scales):
         return None
     flat = np.moveaxis(weights.data.astype(np.int64), axis, 0).reshape(len(quantisation.scales), -1)
     factors = source.quantisation.scale * quantisation.scales.astype(np.float64) / target.quantisation.scale
-    zero = source.quantisation.zero_point
-    return Channels(flat, biases.astype(np.int64).reshape(-1), factors, -128 - zero, 127 - zero)
+    low, high = (limit - source.quantisation.zero_point for limit in _LIMITS[source.dtype])
+    return Channels(flat, biases.astype(np.int64).reshape(-1), factors, low, high)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.graph import Activation, DType, Graph, Operator, Padding
+from rocketnpu.graph import Activation, Graph, Operator, Padding
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D
 from rocketnpu.graph.passes.widen_scales import Channels, layer_channels
 
@@ -39,7 +39,7 @@ def wrapped(graph: Graph, operator: Operator, values: Mapping[int, Array]) -> Wr
 
     Args:
         graph: the model's.
-        operator: a CONV_2D or DEPTHWISE_CONV_2D of INT8 with a scale for each channel; None is returned for others.
+        operator: a CONV_2D or DEPTHWISE_CONV_2D of bytes with a scale for each channel; None is returned for others.
         values: the input's, by tensor number.
     """
     attributes = operator.attributes
@@ -98,12 +98,12 @@ def _finished(graph: Graph, operator: Operator, channels: Channels, total: Int64
     output = graph.tensors[operator.outputs[0]]
     assert output.quantisation is not None
     zero, scale = output.quantisation.zero_point, output.quantisation.scale
-    assert output.dtype is DType.INT8
-    low, high = -128, 127
+    limits = np.iinfo(output.dtype.value)
+    low, high = int(limits.min), int(limits.max)
     activation = getattr(operator.attributes, "activation", Activation.NONE)
     if activation in (Activation.RELU, Activation.RELU6):
         low = max(low, zero)
     if activation is Activation.RELU6:
         high = min(high, zero + round(_SIX / scale))
-    found: Array = np.clip(np.rint(total * channels.factors) + zero, low, high).astype(np.int8)
+    found: Array = np.clip(np.rint(total * channels.factors) + zero, low, high).astype(limits.dtype)
     return found

@@ -1,0 +1,134 @@
+"""Fresh Debian systems in folders, made by mmdebstrap with an apt of their own: nothing is installed on this system.
+
+A system of this machine's architecture is complete (its packages' scripts have run) and is entered with chroot. One of
+another architecture is only unpacked; its Python runs under qemu's user emulation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fresh import call
+
+from rocketnpu.folders import cache_folder
+from rocketnpu.zoo.apt_sources import debian_archives
+
+RUNTIME = (
+    *("python3", "python3-numpy", "python3-cffi", "python3-pil", "python3-flatbuffers", "python3-platformdirs"),
+    *("python3-click", "python3-rich"),
+)
+"""What the Debian package depends on."""
+TESTING = ("python3-pytest", "python3-pytest-xdist", "python3-hypothesis")
+_FEATURES = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
+
+_IMPLEMENTATION = "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0b\n"
+    "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\nCPU revision\t: 0\n"
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """A Debian system in a folder."""
+
+    root: Path
+
+    def call(self, *command: object, timeout: float = 600, status: int = 0) -> str:
+        """Run a command inside and return what it prints."""
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TMPDIR": "/tmp"}
+        return call(["chroot", self.root, *command], None, environment, timeout, status).stdout
+
+    def python_version(self) -> str:
+        """Return its Python's version, such as 3.13."""
+        [found] = (path.name for path in (self.root / "usr/lib").glob("python3.*"))
+        return found.removeprefix("python")
+
+
+def system(suite: str, packages: Sequence[str]) -> System:
+    """Make a complete system; the test is skipped where that cannot be done."""
+    if os.geteuid() != 0:
+        pytest.skip("entering a system needs root (chroot)")
+    return System(_made(suite, packages, "--variant=essential", "--skip=chroot/mount,cleanup/apt"))
+
+
+def unpacked(suite: str, architecture: str, packages: Sequence[str]) -> Path:
+    """Unpack packages and what they depend on, without running anything."""
+    return _made(suite, packages, "--variant=extract", f"--architectures={architecture}")
+
+
+def _made(suite: str, packages: Sequence[str], *options: str) -> Path:
+    archives = debian_archives()
+    if not archives or not shutil.which("apt-get"):
+        pytest.skip("this machine's apt names no Debian archive")
+    wanted = f"--include={','.join(packages)}"
+    key = hashlib.sha256("\n".join((suite, wanted, *options)).encode()).hexdigest()[:12]
+    folder = cache_folder() / "packages"
+    root, partial = folder / f"{suite}-{key}", folder / f"{suite}-{key}.{os.getpid()}"
+    if root.is_dir():
+        return root
+    folder.mkdir(parents=True, exist_ok=True)
+    # A mirror may be older than its own promise to be renewed; its signature is checked all the same.
+    command = [*_mmdebstrap(folder), '--aptopt=Acquire::Check-Valid-Until "false"', *options, wanted]
+    done = subprocess.run([*command, suite, partial, archives[0].uri], capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(partial, ignore_errors=True)
+        pytest.skip(f"no system of {suite} can be made: {done.stderr.strip().splitlines()[-1]}")
+    for name in ("bin", "lib", "sbin"):  # the links of a merged /usr, which unpacking alone does not make
+        if not (partial / name).exists():
+            (partial / name).symlink_to(f"usr/{name}")
+    partial.rename(root)
+    return root
+
+
+def _mmdebstrap(folder: Path) -> list[str]:
+    """Return the command, from the system or from its package."""
+    return [shutil.which("mmdebstrap") or str(_program(folder, "mmdebstrap", "mmdebstrap"))]
+
+
+def _program(folder: Path, package: str, name: str) -> Path:
+    """Return a program of a Debian package that is not installed."""
+    place = folder / package
+    if not (place / "usr/bin" / name).exists():
+        place.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(["apt-get", "download", "-q", package], cwd=place, capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"the package {package} cannot be had: {done.stderr.decode().strip().splitlines()[-1]}")
+        for archive in place.glob(f"{package}_*.deb"):
+            call(["dpkg", "-x", archive, place])
+            archive.unlink()
+    return place / "usr/bin" / name
+
+
+def emulated_python(root: Path) -> Path:
+    """Write a command that runs an unpacked arm64 system's Python here, and return its path."""
+    python = next((root / "usr/bin").glob("python3.[0-9]*"))
+    qemu = shutil.which("qemu-aarch64-static") or _program(root.parent, "qemu-user-static", "qemu-aarch64-static")
+    libraries = root / "usr/lib/aarch64-linux-gnu"
+    # TensorFlow Lite's kernels read /proc/cpuinfo and fail on another architecture's.
+    (root / "proc").mkdir(exist_ok=True)
+    core = f"BogoMIPS\t: 48.00\nFeatures\t: {_FEATURES}\n{_IMPLEMENTATION}\n"
+    (root / "proc/cpuinfo").write_text("".join(f"processor\t: {number}\n{core}" for number in range(2)))
+    command = root.with_name(f"{root.name}-python")
+    # The fastest modern core: "max" is five times slower because of pointer authentication.
+    command.write_text(
+        f"#!/bin/sh\nexec {qemu} -0 {command} -cpu cortex-a76 -L {root} -E PYTHONHOME={root}/usr "
+        f'-E LD_LIBRARY_PATH={libraries}/blas:{libraries}/lapack {python} "$@"\n'
+    )
+    command.chmod(0o755)
+    return command
+
+
+def wheels(place: Path, version: str, architecture: str, *requirements: str) -> Path:
+    """Fetch wheels for a Python of another system, with what they need, and return the folder."""
+    platforms = [f"--platform={name}_{architecture}" for name in ("manylinux_2_27", "manylinux_2_28", "manylinux2014")]
+    target = ["--only-binary=:all:", f"--python-version={version}", "--implementation=cp", *platforms]
+    quiet = ["--quiet", "--disable-pip-version-check", f"--dest={place}"]
+    call([sys.executable, "-m", "pip", "download", *quiet, *target, *requirements], timeout=1200)
+    return place

@@ -30,8 +30,6 @@ TESTING = ("python3-pytest", "python3-pytest-xdist", "python3-hypothesis")
 _FEATURES = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
 
 _IMPLEMENTATION = "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0b\n"
-    "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\nCPU revision\t: 0\n"
-)
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,10 @@ def test_the_wheel_classifies_the_hens_away_from_the_checkout(wheel: Path, pytho
 
 
 def test_the_source_distribution_installs_and_its_tests_collect(sdist: Path, python: str, tmp_path: Path) -> None:
-    """That they pass takes minutes and is ``test_packages_sdist.py``'s."""
+    """That they pass takes minutes and is ``test_packages_versions.py``'s."""
     programs = environment(python, tmp_path / "env", f"{sdist}[dev]")
     with tarfile.open(sdist) as opened:
         opened.extractall(tmp_path, filter="data")
     [folder] = tmp_path.glob("rocketnpu-*")
-    done = call([programs / "python", "-m", "pytest", "-n0", "--collect-only", "-q"], folder)
+    done = call([programs / "python", "-m", "pytest", "-n0", "--collect-only"], folder)
     assert int(re.findall(r"^(\d+) tests collected", done.stdout, re.M)[0]) > 1000

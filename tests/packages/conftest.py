@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fresh import CHECKOUT, call
+from fresh import CHECKOUT, call, pythons
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +43,11 @@ def sdist(dist: Path) -> Path:
     """The source distribution."""
     [found] = dist.glob("*.tar.gz")
     return found
+
+
+@pytest.fixture(scope="module", params=range(2))
+def python(request: pytest.FixtureRequest) -> str:
+    """This Python, and another one where there is one."""
+    if request.param >= len(pythons()):
+        pytest.skip("only one Python is at hand")
+    return pythons()[request.param]

@@ -51,6 +51,15 @@ def test_the_oldest_packages(wheel: Path, tmp_path: Path) -> None:
     assert passed(told) > ENOUGH
 
 
+def test_the_source_distribution_installs_and_its_tests_collect(sdist: Path, python: str, tmp_path: Path) -> None:
+    programs = environment(python, tmp_path / "env", f"{sdist}[dev]")
+    with tarfile.open(sdist) as opened:
+        opened.extractall(tmp_path, filter="data")
+    [folder] = tmp_path.glob("rocketnpu-*")
+    done = call([programs / "python", "-m", "pytest", "-n0", "--collect-only"], folder)
+    assert int(re.findall(r"^(\d+) tests collected", done.stdout, re.M)[0]) > ENOUGH
+
+
 def test_the_source_distributions_own_tests(sdist: Path, tmp_path: Path) -> None:
     """On the second Python, where there is one."""
     programs = environment(pythons()[-1], tmp_path / "env", f"{sdist}[dev]")

@@ -12,17 +12,9 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
-from fresh import CHECKOUT, call, environment, heavy, pythons
+from fresh import CHECKOUT, call, environment, heavy
 
 pytestmark = heavy
-
-
-@pytest.fixture(scope="module", params=range(2))
-def python(request: pytest.FixtureRequest) -> str:
-    """This Python, and another one where there is one."""
-    if request.param >= len(pythons()):
-        pytest.skip("only one Python is at hand")
-    return pythons()[request.param]
 
 
 def test_the_metadata_stand_without_the_repository(wheel: Path) -> None:
@@ -65,13 +57,3 @@ def test_the_wheel_classifies_the_hens_away_from_the_checkout(wheel: Path, pytho
     )
     assert re.match(r"0\.9[78]: hen\n", answer.stdout)
     assert "6 of 6 networks" in call([programs / "rocketnpu", "selftest", "-d", "simulator"], tmp_path).stdout
-
-
-def test_the_source_distribution_installs_and_its_tests_collect(sdist: Path, python: str, tmp_path: Path) -> None:
-    """That they pass takes minutes and is ``test_packages_versions.py``'s."""
-    programs = environment(python, tmp_path / "env", f"{sdist}[dev]")
-    with tarfile.open(sdist) as opened:
-        opened.extractall(tmp_path, filter="data")
-    [folder] = tmp_path.glob("rocketnpu-*")
-    done = call([programs / "python", "-m", "pytest", "-n0", "--collect-only"], folder)
-    assert int(re.findall(r"^(\d+) tests collected", done.stdout, re.M)[0]) > 1000

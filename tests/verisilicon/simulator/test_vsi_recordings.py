@@ -16,7 +16,8 @@ from rocketnpu.verisilicon.streams.recording import load
 LARGE = "input_size_112"
 ONE_BYTE = "Conv2D_input_size_5_weight_size_5_input_channels_1_output_channels_1_stride_1_padding_same_0"
 """Published as right on an A311D. The stream is wrong as its siblings' are (one input channel, weights in memory
-order), but the output is a single byte, so that other weights than these may hide it."""
+order), but the output is a single byte. On the published test's own data it comes out right, as published
+(``test_vsi_verdict.py``); on the recorded model's it does not."""
 CASES = [(chip, path) for chip in recorded.CHIPS for path in recorded.single(chip)]
 
 

@@ -7,11 +7,13 @@ restates the DRM core's drm_gem.c and drm_ioctl.c.
 from __future__ import annotations
 
 import abc
+import ctypes
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from rocketnpu.device import uapi
 from rocketnpu.emulator.address_space import LIMIT
@@ -29,6 +31,8 @@ _LONGEST_WAIT = 1e6
 """Seconds; condition variables take no more than some centuries."""
 _CAP_PRIME, _CAP_MONOTONIC = 0x5, 0x6
 """The two capabilities that a driver without displays answers (drm_ioctl.c)."""
+_CORE_ARGUMENTS: dict[int, type[ctypes.Structure]] = {0x09: uapi.GemClose, 0x0C: Capability}
+"""Ioctls of the DRM core that the emulator answers, by number; the shim answers VERSION."""
 Note = Callable[[str], None]
 """Told a line of what the kernel tells nobody."""
 
@@ -57,7 +61,9 @@ class DrmFile(abc.ABC):
         self._pending: set[QueuedJob] = set()
         self._closed = False
 
-    @abc.abstractmethod
+    arguments: ClassVar[Mapping[int, type[ctypes.Structure]]]
+    """What each of the driver's own ioctls takes, by its number."""
+
     def ioctl(self, nr: int, size: int, store: Store, note: Note) -> int | None:
         """Do an ioctl whose argument is in ``store``; return a descriptor to pass on, or None.
 
@@ -66,6 +72,28 @@ class DrmFile(abc.ABC):
             size: bytes of the argument as the program gave them.
             store: the argument, and behind it whatever the shim copied with it.
             note: told of what the program is not told.
+
+        Raises:
+            OSError: the kernel refuses.
+        """
+        if nr == PRIME_HANDLE_TO_FD:
+            return self.export(int.from_bytes(store.read(4), "little"))
+        kind = _CORE_ARGUMENTS.get(nr) or self.arguments.get(nr)
+        if kind is None:
+            raise OSError(errno.EINVAL, "no such ioctl")
+        argument = kind.from_buffer_copy(store.read(ctypes.sizeof(kind)))
+        if isinstance(argument, uapi.GemClose):
+            self.gem_close(argument)
+        elif isinstance(argument, Capability):
+            self.get_cap(argument)
+        else:
+            self.call(argument, lambda: store.rest(max(ctypes.sizeof(kind), size)), note)
+        store.write(bytes(argument))
+        return None
+
+    @abc.abstractmethod
+    def call(self, argument: Any, payload: Callable[[], bytes], note: Note) -> None:
+        """Do one of the driver's own ioctls, and change its argument; ``payload`` is what the shim copied behind it.
 
         Raises:
             OSError: the kernel refuses.

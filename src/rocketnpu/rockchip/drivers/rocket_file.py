@@ -9,49 +9,46 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-from rocketnpu.device import uapi
 from rocketnpu.emulator import wire
 from rocketnpu.emulator.address_space import AddressSpace
 from rocketnpu.emulator.buffers import BufferObject
-from rocketnpu.emulator.drm_file import PRIME_HANDLE_TO_FD, DrmFile, Limits, Note
+from rocketnpu.emulator.drm_file import DrmFile, Limits, Note
 from rocketnpu.emulator.jobs import CorePool, QueuedJob
-from rocketnpu.emulator.wire import Capability, Store, WireJob
+from rocketnpu.emulator.wire import Store, WireJob
 from rocketnpu.rockchip.drivers import rocket_uapi
 
-_ARGUMENTS: dict[int, type[ctypes.Structure]] = {
-    0x09: uapi.GemClose,
-    0x0C: Capability,
-    0x40: rocket_uapi.CreateBo,
-    0x41: rocket_uapi.Submit,
-    0x42: rocket_uapi.PrepBo,
-    0x43: rocket_uapi.FiniBo,
-}
 _PREP_BO = 0x42
 
 
 class NodeFile(DrmFile):
     """State behind one open of the node. Safe to be called from several threads."""
 
+    arguments: ClassVar[Mapping[int, type[ctypes.Structure]]] = {
+        0x40: rocket_uapi.CreateBo,
+        0x41: rocket_uapi.Submit,
+        _PREP_BO: rocket_uapi.PrepBo,
+        0x43: rocket_uapi.FiniBo,
+    }
+
     def __init__(self, pool: CorePool, limits: Limits, observe: Callable[[DrmFile, QueuedJob], None]) -> None:
         """Start with no buffer. ``observe`` is told of each finished job, with the file's lock held."""
         super().__init__(pool, limits, observe)
         self._space = AddressSpace(limits.address_space)
 
-    def ioctl(self, nr: int, size: int, store: Store, note: Note) -> int | None:
-        """Do an ioctl; see :class:`~rocketnpu.emulator.drm_file.DrmFile`."""
-        if nr == PRIME_HANDLE_TO_FD:
-            return self.export(int.from_bytes(store.read(4), "little"))
-        kind = _ARGUMENTS.get(nr)
-        if kind is None:
-            raise OSError(errno.EINVAL, "no such ioctl")
-        argument = kind.from_buffer_copy(store.read(ctypes.sizeof(kind)))
+    def call(self, argument: Any, payload: Callable[[], bytes], note: Note) -> None:
+        """Do one of the driver's ioctls."""
+        calls: dict[type, Callable[[Any], object]] = {
+            rocket_uapi.CreateBo: self.create_bo,
+            rocket_uapi.PrepBo: self.prep_bo,
+            rocket_uapi.FiniBo: self.fini_bo,
+        }
         if isinstance(argument, rocket_uapi.Submit):
-            self._submit_all(argument, size, store, note)
+            self._submit_all(argument, payload, note)
         else:
-            store.write(bytes(self._dispatch(argument)))
-        return None
+            calls[type(argument)](argument)
 
     def may_sleep(self, nr: int, store: Store) -> bool:
         """Say whether PREP_BO has something to wait for."""
@@ -61,18 +58,6 @@ class NodeFile(DrmFile):
         with self._queue.lock:
             buffer = self.handles.get(argument.handle)
             return buffer is not None and any(buffer in job.writes for job in self._pending)
-
-    def _dispatch(self, argument: ctypes.Structure) -> ctypes.Structure:
-        if isinstance(argument, rocket_uapi.CreateBo):
-            return self.create_bo(argument)
-        if isinstance(argument, rocket_uapi.PrepBo):
-            return self.prep_bo(argument)
-        if isinstance(argument, rocket_uapi.FiniBo):
-            return self.fini_bo(argument)
-        if isinstance(argument, uapi.GemClose):
-            return self.gem_close(argument)
-        assert isinstance(argument, Capability)
-        return self.get_cap(argument)
 
     def create_bo(self, argument: rocket_uapi.CreateBo) -> rocket_uapi.CreateBo:
         """Allocate; the lowest free handle, the best-fitting address."""
@@ -115,12 +100,11 @@ class NodeFile(DrmFile):
 
     # -- jobs
 
-    def _submit_all(self, argument: rocket_uapi.Submit, size: int, store: Store, note: Note) -> None:
+    def _submit_all(self, argument: rocket_uapi.Submit, payload: Callable[[], bytes], note: Note) -> None:
         if not argument.job_count:
             return
-        start = max(ctypes.sizeof(rocket_uapi.Submit), size)
         try:
-            jobs = wire.parse_jobs(store.rest(start), argument.job_count)
+            jobs = wire.parse_jobs(payload(), argument.job_count)
         except ValueError as problem:
             raise OSError(errno.EFAULT, str(problem)) from None
         for number, error in enumerate(self.submit(jobs)):

@@ -12,18 +12,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from rocketnpu.device import uapi as drm
 from rocketnpu.emulator.address_space import LIMIT
 from rocketnpu.emulator.buffers import BufferObject
-from rocketnpu.emulator.drm_file import PRIME_HANDLE_TO_FD, DrmFile, Limits, Note
+from rocketnpu.emulator.drm_file import DrmFile, Limits, Note
 from rocketnpu.emulator.jobs import CorePool, QueuedJob, TaskHangError
-from rocketnpu.emulator.wire import Capability, Store
+from rocketnpu.emulator.wire import Store
 from rocketnpu.memory import Memory
 from rocketnpu.verisilicon.drivers import etnaviv_uapi as uapi
 from rocketnpu.verisilicon.registers.instruction import Words
@@ -39,18 +38,6 @@ which needs milliseconds, and takes no notice when that is not enough; a simulat
 _LIMITS = dict(zip(uapi.PARAM_LIMITS, (8, 64, 256, 16, 1, 1, 1024, 0, 512, 320, 16), strict=True))
 """Limits of a shader core, which an NPU does not have: numbers that user space accepts."""
 _FLAGS = uapi.SUBMIT_NO_IMPLICIT | uapi.SUBMIT_FENCE_IN | uapi.SUBMIT_FENCE_OUT | uapi.SUBMIT_SOFTPIN
-_ARGUMENTS: dict[int, type[ctypes.Structure]] = {
-    0x09: drm.GemClose,
-    0x0C: Capability,
-    0x40: uapi.GetParam,
-    0x42: uapi.GemNew,
-    0x43: uapi.GemInfo,
-    0x44: uapi.CpuPrep,
-    0x45: uapi.CpuFini,
-    0x46: uapi.Submit,
-    0x47: uapi.WaitFence,
-    0x49: uapi.GemWait,
-}
 _SLEEPING = (0x44, 0x47, 0x49)
 
 
@@ -91,6 +78,17 @@ class StreamJob(QueuedJob):
 class EtnavivFile(DrmFile):
     """State behind one open of the node. Safe to be called from several threads."""
 
+    arguments: ClassVar[Mapping[int, type[ctypes.Structure]]] = {
+        0x40: uapi.GetParam,
+        0x42: uapi.GemNew,
+        0x43: uapi.GemInfo,
+        0x44: uapi.CpuPrep,
+        0x45: uapi.CpuFini,
+        0x46: uapi.Submit,
+        0x47: uapi.WaitFence,
+        0x49: uapi.GemWait,
+    }
+
     def __init__(
         self, identity: Identity, pool: CorePool, limits: Limits, observe: Callable[[DrmFile, QueuedJob], None]
     ) -> None:
@@ -99,31 +97,9 @@ class EtnavivFile(DrmFile):
         self._identity = identity
         self._fence = 0
 
-    def ioctl(self, nr: int, size: int, store: Store, note: Note) -> int | None:
-        """Do an ioctl; see :class:`~rocketnpu.emulator.drm_file.DrmFile`."""
-        if nr == PRIME_HANDLE_TO_FD:
-            return self.export(int.from_bytes(store.read(4), "little"))
-        kind = _ARGUMENTS.get(nr)
-        if kind is None:
-            raise OSError(errno.EINVAL, "no such ioctl")
-        argument = kind.from_buffer_copy(store.read(ctypes.sizeof(kind)))
-        if isinstance(argument, uapi.Submit):
-            self._submit(argument, store.rest(max(ctypes.sizeof(kind), size)), note)
-        else:
-            self._dispatch(argument)
-        store.write(bytes(argument))
-        return None
-
-    def may_sleep(self, nr: int, store: Store) -> bool:
-        """Say whether an ioctl has to wait for a job."""
-        del store
-        with self._queue.lock:
-            return nr in _SLEEPING and bool(self._pending)
-
-    def _dispatch(self, argument: Any) -> None:
+    def call(self, argument: Any, payload: Callable[[], bytes], note: Note) -> None:
+        """Do one of the driver's ioctls."""
         calls: dict[type, Callable[[Any], object]] = {
-            drm.GemClose: self.gem_close,
-            Capability: self.get_cap,
             uapi.GetParam: self._get_param,
             uapi.GemNew: self._gem_new,
             uapi.GemInfo: self._gem_info,
@@ -132,7 +108,16 @@ class EtnavivFile(DrmFile):
             uapi.WaitFence: self._wait_fence,
             uapi.GemWait: self._gem_wait,
         }
-        calls[type(argument)](argument)
+        if isinstance(argument, uapi.Submit):
+            self._submit(argument, payload(), note)
+        else:
+            calls[type(argument)](argument)
+
+    def may_sleep(self, nr: int, store: Store) -> bool:
+        """Say whether an ioctl has to wait for a job."""
+        del store
+        with self._queue.lock:
+            return nr in _SLEEPING and bool(self._pending)
 
     # -- the chip
 

@@ -64,7 +64,7 @@ def wrong_writers(program: Program) -> list[str]:
         for number, job in enumerate(program.jobs):
             device._npu.begin_job()
             for index, task in enumerate(placed.jobs[number].tasks):
-                patterns = [placed._mark(each) for each in program.jobs]
+                patterns = placed.mark()
                 device._npu.run_task(task.address, task.words)
                 written = [other for other, old in enumerate(patterns) if bytes(place(placed, other)) != old]
                 if written != ([number] if index == len(job.tasks) - 1 else []):

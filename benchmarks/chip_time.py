@@ -23,7 +23,7 @@ from rocketnpu.graph import Graph
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
-from rocketnpu.rockchip.lowering.splitting import BARRIER_US, split_graph
+from rocketnpu.rockchip.assembly.splitting import BARRIER_US, split_graph
 from rocketnpu.rockchip.prepared import lower, prepare
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams.disassembly import disassemble

@@ -27,7 +27,7 @@ from rocketnpu.policy import Policy
 from rocketnpu.program.program import Role
 from rocketnpu.program.split import SplitProgram
 from rocketnpu.rockchip.assembly.split import assemble_split
-from rocketnpu.rockchip.lowering.splitting import split_graph
+from rocketnpu.rockchip.assembly.splitting import split_graph
 from rocketnpu.rockchip.prepared import prepare
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.timing.setting import setting

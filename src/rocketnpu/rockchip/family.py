@@ -123,7 +123,7 @@ class RockchipFamily(Family):
     def split(self, graph: Graph, policy: Policy, cores: int) -> SplitProgram | None:
         """Share layers out to cores; see :meth:`rocketnpu.family.Family.split`."""
         from rocketnpu.rockchip.assembly.split import assemble_split
-        from rocketnpu.rockchip.lowering.splitting import split_graph
+        from rocketnpu.rockchip.assembly.splitting import split_graph
         from rocketnpu.rockchip.prepared import prepare
         from rocketnpu.rockchip.timing.setting import setting
 

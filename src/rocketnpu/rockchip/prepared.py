@@ -19,10 +19,10 @@ def prepare(graph: Graph, soc: Soc, policy: Policy) -> Graph:
     return run_passes(graph, accepts)
 
 
-def lower(graph: Graph, soc: Soc, policy: Policy) -> Lowered:
-    """Turn every operator of a graph into tasks, after all passes.
+def lower(graph: Graph, soc: Soc, policy: Policy, *, folds: bool = True) -> Lowered:
+    """Turn every operator of a graph into tasks, after all passes; ``folds`` as :func:`lower_graph` has it.
 
     Raises:
         UnsupportedError: an operator cannot be run; the message names it and says why.
     """
-    return lower_graph(prepare(graph, soc, policy), soc, policy)
+    return lower_graph(prepare(graph, soc, policy), soc, policy, folds=folds)

@@ -54,7 +54,9 @@ def test_graphs_are_judged_alike() -> None:
 
 
 def test_mobilenet_takes_the_time_of_the_hand_calculation(mobilenet_v1: Path) -> None:
-    """0.62 ms of multiplications, 0.54 of stores, 0.21 of weights at 1 GHz; loads are what the compiler makes them."""
+    """0.62 ms of multiplications, 0.54 of stores, 0.21 of weights, 0.52 of loads, before the compiler listened:
+    the first depthwise layer then took 0.11 ms to multiply, where it now takes 0.07 to store.
+    """
     model = tflite.load(mobilenet_v1)
     (part,) = plan(model).parts
     parts = dict.fromkeys(("multiply", "store", "weights", "load"), 0)
@@ -63,8 +65,8 @@ def test_mobilenet_takes_the_time_of_the_hand_calculation(mobilenet_v1: Path) ->
         parts["load"] += found.load
         slowest = max(found.overlapped, key=lambda name: found.overlapped[name])
         parts[slowest] += found.overlapped[slowest]
-    assert parts["multiply"] == pytest.approx(620_000, rel=0.06)
-    assert parts["store"] == pytest.approx(540_000, rel=0.06)
+    assert parts["multiply"] == pytest.approx(620_000 - 113_000 - 20_000, rel=0.02)
+    assert parts["store"] == pytest.approx(540_000 + 65_000, rel=0.02)
     assert parts["weights"] == pytest.approx(210_000, rel=0.06)
     assert parts["load"] < 530_000
 

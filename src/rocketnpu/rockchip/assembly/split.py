@@ -17,10 +17,10 @@ from rocketnpu.program.program import Program, ProgramBuffer, Role
 from rocketnpu.program.split import UNIT, Copy, SplitProgram, Step
 from rocketnpu.rockchip.assembly.assemble import COMMANDS, CONSTANTS, bound_to, jobs_of, joined, laid_out, planned
 from rocketnpu.rockchip.assembly.sentinel import Sentinel, Writers, sentinels
+from rocketnpu.rockchip.assembly.splitting import Stages
 from rocketnpu.rockchip.emission.dpu import written_surfaces
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.lowering.lowering import Lowered
-from rocketnpu.rockchip.lowering.splitting import Stages
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS_REGION
 from rocketnpu.rockchip.tasks.feature import FeatureMap, is_packed

@@ -36,6 +36,8 @@ class Context:
     constants: ConstantPool = field(default_factory=ConstantPool)
     notes: list[str] = field(default_factory=list)
     """What the user should know about how an operator is done."""
+    folds: bool = True
+    """Whether depthwise layers may be folded: not where cores are to share their rows."""
     temporaries: int = 0
 
     def allows(self, rule: str) -> bool:

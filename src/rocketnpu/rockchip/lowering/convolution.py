@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,10 +16,12 @@ from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import Groups, dense_blocks, grouped_blocks
 from rocketnpu.rockchip.lowering.classes import Class, class_layers
 from rocketnpu.rockchip.lowering.context import Context
+from rocketnpu.rockchip.lowering.folding import folded
 from rocketnpu.rockchip.lowering.identity import clamp_layer, separate_clamp
 from rocketnpu.rockchip.lowering.scales.channel_scales import accumulator_range, cut_channels
 from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.soc import Soc
+from rocketnpu.rockchip.tasks.choice import start_cycles
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import Scale, encode_scale
@@ -137,10 +139,17 @@ def depthwise_layers(context: Context, operator: Operator) -> list[ConvolutionLa
         return _grouped(layers, context.feature(context.output(operator)), channels)
     layers = window_layers(context, operator, plain, attributes)
     if len(kernel.scales) == 1:
-        return layers
+        return _folded(context, layers)
     if context.allows(Unproven.CHANNEL_RECORDS_DEPTHWISE):
-        return [replace(layer, rules=(Unproven.CHANNEL_RECORDS_DEPTHWISE,)) for layer in layers]
+        return _folded(context, [replace(layer, rules=(Unproven.CHANNEL_RECORDS_DEPTHWISE,)) for layer in layers])
     return [block for layer in layers for block in (dense_blocks(layer) if layer.depthwise else [layer])]
+
+
+def _folded(context: Context, layers: Sequence[ConvolutionLayer]) -> list[ConvolutionLayer]:
+    if not context.folds:
+        return list(layers)
+    start = start_cycles(context.policy.target)
+    return [part for layer in layers for part in folded(layer, context.soc, start)]
 
 
 def fully_connected_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:

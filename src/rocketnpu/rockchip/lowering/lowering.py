@@ -75,13 +75,15 @@ class Lowered:
     notes: tuple[str, ...] = ()
 
 
-def lower_graph(graph: Graph, soc: Soc, policy: Policy) -> Lowered:
+def lower_graph(graph: Graph, soc: Soc, policy: Policy, *, folds: bool = True) -> Lowered:
     """Turn every operator of a graph into tasks; the passes have run (:mod:`rocketnpu.rockchip.prepared`).
+
+    Without ``folds`` depthwise layers keep their shape (:mod:`rocketnpu.rockchip.lowering.folding`).
 
     Raises:
         UnsupportedError: an operator cannot be run; the message names it and says why.
     """
-    context = Context(graph, soc, place(graph, soc, policy), policy)
+    context = Context(graph, soc, place(graph, soc, policy), policy, folds=folds)
     tasks: list[Task] = []
     for operator in graph.operators:
         tasks += lower_operator(context, operator)

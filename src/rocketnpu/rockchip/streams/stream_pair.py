@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rocketnpu.compiler import compile_graph
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.policy import Policy
+from rocketnpu.rockchip.assembly.assemble import assemble
+from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
+from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams.recording import RecordedOperation, Submission
 from rocketnpu.rockchip.streams.stream_memory import Buffers, Bytes
 
@@ -64,7 +67,10 @@ class CompiledStream:
         self._device = SimulatorDevice()
         self._placed: PlacedProgram | None = None
         with contextlib.suppress(UnsupportedError):
-            self._placed = PlacedProgram(self._device, compile_graph(graph.subgraph(operators, "compared")))
+            # Nobody else folds layers, so there would be nothing to compare.
+            lowered = lower(graph.subgraph(operators, "compared"), RK3588, Policy(), folds=False)
+            if lowered.tasks:
+                self._placed = PlacedProgram(self._device, assemble(lowered, "compared", RK3588))
 
     def __enter__(self) -> Stream | None:
         """Return the stream."""

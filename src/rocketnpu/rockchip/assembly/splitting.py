@@ -56,7 +56,7 @@ def split_graph(graph: Graph, soc: Soc, policy: Policy, setting: Setting, barrie
     Raises:
         UnsupportedError: an operator cannot be run.
     """
-    context = Context(graph, soc, place(graph, soc, policy), policy)
+    context = Context(graph, soc, place(graph, soc, policy), policy, folds=False)
     maker = _Maker(context, setting, barrier_us)
     for operator in graph.operators:
         if not computes_nothing(graph, operator, soc):

@@ -1,0 +1,107 @@
+"""Depthwise layers of few channels are folded where that is quicker, and give the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench import SCHEMES, Bench, Seeded
+from rocketnpu.compiler import compile_graph
+from rocketnpu.device.executor import run
+from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.graph import Activation, Graph, Padding
+from rocketnpu.graph import operators as ops
+from rocketnpu.model import tflite
+from rocketnpu.partition.plan import plan
+from rocketnpu.policy import Policy
+from rocketnpu.rockchip.lowering.context import Context
+from rocketnpu.rockchip.lowering.convolution import depthwise_layers
+from rocketnpu.rockchip.lowering.placement import place
+from rocketnpu.rockchip.models.operator_model import graph_model
+from rocketnpu.rockchip.prepared import lower
+from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer
+from strategies import weigh
+
+
+def depthwise(size: tuple[int, int], channels: int, kernel: int, stride: int, scheme: str, seed: int) -> Graph:
+    bench = Bench.of(Seeded(seed), (scheme,))
+    x = bench.input((1, *size, channels))
+    found = weigh(bench, x, (1, kernel, kernel, channels), 3, kernel * kernel, Activation.RELU, always=True)
+    shape = (1, -(-size[0] // stride), -(-size[1] // stride), channels)
+    y = bench.output(shape, found.mean, found.spread)
+    attributes = ops.DepthwiseConv2D((stride, stride), Padding.SAME, activation=Activation.RELU)
+    (part,) = plan(bench.finish("DEPTHWISE_CONV_2D", found.after(x[0]), y, attributes, [x[0]]).graph).parts
+    return part
+
+
+def layers(part: Graph, **changes: Any) -> list[ConvolutionLayer]:
+    policy = Policy("vendor")
+    context = replace(Context(part, RK3588, place(part, RK3588, policy), policy), **changes)
+    return depthwise_layers(context, part.operators[0])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    ("size", "channels", "kernel", "stride"),
+    [((112, 112), 32, 3, 1), ((112, 112), 16, 3, 1), ((96, 80), 32, 3, 2), ((64, 160), 16, 5, 1), ((80, 96), 32, 5, 2)],
+)
+def test_folded_layers_give_the_bytes_of_the_integer_model(
+    size: tuple[int, int], channels: int, kernel: int, stride: int, scheme: str
+) -> None:
+    part = depthwise(size, channels, kernel, stride, scheme, kernel)
+    assert any("folded" in layer.label for layer in layers(part))
+    policy = Policy("vendor")
+    (number,) = part.inputs
+    tensor = part.tensors[number]
+    picture: Any = np.random.default_rng(3).integers(0, 256, tensor.shape, np.uint8).view(tensor.dtype.value)
+    with SimulatorDevice() as device:
+        (made,) = run(device, compile_graph(part, policy), [picture])
+    np.testing.assert_array_equal(made, graph_model(part, {number: picture}, policy)[part.outputs[0]])
+
+
+def test_every_row_is_made_and_no_task_reads_less_than_its_kernel() -> None:
+    for kernel, stride in ((3, 1), (3, 2), (5, 1), (7, 2)):
+        found = layers(depthwise((112, 112), 32, kernel, stride, "uint8", 1))
+        main, rest = found[0], found[1:]
+        assert "folded" in main.label
+        pitch, width = main.target.surface_pitch, main.target.line_bytes
+        rows = [
+            part * pitch // width + main.target.at.offset // width + row
+            for part in range(2)
+            for row in range(main.target.height)
+        ]
+        for layer in rest:
+            rows += [layer.target.at.offset // width + row for row in range(layer.target.height)]
+            assert layer.source.height >= kernel
+        assert set(rows) == set(range(112 // stride))
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "why"),
+    [
+        ((112, 112), 48, "more than half a group"),
+        ((112, 112), 24, "surfaces that are not whole"),
+        ((113, 112), 32, "rows that do not divide"),
+        ((8, 8), 32, "too small to pay for more tasks"),
+    ],
+)
+def test_others_stay_as_they_are(size: tuple[int, int], channels: int, why: str) -> None:
+    found = layers(depthwise(size, channels, 3, 1, "uint8", 2))
+    assert [layer.label for layer in found] == ["DEPTHWISE_CONV_2D 3x3"], why
+
+
+def test_cores_that_share_rows_get_whole_layers() -> None:
+    part = depthwise((112, 112), 32, 3, 1, "uint8", 2)
+    assert len(layers(part)) > 1
+    assert len(layers(part, folds=False)) == 1
+
+
+def test_mobilenets_first_depthwise_layer_is_folded(mobilenet_v1: Path) -> None:
+    (part,) = plan(tflite.load(mobilenet_v1)).parts
+    labels = [task.label for task in lower(part, RK3588, Policy("mainline", allow_unproven=False)).tasks]
+    assert sum("folded" in label for label in labels) == 2

@@ -139,7 +139,7 @@ def lookup_fields(rows, columns, planes, **changes):
     )
 
 
-@pytest.mark.parametrize(("rows", "columns", "planes"), [(16, 64, 1), (5, 7, 3), (33, 130, 2), (20, 3, 1)])
+@pytest.mark.parametrize(("rows", "columns", "planes"), [(16, 64, 1), (5, 7, 3), (33, 130, 2), (20, 3, 1), (1, 1, 500)])
 def test_looking_up_with_the_identity_table_changes_nothing(rows, columns, planes):
     """Maps of several tiles, those at the edge cut off."""
     rig = Rig()

@@ -26,7 +26,7 @@ def run_tp(config: TpConfig, memory: Memory) -> None:
     room = memory.find(config.out_address, config.out_address + 1)
     if room is None:
         refuse("OUT_ADDRESS", f"0x{config.out_address:x} lies in no buffer")
-    if config.elements > 2 * room[0].size:
+    if config.elements > room[0].size:
         refuse("WINDOW_X1", f"a scan of {config.elements:,} values for a buffer of {room[0].size:,} bytes")
     table = None
     if config.lookup is not None:

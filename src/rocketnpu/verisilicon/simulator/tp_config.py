@@ -91,11 +91,9 @@ class TpConfig:
 
     @property
     def elements(self) -> int:
-        """Values that the scan passes, as if no tile were cut off at the window's edge."""
-        width, height = self.x1 - self.x0 + 1, self.y1 - self.y0 + 1
-        across, down = -(-width // self.step_x), -(-height // self.step_y)
+        """Values that the scan passes; tiles are cut off at the window's edge."""
         planes = self.planes_before + self.planes + self.planes_after
-        return planes * across * down * self.tile_columns * self.tile_rows
+        return planes * (self.x1 - self.x0 + 1) * (self.y1 - self.y0 + 1)
 
 
 def refuse(register: str, message: str) -> NoReturn:

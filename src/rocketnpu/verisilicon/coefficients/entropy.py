@@ -8,7 +8,6 @@ bits of the bytes that it stands for.
 
 from __future__ import annotations
 
-from array import array
 from functools import lru_cache
 from itertools import product
 
@@ -203,20 +202,21 @@ def _walk(data: Bytes, bits: int, pairs: int, lengths: tuple[int, ...]) -> tuple
     windows = np.zeros(bits + 12, np.uint8)
     for bit in range(2 * _CODE_BITS):
         windows |= unpacked[bit : bit + windows.size] << bit
-    code_at = array("H", (windows[:bits].astype(np.uint16) << 4).tobytes())
+    code_at = windows[:bits].tobytes()
     extensions_at = (windows[2 * _CODE_BITS :] & 15)[:bits].tobytes()
-    lengths_of = _step_lengths(lengths)
+    rows = _step_lengths(lengths)
     places: list[int] = []
+    append = places.append
     place = behind = 0
-    previous = _NO_PAIR << 4
+    row = rows[_NO_PAIR]
     try:
         for _ in range(pairs):
-            places.append(place)
-            code = code_at[place]
-            own, values = lengths_of[previous | extensions_at[place]]
+            append(place)
+            own, values = row[extensions_at[place]]
+            row = rows[code_at[place]]
             place += own + behind
-            behind, previous = values, code
-        own, values = lengths_of[previous | extensions_at[place]]
+            behind = values
+        own, values = row[extensions_at[place]]
         places += [place, place + own + behind]
         place = places[-1] + 2 * _CODE_BITS + values
     except IndexError:
@@ -228,12 +228,12 @@ def _walk(data: Bytes, bits: int, pairs: int, lengths: tuple[int, ...]) -> tuple
 
 
 @lru_cache(maxsize=64)
-def _step_lengths(lengths: tuple[int, ...]) -> list[tuple[int, int]]:
+def _step_lengths(lengths: tuple[int, ...]) -> list[list[tuple[int, int]]]:
     """Return how many bits a step has of its own codes and the extensions before, and the values that follow later.
 
     By the codes of the pair before and the four bits that may extend them.
     """
-    found = []
+    rows: list[list[tuple[int, int]]] = [[] for _ in range(_NO_PAIR)]
     for pair, extensions in product(range(_NO_PAIR), range(16)):
         left, values = extensions, 0
         for code in (pair & 7, pair >> 3):
@@ -242,5 +242,5 @@ def _step_lengths(lengths: tuple[int, ...]) -> list[tuple[int, int]]:
                 symbol, taken = _extended(left & 3)
                 left >>= _EXTENSION_BITS
             values += max(lengths[symbol], 1) - taken
-        found.append((2 * _CODE_BITS + int(_PAIR_EXTENSIONS[pair]), values))
-    return found + [(2 * _CODE_BITS, 0)] * 16
+        rows[pair].append((2 * _CODE_BITS + int(_PAIR_EXTENSIONS[pair]), values))
+    return [*rows, [(2 * _CODE_BITS, 0)] * 16]

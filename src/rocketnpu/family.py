@@ -164,6 +164,13 @@ class Family(abc.ABC):
             UnsupportedError: as :meth:`compile`.
         """
 
+    def explain(self, graph: Graph, number: int, policy: Policy) -> list[str]:
+        """Say how an operator of a part is cut into tasks, and what else was considered, a line each.
+
+        Empty where there was no choice, or a pass made it part of another.
+        """
+        return []
+
     @abc.abstractmethod
     def model(
         self, graph: Graph, inputs: Mapping[int, npt.NDArray[Any]], policy: Policy

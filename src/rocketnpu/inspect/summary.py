@@ -30,6 +30,8 @@ class OperatorSummary:
     feature_bytes: int
     """Bytes of features read and written."""
     macs: int
+    us: float = 0.0
+    """Estimated microseconds on the target's board, starts of tasks included."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def summarise(plan: Plan) -> ModelSummary:
                 found.weight_bytes,
                 _feature_bytes(plan.graph, operator.inputs, operator.outputs) if found.tasks else 0,
                 decision.macs,
+                found.us,
             )
         )
     return ModelSummary(plan.graph.name, tuple(rows), len(plan.parts), plan.coverage, tuple(sorted(rules)))
@@ -90,7 +93,7 @@ def _sum(one: OperatorWork | None, other: OperatorWork | None) -> OperatorWork:
     if one is None or other is None:
         return one or other or _NO_WORK
     banks = one.banks if one.tasks else other.banks
-    return OperatorWork(one.tasks + other.tasks, banks, one.weight_bytes + other.weight_bytes)
+    return OperatorWork(one.tasks + other.tasks, banks, one.weight_bytes + other.weight_bytes, one.us + other.us)
 
 
 def _feature_bytes(graph: Graph, inputs: tuple[int | None, ...], outputs: tuple[int, ...]) -> int:

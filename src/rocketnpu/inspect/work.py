@@ -14,6 +14,8 @@ class OperatorWork:
     banks: str
     """Shares of the chip's buffer in the first task, in the chip's own words."""
     weight_bytes: int
+    us: float = 0.0
+    """Estimated microseconds, starts of tasks included; 0 where there is no timing model of the chip."""
 
 
 @dataclass(frozen=True)

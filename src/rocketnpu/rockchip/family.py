@@ -136,7 +136,14 @@ class RockchipFamily(Family):
         from rocketnpu.rockchip.lowering.work import part_work
         from rocketnpu.rockchip.prepared import lower
 
-        return part_work(lower(graph, self.soc, policy))
+        return part_work(lower(graph, self.soc, policy), self.soc, policy)
+
+    def explain(self, graph: Graph, number: int, policy: Policy) -> list[str]:
+        """Say how an operator was cut, and what else was considered."""
+        from rocketnpu.rockchip.lowering.work import explain
+        from rocketnpu.rockchip.prepared import prepare
+
+        return explain(prepare(graph, self.soc, policy), number, self.soc, policy)
 
     def model(
         self, graph: Graph, inputs: Mapping[int, npt.NDArray[Any]], policy: Policy

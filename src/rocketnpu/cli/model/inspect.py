@@ -76,7 +76,7 @@ def inspect(
 
 def _print(summary: ModelSummary, proven: Plan) -> None:
     """Print a subgraph: a row for each operator with the value that failed, then each rule once."""
-    columns = ("#", "operator", "output", "runs on", "tasks", "weights", "MACs", "found")
+    columns = ("#", "operator", "output", "runs on", "tasks", "us", "weights", "MACs", "found")
     rows = [
         (
             row.operator,
@@ -84,13 +84,14 @@ def _print(summary: ModelSummary, proven: Plan) -> None:
             "x".join(map(str, row.output_shape)),
             row.where,
             row.tasks or "",
+            f"{row.us:.0f}" if row.us else "",
             row.weight_bytes or "",
             f"{row.macs:,}" if row.macs else "",
             _value(row.reason),
         )
         for row in summary.operators
     ]
-    print_table(columns, rows, right=("#", "tasks", "weights", "MACs"), title=summary.name)
+    print_table(columns, rows, right=("#", "tasks", "us", "weights", "MACs"), title=summary.name)
     for rule, numbers in _by_rule(summary).items():
         echo(f"{_listed(numbers)}: {rule}")
     on_npu = sum(row.where != "cpu" for row in summary.operators)
@@ -143,6 +144,7 @@ def _print_operator(graph: Graph, number: int, policies: Sequence[Policy]) -> No
         InputError: there is no such operator.
     """
     from rocketnpu.errors import InputError
+    from rocketnpu.family import family_of
     from rocketnpu.partition.plan import plan
 
     operator = next((one for one in graph.operators if one.index == number), None)
@@ -157,9 +159,14 @@ def _print_operator(graph: Graph, number: int, policies: Sequence[Policy]) -> No
     if number in graph.problems:
         echo(f"it cannot be verified: {graph.problems[number]}")
     for policy in dict.fromkeys(policies):
-        decision = next(found for found in plan(graph, policy).decisions if found.operator == number)
+        divided = plan(graph, policy)
+        decision = next(found for found in divided.decisions if found.operator == number)
         rules = "all rules" if policy.allow_unproven else "proven rules only"
         echo(f"{rules}, {policy.target}: {'NPU' if decision.supported else f'CPU: {decision.reason}'}")
+        for part in divided.parts:
+            if any(one.index == number for one in part.operators):
+                for line in family_of(policy.chip).explain(part, number, policy):
+                    echo(f"  {line}")
 
 
 def _inspect_recording(path: Path, as_json: bool) -> bool:

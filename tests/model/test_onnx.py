@@ -146,6 +146,19 @@ def test_unquantised_convolutions_count_in_the_coverage() -> None:
     assert plan(model.graph).coverage == 0.5
 
 
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_what_is_joined_or_averaged_may_change_its_scale(kind: str) -> None:
+    net = Net(11, kind=kind)
+    x = net.input((1, 16, 8, 8))
+    y = net.conv(x, 16, (1, 1))
+    joined = net.concat([y, net.conv(y, 16, (3, 3), pads=[1, 1, 1, 1])])
+    model = convert(net.model(net.pool("AveragePool", joined, (2, 2), strides=[2, 2])))
+    divided = plan(model.graph)
+    assert len(divided.parts) == 1
+    assert kinds(model).count("QUANTIZE") == (3 if kind == "int8" else 1)
+    assert "DEPTHWISE_CONV_2D" in kinds(model)
+
+
 # -- the same network as TFLite and as ONNX --------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rocketnpu.graph import DType
 from rocketnpu.graph.operators import Concatenation, Reduce, Resize, StridedSlice
 from rocketnpu.model.onnx.clamps import byte_of
 from rocketnpu.model.onnx.layout import Layout
@@ -116,7 +117,7 @@ def concatenation(step: Step, out: Writer) -> None:
         if own is None or seen is None:
             raise NotTakenError(f"an operand of shape {own} beside {shape}")
         if source.data is None:
-            numbers.append(out.read(source, seen))
+            numbers.append(_rescaled(out, out.read(source, seen), step))
         else:
             numbers.append(out.constant(source, seen.to_graph(source.data), step.targets[0].dtype))
         total += own[axis]
@@ -124,6 +125,16 @@ def concatenation(step: Step, out: Writer) -> None:
     assert target is not None
     result = out.result(step.targets[0], target)
     out.operator("CONCATENATION", numbers, [result], Concatenation(layout.axis(axis)))
+
+
+def _rescaled(out: Writer, number: int, step: Step) -> int:
+    """Return a tensor with the scale of a step's result: TFLite joins no INT8 tensors of several scales."""
+    tensor, target = out.tensors[number], step.targets[0]
+    if tensor.dtype is not DType.INT8 or target.quantisation.same_as(tensor.quantisation):
+        return number
+    made = out.add(f"{tensor.name} rescaled", tensor.shape, target.dtype, target.quantisation)
+    out.operator("QUANTIZE", [number], [made])
+    return made
 
 
 def split(step: Step, out: Writer) -> None:

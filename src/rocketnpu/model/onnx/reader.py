@@ -12,7 +12,7 @@ from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import DType, Graph, Quantisation
 from rocketnpu.graph.operators import Foreign
 from rocketnpu.graph.verify import verify
-from rocketnpu.model.onnx import elementwise, moving, products, windows
+from rocketnpu.model.onnx import elementwise, moving, pooling, products, windows
 from rocketnpu.model.onnx.expand import expand, plain_name
 from rocketnpu.model.onnx.layout import Layout
 from rocketnpu.model.onnx.proto import Shapes, decode, prepare, read
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _HANDLERS: Mapping[str, Callable[[Step, Writer], None]] = {
     "Conv": windows.convolution,
     "ConvTranspose": windows.transposed_convolution,
-    "MaxPool": windows.maximum_pool,
-    "AveragePool": windows.average_pool,
-    "GlobalAveragePool": windows.global_average,
+    "MaxPool": pooling.maximum_pool,
+    "AveragePool": pooling.average_pool,
+    "GlobalAveragePool": pooling.global_average,
     "Gemm": products.gemm,
     "MatMul": products.product,
     **dict.fromkeys(("Add", "Sub", "Mul", "Max", "Min"), elementwise.pair),

@@ -1,20 +1,18 @@
-"""Conv, ConvTranspose, MaxPool and AveragePool: windows that slide over a map."""
+"""Conv and ConvTranspose, and what they have in common with pools: windows that slide over a map."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.graph import Activation, DType, Padding, Quantisation
+from rocketnpu.graph import DType, Padding, Quantisation
 from rocketnpu.graph.operators import (
     Conv2D,
     DepthwiseConv2D,
     Pads,
-    Pool2D,
     StridedSlice,
     TransposeConv,
 )
@@ -133,7 +131,7 @@ def map_of(out: Writer, source: Source) -> tuple[int, Layout]:
     return out.read(source, layout), layout
 
 
-def _mapped(layout: Layout, outputs: tuple[int, int], channels: int) -> Layout:
+def mapped(layout: Layout, outputs: tuple[int, int], channels: int) -> Layout:
     """Return the layout of a map of so many rows, columns and channels, of the same rank as another."""
     shape = (layout.split[0], channels, *outputs)
     found = layout.like(tuple(shape[place] for place in layout.places))
@@ -154,7 +152,7 @@ def convolution(step: Step, out: Writer) -> None:
     if groups < 1 or channels != groups * data.shape[1] or data.shape[0] % groups:
         raise NotTakenError(f"{channels} channels, {groups} groups and weights of shape {data.shape}")
     features, pads = _padded(out, features, source, window)
-    target = _mapped(layout, window.outputs, data.shape[0])
+    target = mapped(layout, window.outputs, data.shape[0])
     # A channel that reads a single channel is a depthwise kernel, unless there is but one.
     depthwise = data.shape[1] == 1 and groups > 1
     ordered = data.transpose(1, 2, 3, 0) if depthwise else data.transpose(0, 2, 3, 1)
@@ -283,7 +281,7 @@ def transposed_convolution(step: Step, out: Writer) -> None:
     kernel = _kernel(out, step, data.transpose(1, 2, 3, 0), 0)
     bias = bias_of(out, step, 2, kernel, data.shape[1])
     whole = tuple((n - 1) * s + k for n, s, k in zip(size, frame.stride, frame.kernel, strict=True))
-    target = _mapped(layout, frame.outputs, data.shape[1])
+    target = mapped(layout, frame.outputs, data.shape[1])
     activation, rest = activation_of(step)
     cut = _cut(frame, whole)
     with clamped(out, step, target, rest) as result:
@@ -344,55 +342,3 @@ def _cut(frame: _Frame, whole: tuple[int, ...]) -> tuple[list[int], list[int]] |
         return None
     ends = [first + count for first, count in zip(frame.before, frame.outputs, strict=True)]
     return [0, *frame.before, 0], [0, *ends, 0]
-
-
-def maximum_pool(step: Step, out: Writer) -> None:
-    """Write MaxPool as MAX_POOL_2D, with a border of the lowest bytes where TFLite has no word for its padding."""
-    if len(step.targets) != 1:
-        raise NotTakenError("its indices are asked for")
-    _pool(step, out, "MAX_POOL_2D", lowest=True)
-
-
-def average_pool(step: Step, out: Writer) -> None:
-    """Write AveragePool as AVERAGE_POOL_2D, with a border of zeros where they count."""
-    _pool(step, out, "AVERAGE_POOL_2D", lowest=False)
-
-
-def _pool(step: Step, out: Writer, kind: str, *, lowest: bool) -> None:
-    features, layout = map_of(out, step.source(0))
-    window = window_of(step, (layout.shape[1], layout.shape[2]), ())
-    if window.dilation != (1, 1):
-        raise NotTakenError(f"dilations {window.dilation}")
-    padding = window.padding
-    if not lowest and padding is not Padding.VALID and step.attributes.get("count_include_pad", 0):
-        if step.attributes.get("ceil_mode", 0):
-            raise NotTakenError("its last windows reach beyond the padding that counts")
-        padding = None
-    elif not lowest and padding is None:
-        raise NotTakenError(f"pads {window.pads}, which do not count: TFLite has no such average")
-    if padding is None:
-        tensor = out.tensors[features]
-        value = int(np.iinfo(tensor.dtype.value).min) if lowest else None
-        features, padding = add_padding(out, features, window.pads, value), Padding.VALID
-    activation, rest = activation_of(step)
-    target = _mapped(layout, window.outputs, layout.shape[3])
-    with clamped(out, step, target, rest) as result:
-        out.operator(kind, [features], [result], Pool2D(window.stride, padding, window.kernel, activation))
-
-
-def global_average(step: Step, out: Writer) -> None:
-    """Write GlobalAveragePool as MEAN over rows and columns."""
-    from rocketnpu.graph.operators import Reduce
-
-    features, layout = map_of(out, step.source(0))
-    target = _mapped(layout, (1, 1), layout.shape[3])
-    activation, rest = activation_of(step)
-    if activation is not Activation.NONE:
-        raise NotTakenError("a clamp behind a mean")
-    with clamped(out, step, target, rest) as result:
-        out.operator("MEAN", [features, out.integers("axes", [1, 2])], [result], Reduce(keep_dims=True))
-
-
-def taps(shape: tuple[int, ...]) -> int:
-    """Return the multiply-accumulates for one output of a convolution with weights of a shape."""
-    return math.prod(shape[1:])

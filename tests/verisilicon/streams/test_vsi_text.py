@@ -1,6 +1,7 @@
 """Recorded streams as text, and back to the same bytes."""
 
 import io
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -88,3 +89,19 @@ def test_the_verb_and_its_way_back(tmp_path, capsys):
         assert archive.read("submit1/stream.bin") == load(path).submissions[1].stream.tobytes()
     assert run(["disassemble", "--json", str(path)]) == 0
     assert '"KERNEL_X": 5' in capsys.readouterr().out
+
+
+def test_a_stream_in_a_file_by_itself(tmp_path, capsys):
+    stream = load(recorded.PACKAGED / "imx8mp" / "c5x5_valid_u8_12x12x8_16.zip").submissions[1].stream
+    raw, text, back = tmp_path / "stream.bin", tmp_path / "text", tmp_path / "back.zip"
+    raw.write_bytes(stream.tobytes())
+    assert run(["disassemble", "--chip", "imx8mp", str(raw), "-o", str(text)]) == 0
+    assert "LOAD_STATE GL_NN_CONFIG SMALL_BATCH=1" in text.read_text()
+    assert run(["disassemble", "--assemble", str(text), "-o", str(back)]) == 0
+    with zipfile.ZipFile(back) as archive:
+        assert archive.read("submit0/stream.bin") == stream.tobytes()
+    assert run(["disassemble", "--chip", "imx8mp", "--json", str(raw)]) == 0
+    assert json.loads(capsys.readouterr().out)["stream"][0] == "NOP 8"
+    raw.write_bytes(b"abc")
+    assert run(["disassemble", "--chip", "a311d", str(raw)]) == 2
+    assert "a multiple of 4 bytes long, this has 3" in capsys.readouterr().err

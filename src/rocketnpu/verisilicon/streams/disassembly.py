@@ -77,6 +77,18 @@ def to_text(recording: Recording, name: str, *, full: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def raw_text(data: bytes, name: str) -> str:
+    """Return the text of a stream that lies in a file by itself.
+
+    Raises:
+        CommandError: it is no whole number of words.
+    """
+    if len(data) % WORD:
+        raise CommandError(f"{name}: a stream is a multiple of {WORD} bytes long, this has {len(data)}")
+    lines = [line for _, line in forms.stream_lines(np.frombuffer(data, "<u4"))]
+    return "\n".join([f"# {name}", STREAM, *lines]) + "\n"
+
+
 def _stream(submission: Submission, jobs: list[Job]) -> Iterator[str]:
     starts = iter(jobs)
     names = tuple(f"LOAD_STATE {STATES.by_offset[offset].name}" for offset in (NN_START, TP_START))

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rocketnpu.errors import CommandError, InputError, UnsupportedError
-from rocketnpu.inspect.recorded import Report, Table, TimedRecording
+from rocketnpu.files.limits import COMMAND_BYTES
+from rocketnpu.files.reading import read_file
+from rocketnpu.inspect.recorded import Report, Table, TimedRecording, is_recording
 from rocketnpu.inspect.recorded_model import recorded_model
 from rocketnpu.verisilicon.streams import disassembly
 from rocketnpu.verisilicon.streams.differences import differences
@@ -76,12 +78,16 @@ class VerisiliconStreams:
         return Report(tuple(shown), document, not found)
 
     def text(self, path: Path, *, full: bool) -> str:
-        """Return a recording's streams and instructions as text, coefficients if ``full``."""
-        return disassembly.to_text(load(path), path.name, full=full)
+        """Return a recording's streams and instructions as text, coefficients if ``full``; or a raw stream's."""
+        if path.is_dir() or is_recording(path):
+            return disassembly.to_text(load(path), path.name, full=full)
+        return disassembly.raw_text(read_file(path, COMMAND_BYTES, "stream", CommandError), path.name)
 
     def document(self, path: Path) -> dict[str, Any]:
-        """Return a recording's streams and instructions as values for JSON."""
-        return disassembly.to_document(load(path))
+        """Return a recording's streams and instructions as values for JSON; or a raw stream's commands."""
+        if path.is_dir() or is_recording(path):
+            return disassembly.to_document(load(path))
+        return {"source": path.name, "stream": self.text(path, full=False).splitlines()[2:]}
 
     def timed(self, path: Path) -> TimedRecording:
         """Refuse: only times of whole networks are public."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_discover import Nothing
@@ -115,8 +116,12 @@ def test_a_kernel_without_the_driver_is_told_from_its_configuration(tmp_path: Pa
 def test_a_closed_node_is_told_with_its_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, advice: str
 ) -> None:
-    def refuse(self: Path, *_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    honest = Path.open
+
+    def refuse(self: Path, *arguments: Any, **options: Any) -> Any:
+        if self.name == "accel0":
+            raise PermissionError(13, "Permission denied", str(self))
+        return honest(self, *arguments, **options)
 
     board = Machine(lay_out(tmp_path, BOARD), "6.18.0", Nothing())
     monkeypatch.setattr(Path, "open", refuse)

@@ -123,6 +123,22 @@ def emulated_python(root: Path) -> Path:
     return command
 
 
+def cross_compiler() -> Path:
+    """Return the command of a C compiler for arm64: the system's, or one unpacked beside the systems."""
+    name = "aarch64-linux-gnu-gcc"
+    if found := shutil.which(name):
+        return Path(found)
+    root = unpacked("stable", "amd64", ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"))
+    command = root.with_name(f"{root.name}-{name}")
+    tools = root / "usr/aarch64-linux-gnu"
+    command.write_text(
+        f"#!/bin/sh\nLD_LIBRARY_PATH={root}/usr/lib/x86_64-linux-gnu exec {root}/usr/bin/{name} --sysroot={root} "
+        f'-B{tools}/bin -B{tools}/lib -isystem {tools}/include -L{tools}/lib "$@"\n'
+    )
+    command.chmod(0o755)
+    return command
+
+
 def wheels(place: Path, version: str, architecture: str, *requirements: str) -> Path:
     """Fetch wheels for a Python of another system, with what they need, and return the folder."""
     platforms = [f"--platform={name}_{architecture}" for name in ("manylinux_2_27", "manylinux_2_28", "manylinux2014")]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fresh import CHECKOUT, call, heavy
-from roots import RUNTIME, TESTING, emulated_python, unpacked, wheels
+from roots import RUNTIME, TESTING, cross_compiler, emulated_python, unpacked, wheels
 
 from materials import find_shared
 
@@ -33,7 +33,7 @@ class Board:
 
     def __init__(self, python: Path, packages: Path) -> None:
         self.python = python
-        self.environment = {"PYTHONPATH": f"{CHECKOUT / 'src'}:{packages}"}
+        self.environment = {"PYTHONPATH": f"{CHECKOUT / 'src'}:{packages}", "CC": str(cross_compiler())}
 
     def call(self, *arguments: object, timeout: float = 600) -> str:
         """Run Python with these arguments and return what it prints."""
@@ -82,7 +82,7 @@ def test_programs_inputs_and_outputs_are_equal(board: Board, mobilenet_v1: Path)
 
 
 def test_the_rooms_that_compute(board: Board) -> None:
-    arguments = ("-n0", "-q", "-rs", "-p", "no:cacheprovider")
+    arguments = ("-n0", "-rs", "-p", "no:cacheprovider")
     told = board.call("-m", "pytest", *arguments, *(f"tests/{room}" for room in ROOMS), timeout=5400)
     closing = told.strip().splitlines()[-1]
     assert int(re.findall(r"(\d+) passed", closing)[0]) > 500

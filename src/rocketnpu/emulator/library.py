@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from platform import machine
 
 from rocketnpu.errors import DeviceError, InputError
 from rocketnpu.folders import cache_folder, make_private
@@ -26,7 +27,7 @@ def shim_library(compiler: str = "") -> Path:
         DeviceError: there is no C compiler, or it fails.
     """
     command = compiler or os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc") or "gcc"
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join((command, *FLAGS)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(SOURCE.read_bytes() + " ".join((machine(), command, *FLAGS)).encode()).hexdigest()[:16]
     target = _cache() / f"shim-{key}.so"
     if not target.exists():
         _compile(command, target)

@@ -84,6 +84,23 @@ def test_a_chip_without_a_timing_model_says_so() -> None:
         Family.board(Unknown(), Conditions())  # type: ignore[arg-type]
 
 
+def test_a_slow_npu_is_compared_with_the_processor(shared: Path) -> None:
+    """EfficientNet-Lite0 by proven rules at 198 MHz: the big cores are quicker; by all rules at 1 GHz they are not."""
+    graph = tflite.load(shared / "models" / "efficientnet_lite0_litert_quantizer_int8.tflite")
+    slow, fast = (
+        next(
+            lever
+            for lever in estimate_model(graph, Conditions(clock_mhz=mhz), "rk3588", allow_unproven=mhz > 198).levers
+            if "CPU" in lever.name
+        )
+        for mhz in (198, 1000)
+    )
+    assert slow.total_us == pytest.approx(13_007, rel=0.1)
+    assert slow.gain_us > 0
+    assert "faster than the NPU" in slow.note
+    assert fast.gain_us < 0
+
+
 def test_the_processor_is_slower_with_the_older_kind_of_model() -> None:
     graph = tflite.load(SMALL)
     assert cpu_us(graph, [569_000_000]) == pytest.approx(68_027)

@@ -45,6 +45,7 @@ VERBS: dict[str, Verb] = {
     "classify": Verb("rocketnpu.cli.model.classify:classify", "Say what is in a picture, and how long it took."),
     "compile": Verb("rocketnpu.cli.model.compile:compile_command", "Compile a model to program files."),
     "inspect": Verb("rocketnpu.cli.model.inspect:inspect", "Show where each operator runs, why, and what it costs."),
+    "benchmark": Verb("rocketnpu.cli.model.benchmark:benchmark", "Measure inferences, the estimate beside them."),
     "estimate": Verb(
         "rocketnpu.cli.model.estimate:estimate", "Say how long a model takes on a chip that need not be there."
     ),

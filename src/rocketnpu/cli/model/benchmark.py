@@ -1,0 +1,134 @@
+"""``rocketnpu benchmark``: how long inferences take here, beside the estimate for the chip."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rocketnpu.cli.output import chip_option, echo, json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from rocketnpu.estimate.estimate import Estimate
+    from rocketnpu.estimate.measured import Circumstances
+    from rocketnpu.graph import Graph
+
+
+@click.command()
+@click.option("-m", "--model", "--graph", "model", required=True, metavar="FILE|NAME", help="A model, or its name.")
+@click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket or rknpu.")
+@click.option("--num_runs", "--num-runs", type=click.IntRange(1, 100_000), default=50, show_default=True)
+@click.option("--warmup_runs", "--warmup-runs", type=click.IntRange(1, 1000), default=3, show_default=True)
+@click.option("--cores", type=click.IntRange(1, 3), default=1, show_default=True, help="NPU cores that are opened.")
+@click.option("--split", type=click.Choice(["off", "auto"]), default="off", show_default=True)
+@click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven.")
+@chip_option
+@json_option
+def benchmark(
+    model: str,
+    device: str,
+    num_runs: int,
+    warmup_runs: int,
+    cores: int,
+    split: str,
+    allow_unproven: bool,
+    chip: str,
+    as_json: bool,
+) -> None:
+    """Measure inferences of a whole model with random inputs: p50, p90, p99, and on what they ran.
+
+    Words and options are those of LiteRT's benchmark_model. On the simulator the time is the simulator's; what an NPU
+    would take is the estimate beside it.
+    """
+    from rocketnpu.estimate.measured import circumstances, measure, shown
+    from rocketnpu.family import family_of
+    from rocketnpu.zoo import resolve
+
+    path = resolve(model)
+    options = {"device": device, "cores": cores, "split": split, "allow_unproven": allow_unproven, "chip": chip}
+    with ExitStack() as opened:
+        host = _Host(path, options, opened)
+        timings = measure(host.start, warmup_runs, num_runs)
+        where = circumstances(family_of(chip), host.device_name, cores)
+    estimated = _estimated(host.graph, chip, where, allow_unproven)
+    if as_json:
+        low, high = estimated.range_us if estimated else (0.0, 0.0)
+        print_json(
+            {
+                "model": path.name,
+                "milliseconds": dict(shown(timings)),
+                "runs": timings.runs,
+                "circumstances": where,
+                "estimated_ms": estimated.total_us / 1e3 if estimated else None,
+                "estimated_range_ms": [low / 1e3, high / 1e3] if estimated else None,
+            }
+        )
+        return
+    rows = [(name, f"{value:.3f}") for name, value in shown(timings)]
+    print_table(("", "ms"), rows, right=("ms",), title=f"{path.name}, {num_runs} runs after {warmup_runs}")
+    _tell(where, estimated)
+
+
+class _Host:
+    """The model with its host, made when it is started."""
+
+    def __init__(self, path: Path, options: dict[str, object], opened: ExitStack) -> None:
+        self._path, self._options, self._opened = path, options, opened
+        self.device_name = ""
+
+    def start(self) -> Any:
+        """Make everything ready; return what runs one inference with random inputs."""
+        import numpy as np
+
+        from rocketnpu.inference import Inference
+
+        inference = self._opened.enter_context(Inference(self._path, **self._options))
+        self.graph: Graph = inference.graph
+        self.device_name = inference.device_name
+        random = np.random.default_rng(0)
+        inputs = []
+        for number in self.graph.inputs:
+            tensor = self.graph.tensors[number]
+            kind = np.dtype(tensor.dtype.value)
+            if kind.kind == "f":
+                inputs.append(random.random(tensor.shape, np.float32).astype(kind))
+            else:
+                inputs.append(random.integers(0, 128, tensor.shape).astype(kind))
+        return lambda: inference.run(inputs)
+
+
+def _estimated(graph: Graph, chip: str, where: Circumstances, allow_unproven: bool) -> Estimate | None:
+    """Estimate the same for a board; None where nothing of the model can be timed."""
+    from rocketnpu.errors import UnsupportedError
+    from rocketnpu.estimate.estimate import Conditions
+    from rocketnpu.estimate.measured import clock_mhz
+    from rocketnpu.estimate.sources import estimate_model
+
+    conditions = Conditions("vendor" if where.driver == "vendor" else "mainline", clock_mhz(where.clock))
+    try:
+        return estimate_model(graph, conditions, chip, allow_unproven)
+    except UnsupportedError:
+        return None
+
+
+def _tell(where: Circumstances, estimated: Estimate | None) -> None:
+    from rocketnpu.estimate.measured import SIMULATOR
+
+    if where.device == SIMULATOR:
+        echo("device: simulator: these times are the simulator's, not the chip's")
+    else:
+        echo(
+            f"device: {where.device} ({where.driver} driver, Linux {where.kernel}), {where.cores} core(s), NPU clock "
+            f"{where.clock}, CPU governor {where.governor}"
+        )
+    if estimated is None:
+        echo("estimated for the chip: nothing, there is no timing model for it")
+        return
+    low, high = estimated.range_us
+    beside = f", {len(estimated.cpu)} operators on the CPU not in it" if estimated.cpu else ""
+    echo(
+        f"estimated for {estimated.chip}, {estimated.board.driver} kernel, {estimated.board.clock_mhz:g} MHz, "
+        f"one core: {estimated.total_us / 1e3:.2f} ms ({low / 1e3:.2f} to {high / 1e3:.2f}){beside}"
+    )

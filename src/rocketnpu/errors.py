@@ -13,6 +13,7 @@ Each says what happened, where, why, and what to try. The tree::
     +-- SimulationError         a command stream does what the hardware does not define
     +-- DeviceError             a device or its driver refused or failed
         +-- BoardUnavailableError  this machine cannot make or run the virtual board
+        +-- StartRefusedError   a task is not started by itself, because that may hang a board
         +-- DeviceTimeoutError  a job did not finish in time
             +-- JobFailedError  with the task, its registers and a bundle (device/failure.py)
 """
@@ -91,3 +92,7 @@ class BoardUnavailableError(DeviceError):
 
 class DeviceTimeoutError(DeviceError):
     """A job did not finish in time."""
+
+
+class StartRefusedError(DeviceError):
+    """A task is not started by itself, because that may hang a board for good."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import tempfile
-import zipfile
+import threading
+from functools import cache
+from itertools import count
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from rocketnpu.device.base import DeviceJob
-from rocketnpu.device.bundle import write_bundle
+from rocketnpu.device.bundle import add_facts, write_bundle
 from rocketnpu.device.placement import Placement
-from rocketnpu.errors import DeviceError, DeviceTimeoutError
+from rocketnpu.errors import DeviceError, DeviceTimeoutError, StartRefusedError
 from rocketnpu.family import family_of
 
+_numbers: WeakKeyDictionary[Placement, int] = WeakKeyDictionary()
+_counter, _naming = count(), threading.Lock()
+"""Placed programs are numbered as they fail: several cores of one process run the same program."""
 _PROBE_TIMEOUT = 5.0
 _SHOWN_REGISTERS = 12
 """Lines of the register text in the message; all are in the attribute and in the bundle."""
@@ -60,23 +66,32 @@ def describe_failure(placed: Placement, job: int, folder: Path | None = None) ->
 
     The mainline kernel tells neither that a job failed nor where (addendum 9.1), so the tasks are asked.
     """
-    path = _bundle_path(placed, job, folder)
     facts = {"program": placed.program.name, "device": placed.device.name, "job": job}
     try:
+        path = _bundle_path(placed, job, folder)
         write_bundle(placed, path, facts)
-    except DeviceError:
+    except (DeviceError, OSError):
         return JobFailedError(placed, job, _failing_task(placed, job), None)
     error = JobFailedError(placed, job, _failing_task(placed, job), path)
-    with zipfile.ZipFile(path, "a") as archive:
-        known = {name: getattr(error, name) for name in ("task", "operator", "label", "core", "registers")}
-        archive.writestr("failing_task.json", json.dumps(known, indent=1))
+    known = {name: getattr(error, name) for name in ("task", "operator", "label", "core", "registers")}
+    with contextlib.suppress(DeviceError):
+        add_facts(path, "failing_task.json", known)
     return error
 
 
 def _bundle_path(placed: Placement, job: int, folder: Path | None) -> Path:
-    """Name one file a process, program and job, so that a failure that repeats does not fill the disk."""
+    """Name one file a placed program and job, so that a failure that repeats does not fill the disk."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", placed.program.name)[:40]
-    return (folder or Path(tempfile.gettempdir())) / f"rocketnpu-{name}-{os.getpid()}-job{job}.zip"
+    with _naming:
+        number = _numbers.setdefault(placed, next(_counter))
+        where = folder or _private_folder(os.getpid())
+    return where / f"rocketnpu-{name}-{os.getpid()}-{number}-job{job}.zip"
+
+
+@cache
+def _private_folder(process: int) -> Path:
+    """Make a folder that only the user can enter and nobody can guess, one a process."""
+    return Path(tempfile.mkdtemp(prefix=f"rocketnpu-{process}-"))
 
 
 def _failing_task(placed: Placement, job: int) -> int | None:
@@ -84,6 +99,8 @@ def _failing_task(placed: Placement, job: int) -> int | None:
         try:
             if not _runs(placed, job, index):
                 return index
+        except StartRefusedError:
+            continue  # what may hang a board is not asked by itself
         except DeviceError:
             return index
     return None

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
+import stat
+import tempfile
+import time
+import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +18,7 @@ import pytest
 
 from device_cases import CASES
 from rocketnpu.cli.device.selftest import expected
+from rocketnpu.device import failure
 from rocketnpu.device.base import DeviceJob, DeviceTask
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.failure import JobFailedError
@@ -202,3 +210,87 @@ def test_an_unwritable_bundle_folder_does_not_hide_the_failure(node, tmp_path) -
         with pytest.raises(JobFailedError, match="task 0 of 1") as caught:
             placed.run([case.picture()])
         assert caught.value.bundle is None
+
+
+@pytest.fixture
+def failing(node, tmp_path, monkeypatch) -> Iterator[Callable[[], JobFailedError]]:
+    """A function that fails, each time in a bundle of the process's own folder."""
+    case = CASES["pointwise"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    failure._private_folder.cache_clear()
+    with RocketDevice(calls=node.calls) as device, ExitStack() as opened:
+
+        def fail() -> JobFailedError:
+            placed = opened.enter_context(PlacedProgram(device, case.program()))
+            placed.run([case.picture()])
+            spoil(placed, 0)
+            with pytest.raises(JobFailedError) as caught:
+                placed.run([case.picture()])
+            return caught.value
+
+        yield fail
+    failure._private_folder.cache_clear()
+
+
+def test_a_bundle_is_private(failing, tmp_path) -> None:
+    """It holds the user's input; nobody else can read it, foresee its name, or lead it elsewhere by a link."""
+    first, second = failing().bundle, failing().bundle
+    assert first is not None
+    assert second is not None
+    assert first != second, "two placed programs of one process do not share a name"
+    assert first.parent == second.parent
+    assert first.parent.parent == tmp_path
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    assert stat.S_IMODE(first.parent.stat().st_mode) == 0o700
+    assert first.parent.name != f"rocketnpu-{os.getpid()}"
+
+
+def test_a_link_in_a_bundles_place_is_not_followed(tmp_path, node) -> None:
+    case, precious = CASES["pointwise"], tmp_path / "precious"
+    precious.write_text("mine")
+    with (
+        RocketDevice(calls=node.calls) as device,
+        PlacedProgram(device, case.program(), bundle_folder=tmp_path) as placed,
+    ):
+        placed.run([case.picture()])
+        spoil(placed, 0)
+        with pytest.raises(JobFailedError) as caught:
+            placed.run([case.picture()])
+        bundle = caught.value.bundle
+        bundle.unlink()
+        bundle.symlink_to(precious)
+        with pytest.raises(JobFailedError) as caught:
+            placed.run([case.picture()])
+    assert caught.value.bundle == bundle
+    assert precious.read_text() == "mine"
+    assert not bundle.is_symlink()
+
+
+def test_a_clock_before_1980_loses_no_failure(failing, monkeypatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.gmtime(0))
+    error = failing()
+    assert error.task == 0
+    assert load(error.bundle).failure["task"] == 0
+
+
+@pytest.mark.parametrize("full_at", range(8))
+def test_a_full_disk_loses_no_failure(failing, monkeypatch, full_at: int) -> None:
+    """The disk is full at the first, second .. write of the zip, while it is filled or added to."""
+    written, original = [0], zipfile.ZipFile.writestr
+
+    def writestr(self, *arguments, **options) -> None:
+        written[0] += 1
+        if written[0] > full_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(self, *arguments, **options)
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", writestr)
+    error = failing()
+    assert error.task == 0
+    if error.bundle is not None:
+        assert load(error.bundle).failure["job"] == 0
+    leftovers = list(error.bundle.parent.glob(".rocketnpu-*")) if error.bundle else []
+    assert leftovers == []
+    if full_at in (0, 7):
+        assert (error.bundle is None) == (full_at == 0)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.device.base import DeviceTask
-from rocketnpu.errors import DeviceError
+from rocketnpu.errors import DeviceError, StartRefusedError
 from rocketnpu.rockchip.registers.command import ENABLE_BITS, MARKER
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME, ENABLE_REGISTER, TARGET_ENABLE, register
 
@@ -104,10 +104,10 @@ def check_start(task: DeviceTask, device: str, allowed: bool) -> None:
         allowed: whether the rule ``flying-start`` was proven on this board.
 
     Raises:
-        DeviceError: it is a flying task, and nobody has seen those start by themselves on this board.
+        StartRefusedError: it is a flying task, and nobody has seen those start by themselves on this board.
     """
     if is_flying(task.kind) and not allowed:
-        raise DeviceError(
+        raise StartRefusedError(
             f"{device}: the task at 0x{task.address:x} works on memory without a convolution (a flying task), and "
             "would be started by itself: behind a convolution of whoever used the core before, that may hang the board "
             "until its power is cut (rule flying-start). `rocketnpu selftest --rules --risky` can prove that it does "

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
+
+SIGNAL_STATUS = 128
+"""A shell's exit status for a program that a signal ended, less the signal."""
 
 
 class Closing(ABC):
@@ -23,3 +26,8 @@ class Closing(ABC):
     ) -> None:
         """Close it, whatever happened."""
         self.close()
+
+
+def end_in_order(number: int, _frame: object) -> NoReturn:
+    """Handle a signal by leaving every ``with`` on the way out; a shell's exit status tells the signal."""
+    raise SystemExit(SIGNAL_STATUS + number)

@@ -6,8 +6,10 @@ import contextlib
 import errno
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -16,6 +18,7 @@ import click
 from rocketnpu._version import __version__
 from rocketnpu.cli.fault import fault_line
 from rocketnpu.cli.output import echo
+from rocketnpu.closing import end_in_order
 from rocketnpu.errors import RocketError
 
 FAILED = 2
@@ -97,6 +100,22 @@ def rocketnpu() -> None:
     """
 
 
+@contextlib.contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Have SIGTERM end the command as Ctrl-C does, so that what is open is closed: a device waits for its jobs.
+
+    Only a command does so. The library and the delegate leave signals to their host.
+    """
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if mine:
+        signal.signal(signal.SIGTERM, end_in_order)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
@@ -115,7 +134,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     try:
-        result = rocketnpu.main(args=arguments, prog_name="rocketnpu", standalone_mode=False)
+        with _terminated_in_order():
+            result = rocketnpu.main(args=arguments, prog_name="rocketnpu", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
         shown = io.StringIO()

@@ -36,6 +36,9 @@ def execute_in_child(trial: Trial, device: str, chip: str, limit: float = LIMIT)
                     child.communicate(timeout=_DYING)
                 about = f"nothing came back within {limit:g} s"
                 return Outcome(trial.rule, trial.name, Result.HANGS, about=about)
+            except BaseException:
+                child.kill()
+                raise
         about = told.decode(errors="replace").strip()[-500:]
         if child.returncode == ENDED and output.is_file():
             return judge(trial, output.read_bytes())

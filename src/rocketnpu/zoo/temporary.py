@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_SIGNAL_STATUS = 128
-"""A shell's exit status for a program that a signal ended, plus the signal."""
+from rocketnpu.closing import SIGNAL_STATUS, end_in_order
+
 _ATTEMPTS, _PAUSE_SECONDS = 5, 0.1
 
 
@@ -62,7 +62,7 @@ class _Signals:
             return
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             before = signal.getsignal(number)
-            if before in (signal.SIG_DFL, signal.default_int_handler):
+            if before in (signal.SIG_DFL, signal.default_int_handler, end_in_order):
                 self._before[number] = before
                 signal.signal(number, self._handle)
 
@@ -95,4 +95,4 @@ class _Signals:
 def _end(number: int) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    raise SystemExit(_SIGNAL_STATUS + number)
+    raise SystemExit(SIGNAL_STATUS + number)

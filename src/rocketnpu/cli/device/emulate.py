@@ -9,11 +9,9 @@ import subprocess
 import click
 
 from rocketnpu.cli.output import echo
+from rocketnpu.closing import SIGNAL_STATUS
 from rocketnpu.errors import DeviceError
 from rocketnpu.policy import DEFAULT_CHIP
-
-_SIGNAL_STATUS = 128
-"""A shell's exit status for a program that a signal ended, plus the signal."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -69,4 +67,4 @@ def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
             status = program.wait()
         except KeyboardInterrupt:
             continue  # the terminal sent it to the program as well, which decides
-        return status if status >= 0 else _SIGNAL_STATUS - status
+        return status if status >= 0 else SIGNAL_STATUS - status

@@ -9,7 +9,9 @@ timeout. Who submits must mark the output beforehand and look afterwards, as :mo
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +25,15 @@ from rocketnpu.device.mapping import Mapping
 from rocketnpu.errors import DeviceError
 from rocketnpu.rockchip.drivers import rocket_uapi as kernel
 from rocketnpu.rockchip.drivers.check import check_start, check_task
+from rocketnpu.rockchip.drivers.guard import Guard, guard_of
 from rocketnpu.rockchip.evidence import Unproven
 
 MAX_SIZE = (1 << 32) - kernel.PAGE
 """Largest buffer: CREATE_BO's size is 32 bits, and the guard page is in the same 4 GiB."""
 _LONGEST_WAIT = 1e9
 """Seconds; the deadline is a signed 64-bit number of nanoseconds and must not overflow (addendum 9.1)."""
+_REST = 0.02
+"""Seconds between the end of the last job and the close of the file."""
 _CLOSING_TIMEOUT = 5.0
 """Seconds to wait for running jobs when closing; the kernel itself ends each after 0.5."""
 
@@ -61,7 +66,10 @@ class RocketDevice(KernelDevice):
         """
         super().__init__(path, calls)
         self._prepared: _Prepared | None = None
+        self._used = False
+        self._guard: Guard | None = None
         try:
+            self._guard = guard_of(self._fd, self._calls)
             self.allocate(kernel.PAGE)
         except BaseException:
             self.close()
@@ -110,6 +118,7 @@ class RocketDevice(KernelDevice):
             self._prepared = self._prepare(wanted)
         for owned in self._prepared.writes:
             owned.busy = True
+        self._used = True
         self._ioctl(kernel.SUBMIT, self._prepared.request, f"submit {len(wanted)} jobs")
 
     def _prepare(self, jobs: tuple[DeviceJob, ...]) -> _Prepared:
@@ -143,6 +152,22 @@ class RocketDevice(KernelDevice):
 
     def _forget_jobs(self) -> None:
         self._prepared = None
+
+    def close(self) -> None:
+        """Wait for running jobs, rest a little, give everything back and close the file. Twice is allowed.
+
+        A job's end is told before the kernel has released its buffers, and a close in between is a use after free
+        there (2 of 20 closes right after a job, 0 of 60 after 5 ms or more; outside 6).
+        """
+        if self._fd >= 0 and self._process == os.getpid():
+            if self._used:
+                with contextlib.suppress(DeviceError):
+                    self._settle()
+                time.sleep(_REST)
+            if self._guard is not None:
+                self._guard.dismiss()
+                self._guard = None
+        super().close()
 
     def _release(self, owned: Owned) -> None:
         self._ioctl(uapi.GEM_CLOSE, uapi.GemClose(handle=owned.buffer.handle), "free a buffer")

@@ -4,10 +4,10 @@ The public face; everything here is imported when it is first used::
 
     import rocketnpu
 
-    graph = rocketnpu.load("model.tflite")        # read a model
-    plan = rocketnpu.plan(graph)                  # what the NPU takes, and why not the rest
-    program = rocketnpu.compile(plan.parts[0])    # register commands
+    graph = rocketnpu.load("model.tflite")                          # read a model
     with rocketnpu.open_device("auto") as device:
+        plan = rocketnpu.plan(graph, rocketnpu.policy_of(device))   # what it takes, and why not the rest
+        program = rocketnpu.compile(plan.parts[0], plan.policy)     # register commands
         outputs = rocketnpu.run(device, program, inputs)
 
 Or the whole model at once, the rest on the CPU: ``rocketnpu.Inference("model.tflite").run(inputs)``, or
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rocketnpu.delegate import Delegate
     from rocketnpu.device.discover import open_device
     from rocketnpu.device.executor import run
+    from rocketnpu.device.standing import policy_of
     from rocketnpu.inference import Inference
     from rocketnpu.model.tflite import load
     from rocketnpu.partition.plan import plan
@@ -52,6 +53,7 @@ _LAZY = {
     "load": ("rocketnpu.model.tflite", "load"),
     "open_device": ("rocketnpu.device.discover", "open_device"),
     "plan": ("rocketnpu.partition.plan", "plan"),
+    "policy_of": ("rocketnpu.device.standing", "policy_of"),
     "run": ("rocketnpu.device.executor", "run"),
 }
 
@@ -84,5 +86,6 @@ __all__ = [
     "load",
     "open_device",
     "plan",
+    "policy_of",
     "run",
 ]

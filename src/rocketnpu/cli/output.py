@@ -43,6 +43,13 @@ def chip_option(function: Decorated) -> Decorated:
     return click.option("--chip", "chip", default=DEFAULT_CHIP, show_default=True, metavar="NAME", help=text)(function)
 
 
+def target_option(function: Decorated) -> Decorated:
+    """Add ``--target``, passed on as the text ``target``: whose programs the simulator runs."""
+    text = "Whose programs the simulator runs: its own, which may use rules without proof, or those of a board."
+    names = click.Choice(["simulator", "mainline", "vendor"])
+    return click.option("--target", type=names, default="simulator", show_default=True, help=text)(function)
+
+
 def model_option(function: Decorated) -> Decorated:
     """Add ``-m/--model``, passed on as the text ``model``, to be given to :func:`rocketnpu.zoo.resolve`."""
     text = "A .tflite or .onnx file, or a name of `rocketnpu models list`."

@@ -11,6 +11,7 @@ option                  values                      meaning (default first in th
 ``minimum_macs``        a whole number              parts with fewer multiply-accumulates stay on the CPU
 ``allow_unproven``      no, yes                     let an NPU do what nobody has seen it do (the simulator always may)
 ``chip``                a chip's name               the chip that is simulated, where no NPU is used
+``target``              auto, mainline, vendor      whose programs the simulator runs: its own, or those of a board
 ``split``               off, auto                   one inference uses all cores, where the estimate says that it pays
 ======================  ==========================  ====================================================================
 
@@ -18,8 +19,8 @@ Yes may also be written true, on or 1, no as false, off or 0.
 
 Hosts that pass no options are given them by the environment: ``ROCKETNPU_DEVICE``, ``ROCKETNPU_CORES``,
 ``ROCKETNPU_PROGRAM_CACHE``, ``ROCKETNPU_REQUIRE_FULL``, ``ROCKETNPU_VERBOSE``, ``ROCKETNPU_MINIMUM_MACS``,
-``ROCKETNPU_ALLOW_UNPROVEN``, ``ROCKETNPU_CHIP`` and ``ROCKETNPU_SPLIT``. Options that are passed win.
-(``ROCKETNPU_CACHE`` is the folder of all caches.)
+``ROCKETNPU_ALLOW_UNPROVEN``, ``ROCKETNPU_CHIP``, ``ROCKETNPU_TARGET`` and ``ROCKETNPU_SPLIT``. Options that are passed
+win. (``ROCKETNPU_CACHE`` is the folder of all caches.)
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import Any
 from rocketnpu.device.discover import device_names
 from rocketnpu.errors import InputError
 from rocketnpu.family import chips, family_of
-from rocketnpu.policy import DEFAULT_CHIP
+from rocketnpu.policy import DEFAULT_CHIP, Target
 
 MINIMUM_MACS = 1_000_000
 """Multiply-accumulates below which a part does not pay.
@@ -64,6 +65,8 @@ class Options:
     minimum_macs: int = MINIMUM_MACS
     allow_unproven: bool = False
     chip: str = DEFAULT_CHIP
+    target: Target | None = None
+    """Whose programs the simulator runs; None for its own."""
     split: bool = False
     """Whether one inference may use all cores; interpreters then take turns instead of being spread."""
 
@@ -117,6 +120,13 @@ def _split(name: str, value: str) -> bool:
     return value == "auto"
 
 
+def _target(name: str, value: str) -> Target | None:
+    known: dict[str, Target | None] = {"auto": None, "mainline": "mainline", "vendor": "vendor"}
+    if value not in known:
+        raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(known)}")
+    return known[value]
+
+
 def _chip(name: str, value: str) -> str:
     if value not in chips():
         raise InputError(f"option {name}: {value!r} is unknown; valid values are {', '.join(chips())}")
@@ -146,6 +156,7 @@ _READERS = {
     "minimum_macs": _count,
     "allow_unproven": _truth,
     "chip": _chip,
+    "target": _target,
     "split": _split,
 }
 VARIABLES: Mapping[str, str] = {

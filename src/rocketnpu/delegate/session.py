@@ -48,7 +48,9 @@ class Claim:
 
 def policy_for(device: Device, options: Options) -> Policy:
     """Return the rules of a device, as far as the options allow them."""
-    return policy_of(device, allow_unproven=options.allow_unproven, minimum_macs=options.minimum_macs)
+    return policy_of(
+        device, allow_unproven=options.allow_unproven, minimum_macs=options.minimum_macs, target=options.target
+    )
 
 
 class Session:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rocketnpu.device.base import Device
 from rocketnpu.family import family_of
-from rocketnpu.policy import Policy
+from rocketnpu.policy import Policy, Target
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,26 @@ def standing_of(device: Device) -> Standing:
     return found if isinstance(found, Standing) else UNASKED
 
 
-def policy_of(device: Device, *, allow_unproven: bool = False, minimum_macs: int = 0) -> Policy:
+def policy_of(
+    device: Device, *, allow_unproven: bool = False, minimum_macs: int = 0, target: Target | None = None
+) -> Policy:
     """Return the rules of a device: proven ones of its chip and of its very board, others only where allowed.
 
-    The simulator may do what nobody has proven.
+    The simulator may do what nobody has proven, unless it is to run just what a board would.
+
+    Args:
+        device: an open device.
+        allow_unproven: whether rules may be used that nobody has proven.
+        minimum_macs: see :class:`~rocketnpu.policy.Policy`.
+        target: on the simulator, the driver whose programs it runs; a kernel driver's device always runs its own.
     """
-    target = family_of(device.chip).target_of(device.name)
+    own = family_of(device.chip).target_of(device.name)
+    if own == "simulator" and target is not None:
+        own = target
     standing = standing_of(device)
     return Policy(
-        target,
-        allow_unproven or target == "simulator",
+        own,
+        allow_unproven or own == "simulator",
         minimum_macs,
         device.chip,
         frozenset(standing.proven),

@@ -23,13 +23,14 @@ from rocketnpu.device.discover import open_device
 from rocketnpu.device.doctor import examine
 from rocketnpu.device.executor import Array, run
 from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.device.standing import policy_of
 from rocketnpu.errors import DeviceError
 from rocketnpu.files.writing import write_file
 from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
-from rocketnpu.policy import Policy
+from rocketnpu.policy import Policy, Target
 from rocketnpu.program.program import Program
 from rocketnpu.proofs.child import LIMIT
 
@@ -46,9 +47,9 @@ class Case:
     about: str
     model: bytes
 
-    def program(self) -> Program:
-        """Compile it, by proven rules only."""
-        return compile_graph(parse(self.model), Policy("mainline", allow_unproven=False))
+    def program(self, policy: Policy | None = None) -> Program:
+        """Compile it, by proven rules only where no policy says otherwise."""
+        return compile_graph(parse(self.model), policy or Policy("mainline", allow_unproven=False))
 
     def picture(self) -> npt.NDArray[np.uint8]:
         """Return an input of its shape."""
@@ -134,21 +135,28 @@ def cases() -> list[Case]:
 
 
 def compare(
-    device: Device, chosen: Sequence[Case], tell: Callable[[Outcome], None] = lambda _outcome: None
+    device: Device,
+    chosen: Sequence[Case],
+    tell: Callable[[Outcome], None] = lambda _outcome: None,
+    target: Target | None = None,
 ) -> list[Outcome]:
     """Run cases on the device and on a fresh simulator; ``tell`` hears of each as soon as it is known.
+
+    A board runs programs for its own rules, the simulator those of a board with the driver ``target``.
 
     A case whose device fails is an outcome with an error, and the next case runs.
     """
     outcomes = []
     for case in chosen:
-        outcomes.append(_compare(device, case))
+        outcomes.append(_compare(device, case, target))
         tell(outcomes[-1])
     return outcomes
 
 
-def _compare(device: Device, case: Case) -> Outcome:
-    program, picture = case.program(), case.picture()
+def _compare(device: Device, case: Case, target: Target | None) -> Outcome:
+    # A board's own policy has what was proven on it; the simulator runs what any board would.
+    policy = policy_of(device, target=target or "mainline")
+    program, picture = case.program(policy), case.picture()
     with SimulatorDevice() as simulator:
         wanted = run(simulator, program, [picture])[0]
     start = time.perf_counter()
@@ -180,8 +188,17 @@ def expected(case: Case) -> Array:
     show_default=True,
     help="With --rules: seconds that one program may take.",
 )
+@click.option(
+    "--target",
+    type=click.Choice(["mainline", "vendor"]),
+    default="mainline",
+    show_default=True,
+    help="Whose programs the simulator runs; a board runs its own.",
+)
 @json_option
-def selftest(name: str, report: Path | None, rules: bool, risky: bool, limit: float, as_json: bool) -> int:
+def selftest(
+    name: str, report: Path | None, rules: bool, risky: bool, limit: float, target: Target, as_json: bool
+) -> int:
     """Run small networks on the device and on the simulator and compare every byte.
 
     With --rules: run a small program for each hardware rule that is not proven, whose output differs between the rule
@@ -201,7 +218,7 @@ def selftest(name: str, report: Path | None, rules: bool, risky: bool, limit: fl
             echo(_line(outcome))
 
     with open_device(name) as device:
-        outcomes = compare(device, cases(), tell)
+        outcomes = compare(device, cases(), tell, target)
         found = {"device": device.name, "equal": all(outcome.equal for outcome in outcomes)}
     found |= {"cases": [asdict(outcome) for outcome in outcomes], "machine": [asdict(fact) for fact in examine()]}
     if as_json:

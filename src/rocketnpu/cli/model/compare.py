@@ -18,21 +18,36 @@ from rocketnpu.cli.output import (
     print_json,
     print_table,
     shapes_option,
+    target_option,
 )
 
 if TYPE_CHECKING:
     from rocketnpu.inspect.compare import ModelComparison
     from rocketnpu.inspect.kernels import Kernels
+    from rocketnpu.policy import Target
 
 
 @click.command()
 @model_option
 @shapes_option
 @click.option("-i", "--image", type=click.Path(path_type=Path), help="Picture to compare with; noise if not given.")
-@click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
+@click.option(
+    "--allow-unproven/--proven-only",
+    default=None,
+    help="Use rules without proof; by default only where no board's programs are asked for.",
+)
 @chip_option
+@target_option
 @json_option
-def compare(model: str, shapes: Shapes, image: Path | None, allow_unproven: bool, chip: str, as_json: bool) -> int:
+def compare(
+    model: str,
+    shapes: Shapes,
+    image: Path | None,
+    allow_unproven: bool | None,
+    chip: str,
+    target: Target,
+    as_json: bool,
+) -> int:
     """Compare the simulated NPU with a model's own runtime, layer by layer and end to end.
 
     That is LiteRT's reference kernels for TFLite files, and ONNX Runtime, in both its modes, for ONNX files. Every
@@ -42,6 +57,7 @@ def compare(model: str, shapes: Shapes, image: Path | None, allow_unproven: bool
     from rocketnpu.errors import ModelError, UnsupportedError
     from rocketnpu.files.limits import MODEL_BYTES
     from rocketnpu.files.reading import read_file
+    from rocketnpu.inspect.board import board_remark
     from rocketnpu.inspect.compare import compare_model, steps
     from rocketnpu.inspect.kernels import Kernels
     from rocketnpu.inspect.reference import run_model
@@ -52,7 +68,8 @@ def compare(model: str, shapes: Shapes, image: Path | None, allow_unproven: bool
     from rocketnpu.zoo import resolve
 
     path = resolve(model)
-    policy = Policy(allow_unproven=allow_unproven, chip=chip)
+    allowed = target == "simulator" if allow_unproven is None else allow_unproven
+    policy = Policy(target, allowed, chip=chip)
     if is_onnx(path):
         from rocketnpu.cli.model.compare_onnx import compare_file
 
@@ -66,7 +83,7 @@ def compare(model: str, shapes: Shapes, image: Path | None, allow_unproven: bool
         tensors = kernels.run_all(graph, inputs)
     with progress(steps(divided)) as tell:
         found = compare_model(divided, tensors, tell, kernels)
-    remarks = [text for text in (placeholders(graph), _substituted(kernels)) if text]
+    remarks = [text for text in (placeholders(graph), _substituted(kernels), board_remark(graph, policy)) if text]
     found = replace(found, remark="; ".join([*remarks, *([found.remark] if found.remark else [])]))
     if as_json:
         print_json(_document(found))

@@ -20,6 +20,7 @@ from rocketnpu.cli.output import (
     print_report,
     print_table,
     shapes_option,
+    target_option,
 )
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 @shapes_option
 @json_option
 @chip_option
-@click.option(
-    "--target", type=click.Choice(["simulator", "mainline", "vendor"]), default="simulator", show_default=True
-)
+@target_option
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
 @click.option("--why", type=int, metavar="N", help="Say all about operator N.")
 def inspect(

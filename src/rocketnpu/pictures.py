@@ -51,6 +51,15 @@ def load_picture(path: str | Path, height: int, width: int, channels: int = 3) -
     return np.asarray(resized, np.uint8).reshape(1, height, width, channels)
 
 
+def read_pixels(path: str | Path) -> npt.NDArray[np.uint8]:
+    """Read a picture in its own size, upright, as RGB: uint8 of shape ``(rows, columns, 3)``.
+
+    Raises:
+        InputError: as :func:`load_picture`.
+    """
+    return np.asarray(_decode(Path(path)).convert("RGB"), np.uint8)
+
+
 def picture_for(path: str | Path, tensor: Tensor) -> npt.NDArray[np.generic]:
     """Read a picture as the input ``tensor`` wants it: its NHWC shape and its element type (:func:`quantise_pixels`).
 

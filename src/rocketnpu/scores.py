@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy.typing as npt
 
 from rocketnpu.errors import InputError
 from rocketnpu.graph import Graph, Tensor
-from rocketnpu.pictures import load_picture, normalise_pixels, picture_for
+from rocketnpu.pictures import load_picture, normalise_pixels, quantise_pixels
 
 _DARKEST, _BRIGHTEST = (-3.0, -1.5), (1.9, 3.3)
 """Where the ends of a calibrated range may lie if pictures are normalised by ImageNet's mean and deviation."""
@@ -42,27 +41,41 @@ def input_tensor(graph: Graph) -> Tensor:
 
 
 def picture_input(path: str | Path, graph: Graph) -> npt.NDArray[Any]:
-    """Read a picture as a classifier's input, in its own order of axes.
-
-    Where the model quantises real numbers that it is given, the quantisation says which: about -2.1 to 2.6 of channels
-    that come first, and the picture is normalised as PyTorch does it; else it is what
-    :func:`~rocketnpu.pictures.picture_for` makes of the quantised tensor, as real numbers.
+    """Read a picture as a model's input (:func:`pixels_input`); it is stretched to the input's size.
 
     Raises:
         InputError: the picture cannot be read, or the model takes none.
+    """
+    shape = input_tensor(graph).shape
+    height, width, channels = shape[1:] if shape[3] in (1, 3) else (*shape[2:], shape[1])
+    return pixels_input(load_picture(path, height, width, channels), graph)
+
+
+def pixels_input(pixels: npt.NDArray[np.uint8], graph: Graph) -> npt.NDArray[Any]:
+    """Turn pixels, ``(1, rows, columns, channels)``, into a model's input, in its own order of axes.
+
+    Where the model quantises real numbers that it is given, the quantisation says which: about -2.1 to 2.6 of channels
+    that come first, and the picture is normalised as PyTorch does it; else it is what
+    :func:`~rocketnpu.pictures.quantise_pixels` makes of the quantised tensor, as real numbers.
+
+    Raises:
+        InputError: the model takes no picture, or not of this size.
     """
     tensor = input_tensor(graph)
     channels_first = tensor.shape[3] not in (1, 3)
     batch, *sizes = tensor.shape
     shape = (batch, *sizes[1:], sizes[0]) if channels_first else tensor.shape
+    if pixels.shape != shape:
+        wanted, given = ("x".join(map(str, sizes)) for sizes in (shape, pixels.shape))
+        raise InputError(f"the model's input is {wanted}, the picture {given}")
     inner = _quantised_input(graph, tensor)
     found: npt.NDArray[Any]
     if channels_first and inner is not None and shape[3] == 3 and _is_normalised(inner):
-        found = normalise_pixels(load_picture(path, *shape[1:3]))
+        found = normalise_pixels(pixels)
     elif inner is None:
-        found = picture_for(path, replace(tensor, shape=shape))
+        found = quantise_pixels(pixels, tensor.dtype, tensor.quantisation)
     else:
-        whole = picture_for(path, replace(inner, shape=shape))
+        whole = quantise_pixels(pixels, inner.dtype, inner.quantisation)
         assert inner.quantisation is not None
         steps = whole.astype(np.float32) - inner.quantisation.zero_point
         found = (steps * np.float32(inner.quantisation.scale)).astype(np.float32)

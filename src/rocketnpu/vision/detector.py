@@ -1,0 +1,113 @@
+"""A detection model on a device: pixels in, detections out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rocketnpu.closing import Closing
+from rocketnpu.graph import Graph, Tensor
+from rocketnpu.inference import Inference
+from rocketnpu.labels import read_labels
+from rocketnpu.model.files import read
+from rocketnpu.scores import input_tensor, pixels_input
+from rocketnpu.vision.coco import names_for
+from rocketnpu.vision.detections import Detection
+from rocketnpu.vision.heads import Head, head_of
+from rocketnpu.vision.letterbox import Fitting, Pixels
+
+
+class Detector(Closing):
+    """A context manager. Works from any thread: pictures are taken one at a time."""
+
+    def __init__(self, model: Path, labels: Path | None = None, threshold: float = 0.4, **options: object) -> None:
+        """Read the model and its labels, and hand to the NPU what it takes.
+
+        Args:
+            model: a ``.tflite`` or ``.onnx`` file.
+            labels: names of its classes, a line each; COCO's where not given and the number of classes fits.
+            threshold: the least score of a detection, from 0 to 1.
+            **options: those of the delegate, such as ``device``.
+
+        Raises:
+            InputError: it is no detector that is known here, or the labels do not fit.
+            ModelError, UnsupportedError, DeviceError: as :class:`rocketnpu.inference.Inference`.
+        """
+        self.graph: Graph = read(model)
+        self.threshold = threshold
+        self.size = picture_size(self.graph)
+        self.head, self.names = named_head(self.graph, self.size, labels)
+        self._inference = Inference(model, **options)
+
+    @property
+    def device_name(self) -> str:
+        """Name of the device that runs what the NPU takes."""
+        return self._inference.device_name
+
+    def detect(self, pixels: Pixels) -> list[Detection]:
+        """Find what is in a picture, ``(rows, columns, 3)``, the most certain first.
+
+        Raises:
+            DeviceError: the device failed.
+        """
+        fitting = self.fitting(pixels)
+        given = pixels_input(fitting.apply(pixels)[None], self.graph)
+        return self.detections(fitting, self._inference.run([given]))
+
+    def fitting(self, pixels: Pixels) -> Fitting:
+        """Return how a picture lies in the model's input."""
+        place = Fitting.boxed if self.head.keeps_proportions else Fitting.stretched
+        return place((pixels.shape[0], pixels.shape[1]), self.size)
+
+    def detections(self, fitting: Fitting, outputs: Sequence[npt.NDArray[Any]]) -> list[Detection]:
+        """Read a model's outputs for a picture that lay in its input so."""
+        tensors = [self.graph.tensors[number] for number in self.graph.outputs]
+        reals = [real_values(values, tensor) for values, tensor in zip(outputs, tensors, strict=True)]
+        found = self.head.boxes(reals, self.threshold)
+        edges = fitting.back(found.edges)
+        order = np.argsort(-found.scores, kind="stable")
+        return [self._named(edges[i], float(found.scores[i]), int(found.classes[i])) for i in order]
+
+    def _named(self, edges: npt.NDArray[np.float32], score: float, number: int) -> Detection:
+        label = self.names[number] if 0 <= number < len(self.names) else f"class {number}"
+        left, top, right, bottom = (round(float(edge), 1) for edge in edges)
+        return Detection(label, number, score, (left, top, right, bottom))
+
+    def close(self) -> None:
+        """Free the interpreter and the device. Closing twice is allowed."""
+        self._inference.close()
+
+
+def picture_size(graph: Graph) -> tuple[int, int]:
+    """Return rows and columns of a model's picture, whichever order its axes have.
+
+    Raises:
+        InputError: it takes no picture.
+    """
+    shape = input_tensor(graph).shape
+    return (shape[1], shape[2]) if shape[3] in (1, 3) else (shape[2], shape[3])
+
+
+def named_head(graph: Graph, size: tuple[int, int], labels: Path | None) -> tuple[Head, tuple[str, ...]]:
+    """Return a model's head and the names of its classes.
+
+    Raises:
+        InputError: it is no detector that is known here, or the labels do not fit.
+    """
+    head = head_of(graph, size)
+    if labels is not None:
+        return head, read_labels(labels, head.classes)
+    return head, names_for(head.classes) or tuple(f"class {number}" for number in range(head.classes))
+
+
+def real_values(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
+    """Return a tensor's elements as real numbers."""
+    quantised = tensor.quantisation is not None and values.dtype.kind in "iu"
+    if not quantised or tensor.quantisation is None:
+        return values
+    steps = values.astype(np.float32) - np.float32(tensor.quantisation.zero_point)
+    return np.asarray(steps * np.float32(tensor.quantisation.scale), np.float32)

@@ -18,14 +18,22 @@ import pytest
 
 from rocketnpu.board.board import Board, Work
 from rocketnpu.board.kernel_log import complaints
-from rocketnpu.board.machine import Outcome, Settings
+from rocketnpu.board.machine import Outcome, Settings, Verdict
 from rocketnpu.errors import BoardUnavailableError
 from rocketnpu.rockchip.board.hardware import Rk3588Hardware
-from rocketnpu.rockchip.board.npu_function import Verdict
 
 HEAVY = "ROCKETNPU_TEST_HEAVY"
 GUEST = Path(__file__).parent / "guest"
+INTEROP = Path(__file__).parents[1] / "interop"
 HENS = Path(__file__).parents[2] / "examples" / "hens.jpg"
+sys.path.insert(0, str(INTEROP))
+
+import test_mesa  # noqa: E402
+from test_mesa import Userland, infer, picture  # noqa: E402
+
+arm64 = test_mesa.userland
+"""The userland for qemu's user emulation: a fixture."""
+
 MODELS = (
     "mobilenet_v1_0.25_128_quant",
     "mobilenet_v1_1.0_224_quant",
@@ -33,6 +41,7 @@ MODELS = (
     "resnet8_cifar10_int8",
     "tf2_mobilenet_v2_1.0_224_ptq",
 )
+MESA_MODEL, MESA_SIZE = "mobilenet_v1_0.25_128_quant", 128
 BUGS = ("WARNING: ", "BUG: ", "Oops", "Internal error", "use-after-free", "Unable to handle", "not clean", "Call trace")
 """What a sound kernel never says, whatever a job does."""
 
@@ -94,15 +103,17 @@ def start(
 ) -> Run:
     files: dict[str, bytes | Path] = {path.name: path for path in GUEST.iterdir() if path.is_file()}
     files |= {f"models/{name}.tflite": path for name, path in models.items()}
-    files |= {"hens.jpg": HENS, "labels.txt": labels}
+    files |= {"hens.jpg": HENS, "labels.txt": labels, "mesa.py": INTEROP / "guest_run.py"}
+    files[f"{MESA_MODEL}.input"] = picture(MESA_SIZE).tobytes()
     verdicts: list[Verdict] = []
-    work = Work(("sh", "/payload/cases.sh", *names), out, files, {"COLUMNS": "150", "NO_COLOR": "1"})
+    environment = {"COLUMNS": "150", "NO_COLOR": "1", "MESA_MODELS": MESA_MODEL}
+    work = Work(("sh", "/payload/cases.sh", *names), out, files, environment)
     outcome = ready.run(Rk3588Hardware(verdicts.append, delay), Settings(counted=counted), work)
     print(f"\n{outcome.seconds:.1f} s of the host, {len(verdicts)} tasks\n{outcome.terminal}")
     return Run(outcome, names, verdicts)
 
 
-ORDERLY = ("doctor", "selftest", "classify", "inprocess", "library", "two", "three", "permission")
+ORDERLY = ("doctor", "selftest", "classify", "inprocess", "library", "mesa", "two", "three", "permission")
 BROKEN = ("hang", "readfault", "writefault", "clock")
 
 
@@ -165,6 +176,17 @@ def test_a_models_bytes_are_those_of_this_machine(counted: Run, reference: Path,
     got = np.fromfile(counted.outcome.folder / way / f"{model}.bin", np.uint8)
     wanted = np.fromfile(reference / f"{model}.bin", np.uint8)
     assert got.size == wanted.size > 0
+    assert np.array_equal(got, wanted)
+
+
+def test_stock_mesas_bytes_are_those_on_the_emulated_node(
+    counted: Run, models: dict[str, Path], arm64: Userland, tmp_path: Path
+) -> None:
+    output = counted.check("mesa")
+    assert re.search(r"delegated partitions: [1-9]", output), output
+    got = np.fromfile(counted.outcome.folder / "mesa" / f"{MESA_MODEL}.bin", np.uint8)
+    wanted, recorder = infer(arm64, models[MESA_MODEL], picture(MESA_SIZE), tmp_path)
+    assert len(recorder.jobs) > 0
     assert np.array_equal(got, wanted)
 
 

@@ -8,7 +8,6 @@ by default one in the user's cache.
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import pytest
 from PIL import Image
 
 from rocketnpu.emulator import EmulatedNode, QueuedJob
+from rocketnpu.errors import BoardUnavailableError
 from rocketnpu.model.tflite import parse
 from rocketnpu.rockchip.drivers.rocket_file import NodeFile
 from rocketnpu.rockchip.registers.command import decode
@@ -28,9 +28,9 @@ HERE = Path(__file__).parent
 HENS = HERE.parents[1] / "examples" / "hens.jpg"
 sys.path.insert(0, str(HERE.parent / "rockchip" / "simulator"))
 
+import interop_userland  # noqa: E402
 from sim_recordings import Model, expected, unpack  # noqa: E402
 
-UNREACHABLE = 69
 HEAVY = "ROCKETNPU_TEST_HEAVY"
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 MODELS = {"mobilenet_v1_1.0_224_quant": "hen", "mobilenet_v1_0.25_128_quant": "Australian terrier"}
@@ -99,16 +99,11 @@ class Userland:
 
 @pytest.fixture(scope="session")
 def userland() -> Userland:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    root = Path(os.environ.get("ROCKETNPU_INTEROP_ROOT") or cache / "rocketnpu" / "interop" / "root")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run([str(HERE / "setup.sh"), str(root)], capture_output=True, text=True, check=False)
-    if done.returncode == UNREACHABLE:
-        pytest.skip(done.stderr.strip().splitlines()[-1])
-    assert done.returncode == 0, done.stderr[-2000:]
-    script = f". {shlex.quote(str(HERE / 'environment.sh'))} {shlex.quote(str(root))}; echo $QEMU"
-    qemu = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.strip()
-    return Userland(root, qemu)
+    try:
+        folder = interop_userland.userland()
+    except BoardUnavailableError as error:
+        pytest.skip(str(error))
+    return Userland(folder / "root", str(folder / "qemu-aarch64"))
 
 
 @pytest.fixture(scope="session", params=MODELS)

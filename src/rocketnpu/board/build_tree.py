@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Sequence
@@ -22,7 +23,11 @@ _PACKAGES = (
 )
 _NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private")
 _ENVIRONMENT = ("/usr/bin/env", "-i", "PATH=/usr/bin", "HOME=/", "LC_ALL=C")
-_ENTER = 'mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" && exec chroot "$0" "$@"'
+# An ordinary user's path need not have the folder of chroot.
+_ENTER = """
+PATH=$PATH:/usr/sbin:/sbin
+mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" && exec chroot "$0" "$@"
+"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def _entrance(root: Path) -> tuple[str, ...]:
     inside = (*_NAMESPACE, "sh", "-c", _ENTER, str(root))
     if _works([*inside, "true"]):
         return inside
-    plainly = ("chroot", str(root))
+    plainly = (shutil.which("chroot") or "/usr/sbin/chroot", str(root))
     if os.geteuid() == 0:
         with suppress(OSError):
             os.mknod(root / "dev/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))

@@ -12,15 +12,13 @@ import lzma
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from rocketnpu.board import build_tree
 from rocketnpu.board.build_tree import CROSS, BuildTree
-from rocketnpu.board.packages import unpack
+from rocketnpu.board.packages import call, unpack
 from rocketnpu.board.stages import Stages, digest
-from rocketnpu.errors import BoardUnavailableError
 
 _BUILT = ("gpu/drm/drm", "accel/rocket/rocket")
 """Modules below drivers/ that are built here."""
@@ -33,6 +31,11 @@ _SOURCES = ("drivers/gpu/drm/*.[ch]", "drivers/gpu/drm/Makefile", "drivers/accel
 _OPTIONS = ("CONFIG_DRM_ACCEL=y", "CONFIG_DRM_ACCEL_ROCKET=m", "CONFIG_DRM_PANIC_SCREEN_QR_CODE=")
 _NO_TYPE_INFORMATION = "CONFIG_DEBUG_INFO_BTF_MODULES="
 """It would need the kernel's own, which the headers lack."""
+_TAKE = """
+package=$0 archive=$1 target=$2
+shift 2
+dpkg-deb --fsys-tarfile "$package" | tar -xO "$archive" | tar -xJ -C "$target" --strip-components=1 --wildcards "$@"
+"""
 _BUILD_FILES = {
     "options.h": "#define CONFIG_DRM_ACCEL 1\n#undef CONFIG_DRM_PANIC_SCREEN_QR_CODE\n"
     '#undef CONFIG_DRM_PANIC_SCREEN\n#define CONFIG_DRM_PANIC_SCREEN "user"\n',
@@ -105,15 +108,7 @@ def _prepare_sources(package: Path, name: str, target: Path) -> None:
     """Take the folders of the two modules out of the kernel's source."""
     target.mkdir()
     patterns = [f"{name}/{pattern}" for pattern in _SOURCES]
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as outer:
-        inner = subprocess.Popen(["tar", "-xO", f"./usr/src/{name}.tar.xz"], stdin=outer.stdout, stdout=subprocess.PIPE)
-        taken = subprocess.run(
-            ["tar", "-xJ", "-C", target, "--strip-components=1", "--wildcards", *patterns],
-            stdin=inner.stdout,
-            check=False,
-        )
-        if inner.wait() or taken.returncode:
-            raise BoardUnavailableError(f"{package.name} lacks a folder that the board needs: {', '.join(_SOURCES)}")
+    call(["sh", "-c", _TAKE, str(package), f"./usr/src/{name}.tar.xz", str(target), *patterns])
     for path, text in _BUILD_FILES.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(text, "utf-8")

@@ -15,6 +15,8 @@ from rocketnpu.rockchip.board import npu_function as npu
 _CLOCK_HZ = 200_000_000
 """What mainline leaves the NPU at (addendum 9.1)."""
 _LEVEL_HIGH = 4
+_BOARD = 'model = "Virtual board with an NPU"; compatible = "rocketnpu,virtual-board", "rockchip,rk3588";'
+"""Programs tell by it which chip a board has."""
 
 
 def fragment(slots: Sequence[Slot]) -> str:

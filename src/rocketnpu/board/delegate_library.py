@@ -25,20 +25,20 @@ _GUEST = build.Interpreter(
 def delegate_library(stages: Stages) -> Path:
     """Return the library, compiled where it is not in the cache."""
     definitions = build.definitions(_GUEST)
-    folder_of = files("rocketnpu.delegate")
-    with as_file(folder_of / "adapter.c") as source, as_file(folder_of / "python_host.h") as host:
+    with as_file(files(build.DELEGATE.package)) as package:
+        sources = sorted(path for path in package.iterdir() if path.suffix in (".c", ".h"))
 
         def make(folder: Path) -> None:
             tree = stages.build_tree
             place = tree.root / "delegate"
             place.mkdir()
-            for file in (source, host):
-                shutil.copy(file, place)
+            for source in sources:
+                shutil.copy(source, place)
             (place / "environment.h").write_text(definitions, "utf-8")
             inside = Path("/delegate")
-            arguments = build.arguments(inside / "environment.h", inside / source.name, inside / build.NAME)
-            tree.run([f"{build_tree.CROSS}gcc", *arguments])
+            names = ("environment.h", build.DELEGATE.source, build.NAME)
+            tree.run([f"{build_tree.CROSS}gcc", *build.arguments(*(inside / name for name in names))])
             shutil.copy(place / build.NAME, folder)
 
-        key = digest([Path(__file__), Path(build.__file__), Path(build_tree.__file__), source, host])
+        key = digest([Path(__file__), Path(build_tree.__file__), definitions.encode(), *sources])
         return stages.get("delegate", key, make) / build.NAME

@@ -10,6 +10,8 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,17 +115,23 @@ def start(
     return Run(outcome, names, verdicts)
 
 
-ORDERLY = ("doctor", "selftest", "classify", "inprocess", "library", "mesa", "two", "three", "permission")
-BROKEN = ("hang", "readfault", "writefault", "clock")
+NETWORKS = ("classify", "inprocess", "library", "mesa")
+JOBS = ("doctor", "selftest", "two", "three", "permission", "hang", "readfault", "writefault", "clock")
+"""What is broken on purpose comes last."""
 
 
 @pytest.fixture(scope="session")
 def counted(
     ready: Board, models: dict[str, Path], mobilenet_labels: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Run:
-    """All cases in which time is the guest's own: what is broken on purpose comes last."""
-    out = tmp_path_factory.mktemp("counted")
-    return start(ready, models, mobilenet_labels, out, ORDERLY + BROKEN, counted=True)
+) -> dict[str, Run]:
+    """All cases in which time is the guest's own, by name; two boards at once, one a core of this machine."""
+
+    def boot(names: tuple[str, ...]) -> Run:
+        return start(ready, models, mobilenet_labels, tmp_path_factory.mktemp("counted"), names, counted=True)
+
+    with ThreadPoolExecutor() as boards:
+        runs = list(boards.map(boot, (NETWORKS, JOBS)))
+    return {name: run for run in runs for name in run.names}
 
 
 @pytest.fixture(scope="session")
@@ -148,58 +156,60 @@ def reference(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-def test_the_doctor_finds_the_drivers_node(counted: Run) -> None:
-    output = counted.check("doctor")
+def test_the_doctor_finds_the_drivers_node(counted: dict[str, Run]) -> None:
+    output = counted["doctor"].check("doctor")
     assert re.search(r"good +module +rocket is loaded", output)
     assert re.search(r"good +node +/dev/accel/accel0, driver rocket", output)
     assert re.search(r"good +IOMMU +3 NPU devices behind it", output)
     assert "An NPU can be used." in output
 
 
-def test_every_network_of_the_selftest_is_equal(counted: Run) -> None:
-    assert "6 of 6 networks give the simulator's bytes on the device rocket" in counted.check("selftest")
+def test_every_network_of_the_selftest_is_equal(counted: dict[str, Run]) -> None:
+    assert "6 of 6 networks give the simulator's bytes on the device rocket" in counted["selftest"].check("selftest")
 
 
-def test_a_hen_is_seen(counted: Run) -> None:
-    output = counted.check("classify")
+def test_a_hen_is_seen(counted: dict[str, Run]) -> None:
+    output = counted["classify"].check("classify")
     assert re.match(r"0\.\d+: hen\n", output)
     assert "device: rocket" in output
 
 
 @pytest.mark.parametrize("way", ["inprocess", "library"])
 @pytest.mark.parametrize("model", MODELS)
-def test_a_models_bytes_are_those_of_this_machine(counted: Run, reference: Path, way: str, model: str) -> None:
-    output = counted.check(way)
+def test_a_models_bytes_are_those_of_this_machine(
+    counted: dict[str, Run], reference: Path, way: str, model: str
+) -> None:
+    output = counted[way].check(way)
     taken = re.search(rf"^{re.escape(model)}: (\d+) parts", output, re.MULTILINE)
     assert taken is not None, output
     assert int(taken[1]) > 0
-    got = np.fromfile(counted.outcome.folder / way / f"{model}.bin", np.uint8)
+    got = np.fromfile(counted[way].outcome.folder / way / f"{model}.bin", np.uint8)
     wanted = np.fromfile(reference / f"{model}.bin", np.uint8)
     assert got.size == wanted.size > 0
     assert np.array_equal(got, wanted)
 
 
 def test_stock_mesas_bytes_are_those_on_the_emulated_node(
-    counted: Run, models: dict[str, Path], arm64: Userland, tmp_path: Path
+    counted: dict[str, Run], models: dict[str, Path], arm64: Userland, tmp_path: Path
 ) -> None:
-    output = counted.check("mesa")
+    output = counted["mesa"].check("mesa")
     assert re.search(r"delegated partitions: [1-9]", output), output
-    got = np.fromfile(counted.outcome.folder / "mesa" / f"{MESA_MODEL}.bin", np.uint8)
+    got = np.fromfile(counted["mesa"].outcome.folder / "mesa" / f"{MESA_MODEL}.bin", np.uint8)
     wanted, recorder = infer(arm64, models[MESA_MODEL], picture(MESA_SIZE), tmp_path)
     assert len(recorder.jobs) > 0
     assert np.array_equal(got, wanted)
 
 
-def test_two_processes_do_not_disturb_each_other(counted: Run) -> None:
-    assert counted.check("two").count("10 inferences, 0 wrong") == 2
+def test_two_processes_do_not_disturb_each_other(counted: dict[str, Run]) -> None:
+    assert counted["two"].check("two").count("10 inferences, 0 wrong") == 2
 
 
-def test_three_descriptors_are_right(counted: Run) -> None:
-    assert counted.check("three").count("9 of 9 equal") == 3
+def test_three_descriptors_are_right(counted: dict[str, Run]) -> None:
+    assert counted["three"].check("three").count("9 of 9 equal") == 3
 
 
-def test_without_permission_it_says_so_and_touches_nothing(counted: Run) -> None:
-    output = counted.check("permission")
+def test_without_permission_it_says_so_and_touches_nothing(counted: dict[str, Run]) -> None:
+    output = counted["permission"].check("permission")
     assert "doctor: 1" in output
     assert "selftest: 2" in output
     assert "ermission" in output
@@ -215,23 +225,24 @@ def test_without_permission_it_says_so_and_touches_nothing(counted: Run) -> None
         ("clock", ["NPU job timed out"]),
     ],
 )
-def test_a_broken_job_is_found_and_the_next_is_right(counted: Run, name: str, said: list[str]) -> None:
-    assert counted.status(name) == 0, counted.output(name)
-    assert "JobFailedError: task 2 of 4, corrupted 2" in counted.output(name)
-    found = counted.complaints(name)
+def test_a_broken_job_is_found_and_the_next_is_right(counted: dict[str, Run], name: str, said: list[str]) -> None:
+    run = counted[name]
+    assert run.status(name) == 0, run.output(name)
+    assert "JobFailedError: task 2 of 4, corrupted 2" in run.output(name)
+    found = run.complaints(name)
     for line in said:
         assert any(line in other for other in found), found
     assert not [line for line in found if any(bug in line for bug in BUGS)]
 
 
-def test_no_task_would_be_wrong_on_silicon(counted: Run) -> None:
-    assert counted.outcome.status == 0
-    assert not [verdict for verdict in counted.verdicts if verdict.defects]
-    names = {"done", "hang", "fault"}
-    assert {verdict.outcome for verdict in counted.verdicts} == names
-    # The job, then its tasks one by one to find the one that fails, for each of four cases.
-    assert sum(verdict.outcome == "fault" for verdict in counted.verdicts) == 4
-    assert sum(verdict.outcome == "hang" for verdict in counted.verdicts) == 4
+def test_no_task_would_be_wrong_on_silicon(counted: dict[str, Run]) -> None:
+    for run in counted.values():
+        assert run.outcome.status == 0
+        assert not [verdict for verdict in run.verdicts if verdict.defects]
+    assert {verdict.outcome for verdict in counted["classify"].verdicts} == {"done"}
+    # The job fails, then its tasks one by one until the one that fails: twice for each of two cases of either kind.
+    outcomes = Counter(verdict.outcome for verdict in counted["hang"].verdicts)
+    assert (outcomes["hang"], outcomes["fault"]) == (4, 4)
 
 
 def test_three_descriptors_use_three_cores_at_once(posted: Run) -> None:

@@ -8,8 +8,8 @@ doctor() { $P doctor; }
 selftest() { $P selftest --device rocket; }
 rules() { $P selftest --rules --device rocket; }
 classify() { $P classify --device rocket -i $HENS -m $MODELS/mobilenet_v1_1.0_224_quant.tflite -l /payload/labels.txt; }
-inprocess() { infer inprocess; }
-library() { infer /payload/librocketnpu_delegate.so; }
+inprocess() { infer inprocess whole; }
+library() { infer /payload/librocketnpu_delegate.so layers; }
 mesa() { mkdir -p /out/mesa; for m in $MESA_MODELS; do
   python3.13 /payload/mesa.py /usr/lib/teflon/libteflon.so $MODELS/$m.tflite /payload/$m.input /out/mesa/$m.bin || return; done; }
 hang() { jobs hang; }
@@ -31,7 +31,7 @@ guarded() { jobs guarded 6; }
 
 nobody() { python3.13 -c 'import os, sys; os.setgid(65534); os.setuid(65534); os.execvp(sys.argv[1], sys.argv[1:])' "$@"; }
 jobs() { python3.13 /payload/jobs.py "$@"; }
-infer() { mkdir -p /out/$case; python3.13 /payload/infer.py $1 $HENS /out/$case $MODELS/*.tflite; }
+infer() { mkdir -p /out/$case; python3.13 /payload/infer.py $1 $2 $HENS /out/$case $MODELS/*.tflite; }
 
 [ $# = 0 ] && exec sh
 for case in "$@"; do

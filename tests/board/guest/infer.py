@@ -1,4 +1,7 @@
-"""infer.py DELEGATE PICTURE OUT MODEL... - one inference of each model; its output goes to OUT/<model>.bin.
+"""infer.py DELEGATE whole|layers PICTURE OUT MODEL... - one inference of each model; its output goes to OUT/<model>.bin.
+
+"layers" keeps all tensors, whereupon the host hands over every operator as a part of its own, and writes what all parts
+gave to OUT/<model>.npu.
 
 DELEGATE is "inprocess" for rocketnpu.Delegate, or a shared library's path. Runs in the guest and, for comparison, on
 the host.
@@ -12,7 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType, load_delegate
 from PIL import Image
 
-way, picture, out, *models = sys.argv[1:]
+way, mode, picture, out, *models = sys.argv[1:]
 for model in map(Path, models):
     if way == "inprocess":
         import rocketnpu
@@ -24,6 +27,7 @@ for model in map(Path, models):
         model_path=str(model),
         experimental_delegates=[delegate],
         num_threads=1,
+        experimental_preserve_all_tensors=mode == "layers",
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     interpreter.allocate_tensors()
@@ -37,6 +41,9 @@ for model in map(Path, models):
     interpreter.invoke()
     seconds = time.monotonic() - began
     interpreter.get_tensor(made["index"]).tofile(Path(out) / f"{model.stem}.bin")
-    kinds = [item["op_name"] for item in interpreter._get_ops_details()]
-    parts = sum("delegate" in kind.lower() for kind in kinds)
-    print(f"{model.stem}: {parts} parts on the NPU of {len(kinds)} operators, {seconds:.3f} s", flush=True)
+    operators = interpreter._get_ops_details()
+    parts = [operator for operator in operators if "delegate" in operator["op_name"].lower()]
+    if mode == "layers":
+        given_back = [interpreter.get_tensor(tensor).tobytes() for part in parts for tensor in part["outputs"]]
+        (Path(out) / f"{model.stem}.npu").write_bytes(b"".join(given_back))
+    print(f"{model.stem}: {len(parts)} parts on the NPU of {len(operators)} operators, {seconds:.3f} s", flush=True)

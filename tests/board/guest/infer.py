@@ -1,7 +1,7 @@
-"""infer.py DELEGATE whole|layers PICTURE OUT MODEL... - one inference of each model; its output goes to OUT/<model>.bin.
+"""infer.py DELEGATE whole|layers PICTURE OUT MODEL... - one inference of each model, its output to OUT/<model>.bin.
 
-"layers" keeps all tensors, whereupon the host hands over every operator as a part of its own, and writes what all parts
-gave to OUT/<model>.npu.
+"layers" keeps all tensors, whereupon the host hands over every operator as a part of its own, and writes what all
+parts gave to OUT/<model>.npu.
 
 DELEGATE is "inprocess" for rocketnpu.Delegate, or a shared library's path. Runs in the guest and, for comparison, on
 the host.

@@ -112,6 +112,7 @@ def test_stores_wait_only_where_instructions_are_counted(tmp_path: Path, counted
 def test_the_device_tree_has_each_core_where_linux_puts_it() -> None:
     text = Rk3588Hardware().device_tree([Slot(0x1000_0000, 4), Slot(0x1001_0000, 5)])
     assert text.count('compatible = "rockchip,rk3588-rknn-core"') == 2
+    assert '"rockchip,rk3588"' in text.partition("npu_clock")[0], "a node's own properties come first"
     assert "iommu@10009000" in text
     assert "reg = <0x0 0x10009000 0x0 0x100>, <0x0 0x1000a000 0x0 0x100>;" in text, "the first core has two units"
     assert "iommu@1001a000" in text

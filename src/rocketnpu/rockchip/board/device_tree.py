@@ -24,7 +24,7 @@ def fragment(slots: Sequence[Slot]) -> str:
     clock = (
         f'npu_clock: npu-clock {{ compatible = "fixed-clock"; #clock-cells = <0>; clock-frequency = <{_CLOCK_HZ}>; }};'
     )
-    return f"/ {{\n{clock}\n" + "".join(_core(number, slot) for number, slot in enumerate(slots)) + "};\n"
+    return f"/ {{\n{_BOARD}\n{clock}\n" + "".join(_core(number, slot) for number, slot in enumerate(slots)) + "};\n"
 
 
 def _core(number: int, slot: Slot) -> str:

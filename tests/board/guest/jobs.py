@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from rocketnpu.cli.device.selftest import cases
 
+from rocketnpu.cli.device.selftest import cases
 from rocketnpu.device.discover import open_device
 from rocketnpu.device.executor import PlacedProgram, run
 from rocketnpu.device.failure import JobFailedError

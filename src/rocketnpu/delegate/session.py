@@ -48,9 +48,11 @@ class Claim:
 
 def policy_for(device: Device, options: Options) -> Policy:
     """Return the rules of a device, as far as the options allow them."""
-    return policy_of(
+    found = policy_of(
         device, allow_unproven=options.allow_unproven, minimum_macs=options.minimum_macs, target=options.target
     )
+    # Who asks for every part, however small, gets every part.
+    return replace(found, weighs=options.minimum_macs > 0)
 
 
 class Session:

@@ -10,6 +10,7 @@ from rocketnpu.family import family_of
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.work import operator_macs
 from rocketnpu.partition.decisions import Decided, Decision, decide
+from rocketnpu.partition.price import Price, price
 from rocketnpu.policy import Policy
 
 
@@ -23,6 +24,8 @@ class Plan:
     parts: tuple[Graph, ...]
     """What the NPU runs, each part in one go."""
     policy: Policy
+    prices: tuple[Price | None, ...] = ()
+    """What was estimated of each part, where the policy weighs."""
 
     @property
     def coverage(self) -> float:
@@ -43,10 +46,17 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
     chosen = {decision.operator for decision in decided.decisions if decision.supported}
     parts: list[Graph] = []
     refused: dict[int, str] = {}
+    prices: list[Price | None] = []
     for operators in _groups(graph, chosen):
-        reason = _not_worth(decided, graph, operators, policy)
+        part = graph.subgraph(operators, f"{graph.name} part {len(parts)}")
+        reason, cost = _not_worth(decided, graph, operators, policy), None
+        if reason is None and policy.weighs:
+            cost = price(family_of(policy.chip), graph, part, policy)
+            if cost is not None and not cost.pays and not _is_all(graph, operators):
+                reason = f"its part would not pay: {cost}"
         if reason is None:
-            parts.append(graph.subgraph(operators, f"{graph.name} part {len(parts)}"))
+            parts.append(part)
+            prices.append(cost)
         else:
             refused.update((operator.index, reason) for operator in operators)
     decisions = [
@@ -55,7 +65,16 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
         else decision
         for decision in decided.decisions
     ]
-    return Plan(graph, tuple(decisions), tuple(parts), policy)
+    return Plan(graph, tuple(decisions), tuple(parts), policy, tuple(prices))
+
+
+_NEARLY_ALL = 0.99
+
+
+def _is_all(graph: Graph, operators: list[Operator]) -> bool:
+    """Say whether a part is nearly all that the network computes: there is no cut to save, and the CPU is left free."""
+    total = sum(operator_macs(graph, operator) for operator in graph.operators)
+    return sum(operator_macs(graph, operator) for operator in operators) >= _NEARLY_ALL * total > 0
 
 
 def _not_worth(decided: Decided, graph: Graph, operators: list[Operator], policy: Policy) -> str | None:

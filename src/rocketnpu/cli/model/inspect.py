@@ -56,12 +56,14 @@ def inspect(
 
     chosen: dict[str, Target] = {"simulator": "simulator", "mainline": "mainline", "vendor": "vendor"}
     graphs = read_all(resolve(model), dict(shapes))
-    policies = [Policy(chosen[target], allowed, chip=chip) for allowed in (allow_unproven, False)]
+    weighs = target != "simulator"
+    policies = [Policy(chosen[target], allowed, chip=chip, weighs=weighs) for allowed in (allow_unproven, False)]
     if why is not None:
         _print_operator(graphs[0], why, policies)
         return
     remarks = [text for text in (remark(graphs[0]), placeholders(graphs[0])) if text]
-    summaries = [summarise(plan(graph, policies[0])) for graph in graphs]
+    plans = [plan(graph, policies[0]) for graph in graphs]
+    summaries = [summarise(found) for found in plans]
     if as_json:
         print_json(
             {**asdict(summaries[0]), "remarks": remarks, "subgraphs": [asdict(found) for found in summaries[1:]]}
@@ -69,8 +71,9 @@ def inspect(
         return
     for text in remarks:
         echo(f"{graphs[0].name}: {text}")
-    for graph, summary in zip(graphs, summaries, strict=True):
-        _print(summary, plan(graph, policies[1]))
+    for found, summary in zip(plans, summaries, strict=True):
+        _print(summary, plan(found.graph, policies[1]))
+        _print_prices(found)
 
 
 def _print(summary: ModelSummary, proven: Plan) -> None:
@@ -105,6 +108,17 @@ def _print(summary: ModelSummary, proven: Plan) -> None:
     )
     if summary.rules:
         echo(f"hardware rules without proof on this chip: {', '.join(summary.rules)}")
+
+
+def _print_prices(divided: Plan) -> None:
+    """Say what each part was estimated to save, and on what that rests."""
+    from rocketnpu.partition.price import ASSUMPTIONS
+
+    for number, cost in enumerate(divided.prices):
+        if cost is not None:
+            echo(f"part {number}: {cost}")
+    if divided.policy.weighs:
+        echo(ASSUMPTIONS)
 
 
 _FOUND = " Found: "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.errors import RegisterFieldError, UnsupportedError
@@ -101,7 +101,7 @@ def lower_operator(context: Context, operator: Operator) -> list[Task]:
     if operator.kind not in LAYERS:
         raise UnsupportedError(f"operator {operator.index}: {operator.kind} is not an operator of the NPU")
     try:
-        layers = allowed_layers(context, operator)
+        layers = working_layers(context, operator)
         return [task for layer in layers for task in layer_tasks(layer, context)]
     except (UnsupportedError, RegisterFieldError) as error:
         raise UnsupportedError(f"operator {operator.index} ({operator.kind}): {error}") from error
@@ -154,10 +154,45 @@ def check_operator(context: Context, operator: Operator) -> str | None:
     """
     if computes_nothing(context.graph, operator, context.soc):
         return None
-    try:
-        for layer in allowed_layers(context, operator):
-            for task in outlined_layer(layer, context):
-                emit(task, context.soc)
-    except (UnsupportedError, RegisterFieldError) as error:
-        return str(error)
-    return None
+    reasons = []
+    for attempt in attempts(context):
+        try:
+            for layer in allowed_layers(attempt, operator):
+                for task in outlined_layer(layer, attempt):
+                    emit(task, attempt.soc)
+        except (UnsupportedError, RegisterFieldError) as error:
+            reasons.append(str(error))
+        else:
+            return None
+    return reasons[0]
+
+
+def attempts(context: Context) -> Iterator[Context]:
+    """Return the ways in which an operator may be described: as the policy allows, and by proven rules only.
+
+    Who allows more must never get less: where the first cannot be expressed, the second may.
+    """
+    yield context
+    if context.policy.allow_unproven:
+        yield replace(context, policy=replace(context.policy, allow_unproven=False))
+
+
+def working_layers(context: Context, operator: Operator) -> Sequence[Layer]:
+    """Describe an operator in the first way that can be expressed.
+
+    Raises:
+        UnsupportedError: there is none; that of the first way.
+    """
+    failed: UnsupportedError | RegisterFieldError | None = None
+    for attempt in attempts(context):
+        try:
+            layers = allowed_layers(attempt, operator)
+            for layer in layers:
+                outlined_layer(layer, attempt)
+        except (UnsupportedError, RegisterFieldError) as error:
+            failed = failed or error
+            continue
+        context.temporaries = attempt.temporaries
+        return layers
+    assert failed is not None
+    raise failed

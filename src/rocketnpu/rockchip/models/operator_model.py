@@ -12,7 +12,7 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.lowering import LAYERS, Layer, place
+from rocketnpu.rockchip.lowering.lowering import LAYERS, Layer, place, working_layers
 from rocketnpu.rockchip.lowering.placement import computes_nothing
 from rocketnpu.rockchip.models.integer_model import Int8, layer_output
 from rocketnpu.rockchip.prepared import prepare
@@ -81,7 +81,7 @@ def operator_layers(context: Context, operator: Operator) -> Sequence[Layer]:
         return []
     if operator.kind not in LAYERS:
         raise UnsupportedError(f"{operator.kind} is not an operator of the NPU")
-    return LAYERS[operator.kind](context, operator)
+    return working_layers(context, operator)
 
 
 def _run(layer: Layer, regions: Regions) -> None:

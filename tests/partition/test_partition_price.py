@@ -35,7 +35,7 @@ def cut_network(sizes: list[int]) -> Graph:
 
 
 def test_small_parts_between_cuts_stay_on_the_cpu() -> None:
-    graph = cut_network([8, 8, 192, 192])
+    graph = cut_network([8, 192, 192, 192])
     assert len(plan(graph, replace(BOARD, weighs=False)).parts) == 4
     found = plan(graph, BOARD)
     assert [len(part.operators) for part in found.parts] == [1, 1]

@@ -14,20 +14,25 @@ from rocketnpu.graph.values import FOLDED
 
 _SHAPES = {"RESHAPE": 1, "TRANSPOSE_CONV": 0, "SLICE": 2, "BROADCAST_TO": 1}
 """Position of an input that is a shape whose first number is the batch."""
+_RANK = 4
+"""Dimensions of a batch of maps."""
 _BROADCAST = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU")
 
 
 def per_image(graph: Graph) -> tuple[Graph, int]:
     """Return what a graph does for one image of a batch, and how many images its inputs hold.
 
-    Where the inputs are no batch of one size above 1, that is the graph itself and 1. An operator that mixes images, or
-    whose result depends on their number, is a problem of the graph that is returned.
+    Where the inputs are no batch of one size above 1, that is the graph itself and 1; rows of a matrix are no batch,
+    nor is anything where no map of four dimensions has that size. An operator that mixes images, or whose result
+    depends on their number, is a problem of the graph that is returned.
     """
     maps = [tensor for number in graph.inputs if len((tensor := graph.tensors[number]).shape) > 1]
     sizes = {tensor.shape[0] for tensor in maps}
     if len(sizes) != 1 or min(sizes) < 2:
         return graph, 1
     (count,) = sizes
+    if not any(len(tensor.shape) == _RANK and tensor.shape[0] == count for tensor in graph.tensors.values()):
+        return graph, 1
     single = propagate(_one_image(graph, count), {t.index: (1, *t.shape[1:]) for t in maps})
     problems = dict(single.problems)
     for operator in single.operators:

@@ -71,18 +71,6 @@ class ConvAdd:
     """Of the sum."""
 
 
-BYTE_FUNCTION = "BYTE_FUNCTION"
-"""Kind of operators in a row that map byte to byte. TFLite has none: a pass makes it."""
-
-
-@dataclass(frozen=True)
-class ByteTable:
-    """What becomes of each value of a byte tensor."""
-
-    values: tuple[int, ...]
-    """Of the output's type, the one of the input's lowest value first; 256."""
-
-
 @dataclass(frozen=True)
 class TransposeConv:
     """TRANSPOSE_CONV: inputs are the output shape (int32), weights OHWI, features, optional bias."""
@@ -237,7 +225,6 @@ Attributes = (
     Conv2D
     | DepthwiseConv2D
     | ConvAdd
-    | ByteTable
     | TransposeConv
     | FullyConnected
     | Pool2D

@@ -195,7 +195,6 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"), _reduce),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
     **dict.fromkeys(UNARY, _same),
-    ops.BYTE_FUNCTION: _same,
     "SOFTMAX": _softmax,
     "PRELU": _prelu,
     **MOVED,

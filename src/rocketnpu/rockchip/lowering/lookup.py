@@ -16,7 +16,6 @@ import numpy.typing as npt
 from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS, limits
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Activation, Operator, Tensor
-from rocketnpu.graph.operators import ByteTable
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
@@ -42,10 +41,7 @@ def byte_table(operator: Operator, source: Tensor, target: Tensor) -> Lookup:
     Raises:
         UnsupportedError: the scales are such that the reference refuses them.
     """
-    if isinstance(operator.attributes, ByteTable):
-        outputs = np.array(operator.attributes.values, np.int64)
-    else:
-        outputs = BYTE_FUNCTIONS[operator.kind](operator, source, target)
+    outputs = BYTE_FUNCTIONS[operator.kind](operator, source, target)
     assert source.quantisation is not None
     assert target.quantisation is not None
     low, high = limits(source)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.errors import RegisterFieldError, UnsupportedError
 from rocketnpu.graph import Graph, Operator
-from rocketnpu.graph.operators import BYTE_FUNCTION, CONV_ADD
+from rocketnpu.graph.operators import CONV_ADD
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.lowering.average import average_layers
@@ -51,7 +51,7 @@ LAYERS: Mapping[str, Callable[[Context, Operator], Sequence[Layer]]] = {
     "RELU6": requantise_layers,
     "RELU_N1_TO_1": requantise_layers,
     "QUANTIZE": requantise_layers,
-    **dict.fromkeys((*BYTE_FUNCTIONS, BYTE_FUNCTION), lookup_layers),
+    **dict.fromkeys(BYTE_FUNCTIONS, lookup_layers),
     "PRELU": prelu_layers,
     "TRANSPOSE_CONV": transpose_conv_layers,
     "RESIZE_NEAREST_NEIGHBOR": nearest_layers,

@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 from rocketnpu.graph import DType, Graph, Operator
-from rocketnpu.rockchip.rules.common import (
-    COMMON,
-    Rule,
-    any_byte_features,
-    feature_maps,
-    features,
-    in_reference_range,
-    input_tensor,
-    static_shapes,
-    unquantised,
-    variable_input,
-)
+from rocketnpu.rockchip.rules.common import COMMON, Rule, features, in_reference_range, input_tensor, unquantised
 from rocketnpu.rockchip.soc import Soc
 
 LOGISTIC_SCALE = 1 / 256
@@ -66,5 +55,3 @@ MULTIPLIED: tuple[Rule, ...] = (*LOOKUP_SIGNED, in_reference_range)
 """ABS, equal to the reference for each of the 256 bytes, and RSQRT, at most 1 from it."""
 PARAMETRIC: tuple[Rule, ...] = (*COMMON, equal_shapes, constant_slopes, in_reference_range)
 """PRELU: at most 1 from the reference."""
-TABLE: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps, equal_shapes)
-"""Chains of operators on single bytes: what the reference's kernels give, step by step."""

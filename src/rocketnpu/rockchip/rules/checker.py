@@ -11,7 +11,7 @@ from rocketnpu.policy import Policy
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.lowering import check_operator
 from rocketnpu.rockchip.lowering.placement import computes_nothing, is_view, place
-from rocketnpu.rockchip.rules.table import MADE, RULES
+from rocketnpu.rockchip.rules.table import RULES
 from rocketnpu.rockchip.soc import Soc
 
 
@@ -26,7 +26,7 @@ class RockchipChecker:
         """Say which rule an operator fails and the value found, or return None."""
         if operator.kind == CONV_ADD:
             return self._fused_refusal(operator)
-        rules = RULES.get(operator.kind) or MADE.get(operator.kind)
+        rules = RULES.get(operator.kind)
         if rules is None:
             return f"the NPU has no {operator.kind}"
         for rule in rules:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rocketnpu.graph.operators import BYTE_FUNCTION
 from rocketnpu.rockchip.rules import activation, convolution, enlarging, moving, others, pooling
 from rocketnpu.rockchip.rules.common import Rule
 
@@ -52,5 +51,3 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 }
 """Rules for each kind of operator that the NPU can take, in the order in which they are tried: a rule may rely on those
 before it."""
-MADE: Mapping[str, tuple[Rule, ...]] = {BYTE_FUNCTION: activation.TABLE}
-"""Rules of kinds that only graph passes make."""

@@ -11,7 +11,7 @@ from rocketnpu.arithmetic.byte_chain import in_chain, link
 from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS, limits
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph.graph import Graph
-from rocketnpu.graph.operators import BYTE_FUNCTION, ByteTable, Operator
+from rocketnpu.graph.operators import ByteFunction, Operator
 from rocketnpu.graph.passes.rewrite import Accepts, anything, rewrite
 from rocketnpu.graph.tensors import DType, Tensor
 
@@ -84,7 +84,7 @@ def _replaced(graph: Graph, last: Operator, roots: dict[int, int], accepts: Acce
         table = chain_table(graph, chain)
     except UnsupportedError:
         return graph
-    made = Operator(last.index, BYTE_FUNCTION, (chain.source,), last.outputs, ByteTable(tuple(table.tolist())))
+    made = Operator(last.index, "BYTE_FUNCTION", (chain.source,), last.outputs, ByteFunction(tuple(table.tolist())))
     candidate = _without_idle(rewrite(graph, {last.index: (made,)}), chain)
     return candidate if accepts(candidate, made) else graph
 
@@ -138,15 +138,9 @@ def _given(values: dict[int, npt.NDArray[np.generic]], tensor: Tensor) -> npt.ND
 
 
 def _without_idle(graph: Graph, chain: Chain) -> Graph:
-    """Drop operators of a chain whose results nobody reads any more."""
-    for operator in reversed(chain.operators):
+    """Drop operators of a chain, before its last one, whose results nobody reads any more."""
+    for operator in reversed(chain.operators[:-1]):
         number = operator.outputs[0]
-        there = graph.producers.get(number)
-        if (
-            there is not None
-            and there.kind != BYTE_FUNCTION
-            and not graph.consumers[number]
-            and number not in graph.outputs
-        ):
+        if number in graph.producers and not graph.consumers[number] and number not in graph.outputs:
             graph = rewrite(graph, {operator.index: ()})
     return graph

@@ -13,19 +13,16 @@ from rocketnpu.graph.passes.idioms.selecting import Making, is_map
 from rocketnpu.graph.passes.rewrite import Accepts, anything, rewrite, same_quantisation
 from rocketnpu.graph.tensors import DType, Tensor
 
-_MEANS = ("MEAN", "SUM")
-
 
 def reduce_as_maps(graph: Graph, accepts: Accepts = anything) -> Graph:
     """Replace reductions by operators of maps.
 
     MEAN and REDUCE_MAX of tensors of fewer than four dimensions see a map with leading dimensions of 1. MEAN over
-    channels, and SUM, are convolutions with kernels of ones: at most 1 from the reference. REDUCE_MAX over rows and
-    columns is a MAX_POOL_2D of the whole map, in two steps where the map is larger than a window may be: exactly the
-    same.
+    channels is a convolution with kernels of ones: at most 1 from the reference. REDUCE_MAX over rows and columns is a
+    MAX_POOL_2D of the whole map, in two steps where the map is larger than a window may be: exactly the same.
     """
     for operator in graph.operators:
-        if operator.kind in (*_MEANS, "REDUCE_MAX") and operator.index not in graph.problems:
+        if operator.kind in ("MEAN", "REDUCE_MAX") and operator.index not in graph.problems:
             graph = _reduced(graph, operator, accepts)
     return graph
 
@@ -54,10 +51,10 @@ def _reduced(graph: Graph, operator: Operator, accepts: Accepts) -> Graph:
         if 3 in axes or not same_quantisation(source, target):
             return graph
         _maxima(making, seen, whole, axes)
-    elif operator.kind == "MEAN" and 3 not in axes:
+    elif 3 not in axes:
         making.operator("MEAN", (seen.index, making.integers(axes, "axes")), (whole,), Reduce(keep_dims=True))
     else:
-        _sums(making, seen, whole, axes, mean=operator.kind == "MEAN")
+        _mean(making, seen, whole, axes)
     wanted = making.integers(target.shape)
     making.operator("RESHAPE", (whole, wanted), operator.outputs, NoAttributes(), operator.index)
     changes = {operator.index: making.operators}
@@ -71,19 +68,15 @@ def _viewed(making: Making, source: Tensor, shape: tuple[int, ...]) -> Tensor:
     return replace(source, index=number, shape=shape)
 
 
-def _sums(making: Making, source: Tensor, target: int, axes: list[int], *, mean: bool) -> None:
-    """Sum by kernels of ones; a mean's weights are that much smaller."""
+def _mean(making: Making, source: Tensor, target: int, axes: list[int]) -> None:
+    """Sum channels, and what else is reduced, by a kernel of ones whose scale divides."""
     _, rows, columns, channels = source.shape
     kernel = (rows if 1 in axes else 1, columns if 2 in axes else 1)
-    over_channels = 3 in axes
-    ones = np.ones((1, *kernel, channels), np.int8)
-    if not over_channels:
-        ones = np.broadcast_to(np.eye(channels, dtype=np.int8)[:, None, None, :], (channels, *kernel, channels)).copy()
-    count = math.prod(kernel) * (channels if over_channels else 1)
-    step = 1 / count if mean else 1.0
-    weights = making.reals(ones.view(source.dtype.value), step, source.dtype, "ones")
+    step = 1 / (math.prod(kernel) * channels)
+    ones = np.ones((1, *kernel, channels), np.int8).view(source.dtype.value)
+    weights = making.reals(ones, step, source.dtype, "ones")
     scale = source.quantisation.scale if source.quantisation is not None else 1.0
-    bias = making.reals(np.zeros(len(ones), np.int32), scale * step, DType.INT32, "no bias")
+    bias = making.reals(np.zeros(1, np.int32), scale * step, DType.INT32, "no bias")
     making.operator("CONV_2D", (source.index, weights, bias), (target,), Conv2D((1, 1), Padding.VALID))
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rocketnpu.inspect.bounds import Bound
     from rocketnpu.inspect.work import PartWork
     from rocketnpu.memory import Memory
+    from rocketnpu.partition.price import Price
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy, Target
     from rocketnpu.program.program import Program
@@ -204,6 +205,10 @@ class Family(abc.ABC):
             UnsupportedError: nobody has fitted a timing model of this chip.
         """
         raise UnsupportedError(f"there is no timing model of the {self.title}: nobody published times of its layers")
+
+    def price(self, graph: Graph, part: Graph, policy: Policy) -> Price | None:
+        """Estimate a part of a graph on the NPU, cut included, and on the CPU; None where nobody can."""
+        return None
 
     def timed(self, program: Program, conditions: Conditions) -> tuple[TimedTask, ...]:
         """Estimate how long each task of a program takes.

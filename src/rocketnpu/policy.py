@@ -30,7 +30,7 @@ class Policy:
     """Names of rules that were refuted there, or hang it."""
     weighs: bool = False
     """Whether a part stays on the CPU where that is estimated to be faster, cuts included
-    (:mod:`rocketnpu.partition.price`); of no effect on the simulator."""
+    (:mod:`rocketnpu.estimate.price`); of no effect on the simulator."""
 
     def allows(self, rule: HardwareRule) -> bool:
         """Say whether a program may rely on a rule.

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rocketnpu.estimate.price import processor_us
 from rocketnpu.graph import DType, Graph, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
-from rocketnpu.partition.price import Price, processor_us
+from rocketnpu.partition.price import Price
 from rocketnpu.policy import Policy
 
 BOARD = Policy("mainline", allow_unproven=False, weighs=True)

@@ -10,7 +10,7 @@ from rocketnpu.family import family_of
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.work import operator_macs
 from rocketnpu.partition.decisions import Decided, Decision, decide
-from rocketnpu.partition.price import Price, price
+from rocketnpu.partition.price import Price
 from rocketnpu.policy import Policy
 
 
@@ -51,7 +51,7 @@ def plan(graph: Graph, policy: Policy | None = None) -> Plan:
         part = graph.subgraph(operators, f"{graph.name} part {len(parts)}")
         reason, cost = _not_worth(decided, graph, operators, policy), None
         if reason is None and policy.weighs:
-            cost = price(family_of(policy.chip), graph, part, policy)
+            cost = family_of(policy.chip).price(graph, part, policy)
             if cost is not None and not cost.pays and not _is_all(graph, operators):
                 reason = f"its part would not pay: {cost}"
         if reason is None:

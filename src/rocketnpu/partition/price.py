@@ -1,28 +1,9 @@
-"""What a part saves against what a cut costs: estimated times, with the assumptions that they rest on in one place.
-
-Nothing here is a figure of the machine that decides. The NPU's time and the host's share of a cut are those of
-``rocketnpu estimate`` (rates fitted to times that others measured on boards); the CPU's are the published ones of
-:mod:`rocketnpu.estimate.cpu`, and an assumption for operators without weights.
-"""
+"""What a part saves against what a cut costs; :mod:`rocketnpu.estimate.price` estimates both."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rocketnpu.compiler import compile_graph, constant_outputs
-from rocketnpu.errors import UnsupportedError
-from rocketnpu.estimate.cpu import cpu_us
-from rocketnpu.estimate.estimate import Conditions
-from rocketnpu.family import Family
-from rocketnpu.graph import Graph, Operator
-from rocketnpu.graph.work import operator_macs
-from rocketnpu.policy import Policy
-
-CPU_VALUES_PER_US = 1000.0
-"""Output values that the CPU makes in a microsecond of operators without weights: an assumption (one core at about
-1 GHz, a value a cycle), for nobody published such times of this chip. Views cost nothing."""
-_VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE", "PACK", "STRIDED_SLICE")
 ASSUMPTIONS = (
     "times are estimates: the NPU's from rates fitted to published boards (`rocketnpu estimate`), the CPU's from two "
     "networks on an RK3588 with LiteRT and eight threads, and 1,000 values a microsecond for operators without weights"
@@ -50,31 +31,3 @@ class Price:
             f"{(self.npu_us + self.cut_us) / 1e3:.2f} ms on the NPU, {self.cut_us / 1e3:.2f} of them for the cut; "
             f"{self.cpu_us / 1e3:.2f} ms on the CPU"
         )
-
-
-def price(family: Family, graph: Graph, part: Graph, policy: Policy) -> Price | None:
-    """Estimate a part on either side, or return None where there is no timing model of the chip or the target.
-
-    Args:
-        family: the chip's.
-        graph: the whole graph.
-        part: some of its operators, all of which the NPU takes.
-        policy: whose target says under which kernel.
-    """
-    if policy.target == "simulator" or len(constant_outputs(part)) == len(part.outputs):
-        return None
-    conditions = Conditions(policy.target)
-    try:
-        board, _ = family.board(conditions)
-        tasks = family.timed(compile_graph(part, policy), conditions)
-    except UnsupportedError:
-        return None
-    return Price(sum(task.us for task in tasks), board.host_us, processor_us(graph, part.operators))
-
-
-def processor_us(graph: Graph, operators: Sequence[Operator]) -> float:
-    """Estimate how long the CPU takes for some operators."""
-    macs = [operator_macs(graph, operator) for operator in operators]
-    plain = [o for o, count in zip(operators, macs, strict=True) if not count and o.kind not in _VIEWS]
-    values = sum(graph.tensors[number].elements for operator in plain for number in operator.outputs)
-    return cpu_us(graph, macs) + values / CPU_VALUES_PER_US

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
     from rocketnpu.inspect.work import PartWork
+    from rocketnpu.partition.price import Price
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy
     from rocketnpu.program.program import Program
@@ -170,6 +171,12 @@ class RockchipFamily(Family):
         from rocketnpu.rockchip.timing.estimate import NETWORK_SPREAD, board
 
         return board(conditions), NETWORK_SPREAD
+
+    def price(self, graph: Graph, part: Graph, policy: Policy) -> Price | None:
+        """Estimate a part on either side; None on the simulator."""
+        from rocketnpu.estimate.price import price
+
+        return price(self, graph, part, policy)
 
     def timed(self, program: Program, conditions: Conditions) -> tuple[TimedTask, ...]:
         """Judge a program's registers."""

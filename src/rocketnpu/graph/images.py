@@ -31,7 +31,8 @@ def per_image(graph: Graph) -> tuple[Graph, int]:
     if len(sizes) != 1 or min(sizes) < 2:
         return graph, 1
     (count,) = sizes
-    if not any(len(tensor.shape) == _RANK and tensor.shape[0] == count for tensor in graph.tensors.values()):
+    computed = (tensor for tensor in graph.tensors.values() if not tensor.is_constant)
+    if not any(len(tensor.shape) == _RANK and tensor.shape[0] == count for tensor in computed):
         return graph, 1
     single = propagate(_one_image(graph, count), {t.index: (1, *t.shape[1:]) for t in maps})
     problems = dict(single.problems)

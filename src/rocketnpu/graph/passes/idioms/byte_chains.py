@@ -106,7 +106,7 @@ def _pays(graph: Graph, chain: Chain) -> bool:
     return any(
         operator.kind in BYTE_FUNCTIONS
         or len(_variables(graph, operator) or ()) > 1
-        or graph.tensors[operator.outputs[0]].dtype is DType.FLOAT32
+        or (graph.tensors[operator.outputs[0]].dtype is DType.FLOAT32 and operator.kind != "DEQUANTIZE")
         or (operator.kind not in _CHEAP and operator.inputs.count(operator.inputs[0]) > 1)
         for operator in chain.operators
     )

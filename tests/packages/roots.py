@@ -38,10 +38,14 @@ class System:
 
     root: Path
 
+    def run(self, *command: object, timeout: float = 600, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, which must end with ``status``."""
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TMPDIR": "/tmp"}
+        return call(["chroot", self.root, *command], None, environment, timeout, status)
+
     def call(self, *command: object, timeout: float = 600, status: int = 0) -> str:
         """Run a command inside and return what it prints."""
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TMPDIR": "/tmp"}
-        return call(["chroot", self.root, *command], None, environment, timeout, status).stdout
+        return self.run(*command, timeout=timeout, status=status).stdout
 
     def python_version(self) -> str:
         """Return its Python's version, such as 3.13."""

@@ -65,8 +65,8 @@ def test_what_needs_no_litert(installed: System) -> None:
 
 
 def test_a_delegate_is_built_and_the_missing_package_named(installed: System) -> None:
-    command = ["chroot", installed.root, "rocketnpu", "build-delegate", "-o", "/tmp/delegate.so"]
-    done = call(command, environment={"PATH": "/usr/bin:/bin", "HOME": "/root"})
+    done = installed.run("rocketnpu", "build-delegate", "-o", "/tmp/delegate.so")
+    assert done.stdout == "/tmp/delegate.so\n"
     assert (installed.root / "tmp/delegate.so").is_file()
     assert f"apt-get install libpython{installed.python_version()}" in done.stderr
 

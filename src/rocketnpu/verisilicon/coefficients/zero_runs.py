@@ -168,15 +168,22 @@ class _Reader:
             self._many(out)
 
     def _few(self, out: Bytes) -> None:
-        done, mask, zero_point = 0, (1 << self.run_bits) - 1, self._shape.zero_point
-        while done < out.size:
-            symbol = self._number(8 + self.run_bits)
-            run = symbol & mask
-            if done + run >= out.size:
-                refuse(f"a run of {run} zero points crosses a bias or an output offset, {8 * len(out)} bits before it")
-            out[done : done + run] = zero_point
-            out[done + run] = symbol >> self.run_bits
-            done += run + 1
+        """Read symbol by symbol, without leaving this function: there are two short segments to every kernel."""
+        place, data, bits = self._place, self._bytes, self.run_bits
+        mask, width = (1 << bits) - 1, 8 + bits
+        found: list[int] = []
+        while len(found) < out.size:
+            word = int.from_bytes(data[place >> 3 : (place >> 3) + 4], "little") >> (place & 7)
+            if word & mask:
+                found += [self._shape.zero_point] * (word & mask)
+            found.append(word >> bits & 0xFF)
+            place += width
+        if place > self._bits:
+            self._ends()
+        if len(found) > out.size:
+            refuse(f"a run ends {len(found) - out.size} weights behind a bias or an output offset")
+        out[:] = found
+        self._place = place
 
     def _many(self, out: Bytes) -> None:
         width = 8 + self.run_bits

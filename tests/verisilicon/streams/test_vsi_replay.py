@@ -182,3 +182,20 @@ def test_what_a_recording_holds_is_listed(capsys):
     document = json.loads(capsys.readouterr().out)
     assert [job["unit"] for job in document["jobs"]] == ["TP", "NN", "TP"]
     assert document["jobs"][1]["kernel cache"] == "none"
+
+
+@pytest.mark.parametrize("chip", recorded.CHIPS)
+def test_published_failures_have_named_defects_and_passes_have_none(chip):
+    """All but the one stream whose single byte is right on the published test's own data (test_vsi_verdict.py)."""
+    paths = recorded.recordings(f"{chip}-verdicts")
+    if not paths:
+        pytest.skip("no shared folder: set ROCKETNPU_SHARED, or place 'shared' beside the checkout")
+    fails = json.loads((recorded.folder() / "verdicts.json").read_text())[chip]["fails"]
+    named = set()
+    for path in paths:
+        found = replay(*model_of(path), tolerance=2)
+        assert found.is_good is not any(operator.defects for operator in found.operators), path.stem
+        if not found.is_good:
+            named.add(path.stem)
+    chance = "Conv2D_input_size_5_weight_size_5_input_channels_1_output_channels_1_stride_1_padding_same_0"
+    assert named - {chance} == {path.stem for path in paths} & set(fails)

@@ -147,6 +147,16 @@ def unshuffled(job: Convolution) -> str:
     return ""
 
 
+def padded_twice(job: Convolution) -> str:
+    """An image is padded while it is split into four, and the window pads again (published as wrong on an A311D)."""
+    config, source = job.config, job.source.shape
+    split = len(source) == 4 and config.in_planes == 4 * source[3]
+    shuffled = any(tile.tp is not None and tile.tp.tile_columns > 1 for tile in job.pair.jobs)
+    if not (split and shuffled and (config.offset_x or config.offset_y)):
+        return ""
+    return f"the image is padded while it is split into four, and its window begins at {config.offset_x} once more"
+
+
 def mixed_layouts(job: Convolution) -> str:
     """An addition of a map in planes and one that the host gave pixel by pixel."""
     made = [number in job.made for number in job.operator.inputs[:2]] if job.operator.kind in ADDED else []
@@ -188,6 +198,7 @@ DEFECTS: tuple[Callable[[Convolution], str], ...] = (
     raw_signs,
     other_order,
     unshuffled,
+    padded_twice,
     mixed_layouts,
     transposed_twice,
     addition_bias,

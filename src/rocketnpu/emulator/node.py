@@ -9,6 +9,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from typing import Self
 from rocketnpu.emulator import wire
 from rocketnpu.emulator.driver import KernelDriver, driver_of
 from rocketnpu.emulator.drm_file import DrmFile, Limits
+from rocketnpu.emulator.exhaustion import PASSING, PAUSE_SECONDS, raise_own_limit, wait_for_room
 from rocketnpu.emulator.jobs import AnyCore, CorePool, QueuedJob
 from rocketnpu.errors import DeviceError
 from rocketnpu.policy import DEFAULT_CHIP
@@ -24,6 +26,10 @@ from rocketnpu.policy import DEFAULT_CHIP
 Observer = Callable[[DrmFile, QueuedJob], None]
 _BACKLOG = 64
 """Programs that may be opening the node at one moment."""
+_DESCRIPTORS = 12
+"""What a request brings and its answer takes, with some to spare: descriptors that find no room are lost."""
+_SEPARATORS = frozenset(" :\t\n")
+"""What ends a path in LD_PRELOAD."""
 
 
 class EmulatedNode:
@@ -59,14 +65,30 @@ class EmulatedNode:
         self._connections: set[_Connection] = set()
         self._lock = threading.Lock()
         self._stopped = False
+        raise_own_limit()
         self._thread = threading.Thread(target=self._accept, name="rocketnpu-node", daemon=True)
         self._thread.start()
 
     def environment(self, library: Path, base: dict[str, str] | None = None) -> dict[str, str]:
         """Return the environment in which a program meets this node through the preloaded ``library``."""
         result = dict(os.environ if base is None else base)
-        result["LD_PRELOAD"] = " ".join(filter(None, [str(library), result.get("LD_PRELOAD", "")]))
+        result["LD_PRELOAD"] = " ".join(filter(None, [self.preloadable(library), result.get("LD_PRELOAD", "")]))
         return result | self.variables()
+
+    def preloadable(self, library: Path) -> str:
+        """Return a path of the library that LD_PRELOAD can hold, which has neither blanks nor colons.
+
+        Raises:
+            DeviceError: the system's folder for temporary files has such a path too.
+        """
+        if not _SEPARATORS.intersection(str(library)):
+            return str(library)
+        link = self._folder / "shim.so"
+        if _SEPARATORS.intersection(str(link)):
+            raise DeviceError(f"LD_PRELOAD cannot hold {library} or {link}: set TMPDIR to a path without blanks")
+        with contextlib.suppress(FileExistsError):
+            link.symlink_to(library.absolute())
+        return str(link)
 
     def variables(self) -> dict[str, str]:
         """Return what the preloaded library must find in its environment."""
@@ -103,15 +125,22 @@ class EmulatedNode:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _accept(self) -> None:
-        while True:
+        while not self._stopped:
             try:
                 client, _ = self._listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno not in PASSING:
+                    return
+                time.sleep(PAUSE_SECONDS)
+                continue
             connection = _Connection(client, self.driver.open(self._pool, self._limits, self._observed), self)
             with self._lock:
                 self._connections.add(connection)
-            connection.start()
+            try:
+                connection.start()
+            except RuntimeError:  # no more threads: the program's open file is an unplugged device
+                client.close()
+                self.forget(connection)
 
     def _observed(self, file: DrmFile, job: QueuedJob) -> None:
         if job.error:
@@ -164,6 +193,7 @@ class _Connection(threading.Thread):
         with self._client:
             while True:
                 try:
+                    wait_for_room(self._client, _DESCRIPTORS)
                     message, descriptors, _, _ = socket.recv_fds(self._client, 4096, 8)
                 except OSError:
                     break
@@ -192,9 +222,10 @@ class _Connection(threading.Thread):
             return
         request = _Request(self.file, self._node, command, *descriptors)
         if request.may_sleep():
-            threading.Thread(target=request.answer, name="rocketnpu-wait", daemon=True).start()
-        else:
-            request.answer()
+            with contextlib.suppress(RuntimeError):  # no more threads: others wait meanwhile
+                threading.Thread(target=request.answer, name="rocketnpu-wait", daemon=True).start()
+                return
+        request.answer()
 
 
 class _Request:
@@ -230,7 +261,8 @@ def _reply(descriptor: int, action: Callable[[], int | None], node: EmulatedNode
         node.note(f"internal error: {type(problem).__name__}: {problem}")
     try:
         with socket.socket(fileno=os.dup(descriptor)) as answer:
-            socket.send_fds(answer, [wire.REPLY.pack(error, 0)], passed, socket.MSG_NOSIGNAL)
+            # A socket that is full, or takes no more, is the program's own doing: nobody waits for it.
+            socket.send_fds(answer, [wire.REPLY.pack(error, 0)], passed, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
     except OSError as problem:
         node.note(f"a program did not wait for its answer: {problem.strerror}")
     finally:

@@ -13,7 +13,12 @@ from rocketnpu.closing import SIGNAL_STATUS
 from rocketnpu.errors import DeviceError
 from rocketnpu.policy import DEFAULT_CHIP
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FORWARDED = (*_ENDING, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT)
+_FROM_A_PROCESS = 0
+"""Largest ``si_code`` of a signal that some process sent; the kernel's, from a terminal, are larger."""
+_POLL_SECONDS = 1.0
+"""How long a child that ended unseen may stay so."""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
@@ -44,27 +49,32 @@ def emulate(command: tuple[str, ...], quiet: bool, chip: str, print_environment:
         if not quiet:
             echo(f"rocketnpu emulate: {line}", err=True)
 
-    if not command:
-        # Before any thread starts, so that none of them takes the signal that is waited for.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    # Before any thread starts, so that none of them takes a signal that is waited for.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_FORWARDED} if command else _ENDING)
     with EmulatedNode(report=report, driver=driver) as node:
         if print_environment:
-            variables = {"LD_PRELOAD": str(library)} | node.variables()
+            variables = {"LD_PRELOAD": node.preloadable(library)} | node.variables()
             echo("\n".join(f"{name}={value}" for name, value in variables.items()))
         if command:
-            return _run(command, node.environment(library))
+            return _run(command, node.environment(library), before)
         signal.sigwait(_ENDING)
         return 0
 
 
-def _run(command: tuple[str, ...], environment: dict[str, str]) -> int:
+def _run(command: tuple[str, ...], environment: dict[str, str], mask: set[int | signal.Signals]) -> int:
+    """Run the program with only the signals of ``mask`` blocked, and hand on what others send to this process.
+
+    What a terminal sends, it sends to the program as well.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         program = subprocess.Popen(command, env=environment)
     except OSError as error:
         raise DeviceError(f"cannot run {command[0]}: {error.strerror}") from None
-    while True:
-        try:
-            status = program.wait()
-        except KeyboardInterrupt:
-            continue  # the terminal sent it to the program as well, which decides
-        return status if status >= 0 else SIGNAL_STATUS - status
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    while (status := program.poll()) is None:
+        arrived = signal.sigtimedwait({signal.SIGCHLD, *_FORWARDED}, _POLL_SECONDS)
+        if arrived and arrived.si_signo != signal.SIGCHLD and arrived.si_code <= _FROM_A_PROCESS:
+            program.send_signal(arrived.si_signo)
+    return status if status >= 0 else SIGNAL_STATUS - status

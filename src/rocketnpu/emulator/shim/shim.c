@@ -22,6 +22,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -187,7 +188,7 @@ copy_out(int store, uint64_t at, uint64_t user, uint64_t size)
 }
 
 /* ---- one call to the emulator ---- */
-static bool
+static int
 send_request(int fd, const struct request *request, int answer, int store)
 {
    union { char bytes[CMSG_SPACE(2 * sizeof(int))]; struct cmsghdr align; } control = {0};
@@ -200,9 +201,18 @@ send_request(int fd, const struct request *request, int answer, int store)
    head->cmsg_type = SCM_RIGHTS;
    head->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
    memcpy(CMSG_DATA(head), fds, (size_t)count * sizeof(int));
-   ssize_t done;
-   do done = sendmsg(fd, &message, MSG_NOSIGNAL); while (done < 0 && errno == EINTR);
-   return done == (ssize_t)sizeof *request;
+   for (;;) {
+      ssize_t done = sendmsg(fd, &message, MSG_NOSIGNAL);
+      if (done == (ssize_t)sizeof *request) return 0;
+      if (done < 0 && errno == EINTR) continue;
+      if (done < 0 && errno == EAGAIN) { /* the program made the file non-blocking, and the emulator is busy */
+         struct pollfd wait = {fd, POLLOUT, 0};
+         poll(&wait, 1, -1);
+         continue;
+      }
+      bool short_of = errno == ENOMEM || errno == ENOBUFS || errno == EMFILE || errno == ETOOMANYREFS;
+      return short_of ? ENOMEM : ENODEV; /* the emulator is gone: an unplugged device */
+   }
 }
 
 /* Wait for the reply. An interrupted wait is EINTR for calls that sleep in the kernel, and for no other. */
@@ -222,8 +232,15 @@ receive_reply(int answer, bool interruptible, int *passed)
    if (done < 0 && errno == EINTR) return EINTR;
    if (done != (ssize_t)sizeof reply) return ENODEV; /* the emulator is gone: an unplugged device */
    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-   if (head && head->cmsg_type == SCM_RIGHTS && passed) memcpy(passed, CMSG_DATA(head), sizeof *passed);
-   return reply.error;
+   if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len >= CMSG_LEN(sizeof *passed)) {
+      int given;
+      memcpy(&given, CMSG_DATA(head), sizeof given);
+      if (passed) *passed = given;
+      else REAL(close)(given);
+   } else if (passed && message.msg_flags & MSG_CTRUNC) {
+      return EMFILE; /* the program has no descriptor left for what was passed */
+   }
+   return reply.error < 0 || reply.error > 4095 ? EIO : reply.error;
 }
 
 static int
@@ -231,9 +248,9 @@ call(int fd, const struct request *request, int store, bool interruptible, int *
 {
    int pair[2], error;
    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) return ENOMEM;
-   bool sent = send_request(fd, request, pair[1], store);
+   error = send_request(fd, request, pair[1], store);
    REAL(close)(pair[1]);
-   error = sent ? receive_reply(pair[0], interruptible, passed) : ENODEV;
+   if (!error) error = receive_reply(pair[0], interruptible, passed);
    REAL(close)(pair[0]);
    return error;
 }
@@ -246,11 +263,13 @@ copy_job(int store, uint64_t at, const struct drm_job *job, uint64_t *end)
    uint64_t total = ((uint64_t)job->task_count * TASK_SIZE) + (((uint64_t)job->in_count + job->out_count) * 4);
    if (!job->task_count || job->task_struct_size < TASK_SIZE) return EINVAL;
    if (next + total > PAYLOAD_LIMIT) return ENOMEM;
-   for (uint32_t i = 0; i < job->task_count; i++, next += TASK_SIZE)
-      if (copy_in(store, next, job->tasks + (uint64_t)i * job->task_struct_size, TASK_SIZE)) return EFAULT;
-   if (copy_in(store, next, job->in_handles, (uint64_t)job->in_count * 4)) return EFAULT;
+   int error = 0;
+   for (uint32_t i = 0; i < job->task_count && !error; i++, next += TASK_SIZE)
+      error = copy_in(store, next, job->tasks + (uint64_t)i * job->task_struct_size, TASK_SIZE);
+   if (!error) error = copy_in(store, next, job->in_handles, (uint64_t)job->in_count * 4);
    next += (uint64_t)job->in_count * 4;
-   if (copy_in(store, next, job->out_handles, (uint64_t)job->out_count * 4)) return EFAULT;
+   if (!error) error = copy_in(store, next, job->out_handles, (uint64_t)job->out_count * 4);
+   if (error) return error;
    *end = next + (uint64_t)job->out_count * 4;
    return 0;
 }
@@ -422,7 +441,7 @@ node_mmap(void *address, size_t length, int protection, int flags, int fd, uint6
    /* A private writable mapping of a shmem object is refused (drm_gem_shmem_mmap). */
    if ((flags & MAP_SHARED) || !(protection & PROT_WRITE)) error = call(fd, &request, -1, false, &passed);
    if (error || passed < 0) {
-      errno = error ? error : ENODEV;
+      errno = error == EMFILE ? ENOMEM : error ? error : ENODEV; /* the kernel needs no descriptor to map */
       return MAP_FAILED;
    }
    void *mapped = REAL(mmap64)(address, length, protection, flags, passed, 0);
@@ -458,4 +477,32 @@ int fstat(int fd, struct stat *status) { return is_node(fd) ? FAKE_STAT(status) 
 int fstat64(int fd, struct stat64 *status) { return is_node(fd) ? FAKE_STAT(status) : REAL(fstat64)(fd, status); }
 int stat(const char *path, struct stat *status) { return is_path(path) ? FAKE_STAT(status) : REAL(stat)(path, status); }
 int stat64(const char *path, struct stat64 *status) { return is_path(path) ? FAKE_STAT(status) : REAL(stat64)(path, status); }
+int lstat(const char *path, struct stat *status) { return is_path(path) ? FAKE_STAT(status) : REAL(lstat)(path, status); }
+int lstat64(const char *path, struct stat64 *status) { return is_path(path) ? FAKE_STAT(status) : REAL(lstat64)(path, status); }
+
+/* Whether a call that takes a folder, a path and flags is about the node; an empty path names the descriptor itself. */
+static bool
+is_node_at(int at, const char *path, int flags)
+{
+   return is_path(path) || (path && !*path && flags & AT_EMPTY_PATH && is_node(at));
+}
+
+int fstatat(int at, const char *path, struct stat *status, int flags) { return is_node_at(at, path, flags) ? FAKE_STAT(status) : REAL(fstatat)(at, path, status, flags); }
+int fstatat64(int at, const char *path, struct stat64 *status, int flags) { return is_node_at(at, path, flags) ? FAKE_STAT(status) : REAL(fstatat64)(at, path, status, flags); }
+
+int
+statx(int at, const char *path, int flags, unsigned int mask, struct statx *status)
+{
+   if (!is_node_at(at, path, flags)) return REAL(statx)(at, path, flags, mask, status);
+   memset(status, 0, sizeof *status);
+   status->stx_mask = STATX_TYPE | STATX_MODE | STATX_NLINK;
+   status->stx_mode = S_IFCHR | 0666;
+   status->stx_nlink = 1;
+   status->stx_blksize = 4096;
+   status->stx_rdev_major = driver()->major;
+   status->stx_rdev_minor = driver()->minor;
+   return 0;
+}
+
+int faccessat(int at, const char *path, int mode, int flags) { return is_path(path) ? 0 : REAL(faccessat)(at, path, mode, flags); }
 int access(const char *path, int mode) { return is_path(path) ? 0 : REAL(access)(path, mode); }

@@ -24,6 +24,7 @@ class Sketch:
     dtype: DType
     given: Affine
     made: Affine
+    weight_zero_point: int = 0
 
     def __post_init__(self) -> None:
         self.builder, self.random = ModelBuilder(), np.random.default_rng(3)
@@ -39,7 +40,8 @@ class Sketch:
     def weights(self, *shape: int) -> int:
         signed = self.dtype is DType.INT8
         values = self.random.integers(-90, 90, shape) + (0 if signed else 128)
-        return self.builder.tensor(shape, self.dtype, scale=0.01, zero_point=0 if signed else 128, data=values)
+        zero_point = self.weight_zero_point + (0 if signed else 128)
+        return self.builder.tensor(shape, self.dtype, scale=0.01, zero_point=zero_point, data=values)
 
     def bias(self, channels: int) -> int:
         return self.builder.tensor((channels,), DType.INT32, scale=0.01 * self.given[0], data=np.arange(channels) * 9)
@@ -132,13 +134,10 @@ def _viewed(sketch: Sketch, kind: str) -> bytes:
     if kind == "RESHAPE":
         inputs, shape = [rectified, sketch.integers([1, 1, 24, 16])], (1, 1, 24, 16)
     elif kind == "EXPAND_DIMS":
-        inputs, shape = [rectified, sketch.integers(0)], (1, 4, 6, 16)
-        rectified = sketch.feature((4, 6, 16), sketch.given)
         sketch.builder = ModelBuilder()
-        sketch.source = sketch.feature((4, 6, 16), sketch.given)
-        rectified = sketch.feature((4, 6, 16), sketch.given)
+        sketch.source, rectified = (sketch.feature((1, 6, 16), sketch.given) for _ in range(2))
         sketch.builder.operator("RELU", [sketch.source], [rectified])
-        inputs = [rectified, sketch.integers(0)]
+        inputs, shape = [rectified, sketch.integers(0)], (1, 1, 6, 16)
     seen, final = sketch.feature(shape, sketch.made), sketch.feature(shape, sketch.made)
     sketch.builder.operator(kind, inputs, [seen], attributes)
     sketch.builder.operator("RELU", [seen], [final])
@@ -164,6 +163,9 @@ MAKERS: Mapping[str, Callable[[Sketch, str], bytes]] = {
 }
 
 
-def one_operator(kind: str, dtype: DType, given: Affine, made: Affine) -> bytes:
-    """Make the model of a kind whose input and output have these scales and zero points."""
-    return MAKERS[kind](Sketch(dtype, given, made), kind)
+def one_operator(kind: str, dtype: DType, given: Affine, made: Affine, weight_zero_point: int = 0) -> bytes:
+    """Make the model of a kind whose input and output have these scales and zero points.
+
+    Weights and slopes have a zero point too, counted from the middle of their type.
+    """
+    return MAKERS[kind](Sketch(dtype, given, made, weight_zero_point), kind)

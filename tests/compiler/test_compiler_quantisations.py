@@ -24,6 +24,8 @@ from rocketnpu.rockchip.models.bounds import bound_of
 from rocketnpu.rockchip.rules.table import RULES
 
 BYTES = (DType.INT8, DType.UINT8)
+OF_PASSES = {"BYTE_FUNCTION"}
+"""Kinds that only graph passes make, never a file."""
 NO_REFERENCE = "ELU"
 """LiteRT's reference kernels lack it."""
 COMPUTES_NOTHING = {"QUANTIZE", "SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE"}
@@ -43,13 +45,17 @@ SEARCHES = int(os.environ.get("ROCKETNPU_TEST_CASES", "12")) * 5
 
 
 def test_every_kind_is_here() -> None:
-    assert set(MAKERS) == set(RULES)
+    assert set(MAKERS) == set(RULES) - OF_PASSES
 
 
-def compare(kind: str, dtype: DType, given: Affine, made: Affine, pattern: str = "random") -> str:
+def compare(
+    kind: str, dtype: DType, given: Affine, made: Affine, pattern: str = "random", weight_zero_point: int = 0
+) -> str:
     """Compare a kind with the reference; return "npu", or the reasons that keep it on the CPU."""
     middle = 128 if dtype is DType.UINT8 else 0
-    graph = parse(data := one_operator(kind, dtype, (given[0], given[1] + middle), (made[0], made[1] + middle)))
+    graph = parse(
+        data := one_operator(kind, dtype, (given[0], given[1] + middle), (made[0], made[1] + middle), weight_zero_point)
+    )
     divided = plan(graph)
     reasons = [decision.reason for decision in divided.decisions if not decision.supported]
     if reasons:
@@ -94,6 +100,17 @@ def test_a_root_of_positive_values(dtype: DType) -> None:
     """LiteRT refuses negative values while it runs."""
     outcome = compare("RSQRT", dtype, (0.05, -128), (0.02, -5), "channels")
     assert outcome == ("npu" if dtype is DType.INT8 else outcome)
+
+
+@pytest.mark.parametrize("dtype", BYTES, ids=lambda dtype: dtype.value)
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "PRELU"])
+def test_zero_points_of_weights(kind: str, dtype: DType) -> None:
+    """For INT8, LiteRT refuses, ignores or counts them, by kind; for UINT8 it counts them."""
+    outcome = compare(kind, dtype, (0.05, 3), (0.1, 3), weight_zero_point=7)
+    if dtype is DType.UINT8 or kind in {"FULLY_CONNECTED", "PRELU"}:
+        assert outcome == "npu"
+    else:
+        assert "INT8 weights have zero point 0" in outcome
 
 
 WRAPS: dict[str, tuple[Affine, Affine]] = {

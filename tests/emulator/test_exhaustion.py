@@ -186,13 +186,13 @@ while True:
 def test_signals_reach_the_program_and_nothing_is_left(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rocketnpu", "emulate", "--", sys.executable, "-c", SLEEPER]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        child.send_signal(number)
-        assert child.stdout.readline() == f"heard {number.name}\n"
-    assert child.wait(30) == 9
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            child.send_signal(number)
+            assert child.stdout.readline() == f"heard {number.name}\n"
+        assert child.wait(30) == 9
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,6 +10,7 @@ import socket
 import tempfile
 import threading
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -262,7 +263,9 @@ def _reply(descriptor: int, action: Callable[[], int | None], node: EmulatedNode
     try:
         with socket.socket(fileno=os.dup(descriptor)) as answer:
             # A socket that is full, or takes no more, is the program's own doing: nobody waits for it.
-            socket.send_fds(answer, [wire.REPLY.pack(error, 0)], passed, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+            # (socket.send_fds forgets its flags before Python 3.12.)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", passed))] if passed else []
+            answer.sendmsg([wire.REPLY.pack(error, 0)], rights, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
     except OSError as problem:
         node.note(f"a program did not wait for its answer: {problem.strerror}")
     finally:

@@ -81,6 +81,8 @@ def _not_worth(decided: Decided, graph: Graph, operators: list[Operator], policy
     """Say why a part is not worth handing over, or return None."""
     if all(operator.index in decided.idle for operator in operators):
         return "alone it computes nothing, so there is nothing to hand over"
+    if not graph.subgraph(operators, "").outputs:
+        return "nobody reads what it computes"
     work = sum(operator_macs(graph, operator) for operator in operators)
     if work < policy.minimum_macs:
         return f"its part has {work} multiply-accumulates, fewer than {policy.minimum_macs} do not pay"

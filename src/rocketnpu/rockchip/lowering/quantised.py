@@ -11,6 +11,8 @@ from rocketnpu.graph import Activation, DType, Tensor
 SHIFT = {DType.UINT8: 128, DType.INT8: 0}
 """What is subtracted from a stored tensor's elements."""
 INT8_MIN, INT8_MAX = -128, 127
+_FAR = float(1 << 40)
+"""Steps beyond every byte."""
 
 
 def zero_point(tensor: Tensor) -> int:
@@ -42,8 +44,10 @@ def activation_range(activation: Activation, tensor: Tensor) -> tuple[int, int]:
     zero, step = zero_point(tensor), scale(tensor)
 
     def quantised(real: float) -> int:
-        # Divided in single precision, then half away from zero: TFLite's Quantize with std::round.
-        steps = float(np.float32(real) / np.float32(step))
+        # Divided in single precision, then half away from zero: TFLite's Quantize with std::round. Steps so fine that
+        # the limit has no number in single precision limit nothing.
+        with np.errstate(over="ignore"):
+            steps = float(np.clip(np.float32(real) / np.float32(step), -_FAR, _FAR))
         return zero + int(np.copysign(np.floor(abs(steps) + 0.5), steps))
 
     limits = {

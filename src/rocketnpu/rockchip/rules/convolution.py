@@ -16,8 +16,8 @@ from rocketnpu.rockchip.soc import Soc
 
 
 def constant_weights(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """Weights are constant and of the input's type, or INT8; INT8 weights have zero point 0 where they have several
-    scales.
+    """Weights are constant and of the input's type, or INT8; INT8 weights have zero point 0, but for those of
+    FULLY_CONNECTED that have one scale.
     """
     weights, source = input_tensor(graph, operator, 1), features(graph, operator)[0]
     if weights is None or not weights.is_constant:
@@ -27,7 +27,9 @@ def constant_weights(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     quantisation = weights.quantisation
     if quantisation is None or not (quantisation.scales > 0).all():
         return "they have no scale"
-    if quantisation.is_per_channel and (weights.dtype is not DType.INT8 or quantisation.zero_points.any()):
+    # LiteRT's CONV_2D refuses them, DEPTHWISE_CONV_2D and TRANSPOSE_CONV ignore them, FULLY_CONNECTED counts them.
+    shifted = weights.dtype is DType.INT8 and quantisation.zero_points.any() and operator.kind != "FULLY_CONNECTED"
+    if shifted or (quantisation.is_per_channel and (weights.dtype is not DType.INT8 or quantisation.zero_points.any())):
         return f"{weights.dtype.value} weights with {quantisation} and zero points {quantisation.zero_points}"
     return None
 

@@ -121,7 +121,8 @@ def _title(path: Path, recording: Recording) -> str:
 def _jobs(found: Replay) -> Iterator[str | Table]:
     counts = Counter(job.verdict for job in found.jobs)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing was submitted"
-    yield f"{len(found.jobs)} jobs, {sum(job.macs for job in found.jobs):,} MACs: {verdicts}"
+    jobs = f"{len(found.jobs)} job{'' if len(found.jobs) == 1 else 's'}"
+    yield f"{jobs}, {sum(job.macs for job in found.jobs):,} MACs: {verdicts}"
     rows = [(job.submission, job.job, job.unit, job.verdict, job.about) for job in found.jobs if job.verdict != RAN]
     if rows:
         yield Table(("submission", "job", "unit", "verdict", "why"), rows)

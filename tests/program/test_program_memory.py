@@ -32,3 +32,24 @@ def test_contemporaries_do_not_overlap(regions: list[Region], data: st.DataObjec
     roles = {name: role for name, role, _ in plan.roles}
     assert all(roles[name] is Role.OUTPUT for name in outputs)
     assert all(roles[name] is Role.INPUT for name in inputs if name not in outputs)
+
+
+def test_an_input_that_is_an_output_is_one_buffer_of_outputs() -> None:
+    regions = [Region("both", 100, 0, 5), Region("in", 50, 0, 1), Region("out", 70, 2, 5)]
+    plan = plan_memory(regions, ["both", "in"], ["out", "both"], 2)
+    assert plan.roles == (("in", Role.INPUT, 50), ("out", Role.OUTPUT, 70), ("both", Role.OUTPUT, 100))
+    assert [plan.slots[name].buffer for name in ("in", "out", "both")] == [2, 3, 4]
+
+
+def test_a_region_fits_a_gap_of_exactly_its_size() -> None:
+    """The third lies where the first was, for they never meet, right before the second, which meets both."""
+    regions = [Region("first", 256, 0, 0), Region("second", 256, 0, 30), Region("third", 256, 10, 30)]
+    plan = plan_memory(regions, [], [], 2)
+    assert [plan.slots[region.name].offset for region in regions] == [0, 256, 0]
+    assert plan.roles == (("scratch", Role.SCRATCH, 512),)
+
+
+def test_scratch_memory_rests_for_some_tasks_before_its_next_use() -> None:
+    near = plan_memory([Region("a", 64, 0, 0), Region("b", 64, REUSE_DISTANCE, 9)], [], [], 2)
+    far = plan_memory([Region("a", 64, 0, 0), Region("b", 64, REUSE_DISTANCE + 1, 9)], [], [], 2)
+    assert (near.slots["b"].offset, far.slots["b"].offset) == (64, 0)

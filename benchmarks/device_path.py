@@ -25,7 +25,8 @@ from rocketnpu.device.calls import SystemCalls
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
-from rocketnpu.program.layout import FeatureLayout
+from rocketnpu.policy import Policy
+from rocketnpu.program.layout import SurfaceLayout
 from rocketnpu.program.program import Program
 from rocketnpu.rockchip.drivers import rocket_uapi as kernel
 from rocketnpu.rockchip.drivers.rocket import RocketDevice
@@ -87,13 +88,16 @@ class Clock:
         setattr(owner, name, timed)
 
 
-def programs(path: Path) -> list[Program]:
-    return [compile_graph(part) for part in plan(tflite.load(path)).parts]
+POLICIES = {"proven rules": Policy("mainline", allow_unproven=False), "all rules": Policy("mainline")}
+
+
+def programs(path: Path, policy: Policy) -> list[Program]:
+    return [compile_graph(part, policy) for part in plan(tflite.load(path), policy).parts]
 
 
 def place(program: Program, idle: IdleKernel) -> tuple[PlacedProgram, list[np.ndarray]]:
     """Place a program and make SUBMIT touch what the jobs would write, as the executor looks for it."""
-    placed = PlacedProgram(RocketDevice(calls=idle), program)
+    placed = PlacedProgram(RocketDevice(calls=idle), program, allow_unproven=True)
     spots = [(placed.memories[job.sentinel[0]], job.sentinel[1]) for job in program.jobs]
 
     def touch() -> None:
@@ -121,39 +125,43 @@ def breakdown(placed: PlacedProgram, inputs: list[np.ndarray]) -> dict[str, floa
     clock = Clock()
     for name, label in (("sync_for_device", "sync to device"), ("submit", "submit"), ("sync_for_cpu", "sync to CPU")):
         clock.wrap(placed.device, name, label)
-    originals = FeatureLayout.pack, FeatureLayout.unpack
+    originals = SurfaceLayout.pack, SurfaceLayout.unpack
     try:
-        clock.wrap(FeatureLayout, "pack", "pack")
-        clock.wrap(FeatureLayout, "unpack", "unpack")
+        clock.wrap(SurfaceLayout, "pack", "pack")
+        clock.wrap(SurfaceLayout, "unpack", "unpack")
         rounds = []
         for _ in range(ROUNDS):
             clock.spent = {}
             placed.run(inputs)
             rounds.append(clock.spent)
     finally:
-        FeatureLayout.pack, FeatureLayout.unpack = originals  # type: ignore[method-assign]
+        SurfaceLayout.pack, SurfaceLayout.unpack = originals  # type: ignore[method-assign]
     return {label: statistics.median(spent[label] for spent in rounds) * 1e3 for label in rounds[0]}
 
 
 def main(arguments: list[str]) -> int:
     path = resolve(arguments[0] if arguments else "mobilenet_v1")
+    worst = max(host_cost(path, title, policy) for title, policy in POLICIES.items())
+    return 0 if worst <= LIMIT_MS else 1
+
+
+def host_cost(path: Path, title: str, policy: Policy) -> float:
+    """Print what an inference costs under a policy, and return its milliseconds."""
     total = 0.0
-    for program in programs(path):
+    for program in programs(path, policy):
         placed, inputs = place(program, IdleKernel())
         placed.run(inputs)
         whole = measure(placed, inputs)
         parts = breakdown(placed, inputs)
         total += whole
         jobs = f"{len(program.jobs)} jobs, {len(program.tasks)} tasks"
-        print(f"{program.name}: {whole:.3f} ms an inference on the host ({jobs})")
+        print(f"{program.name}, {title}: {whole:.3f} ms an inference on the host ({jobs})")
         for label, spent in parts.items():
             print(f"  {label:15} {spent:.3f} ms")
         print(f"  {'the rest':15} {max(0.0, whole - sum(parts.values())):.3f} ms")
     verdict = "within" if total <= LIMIT_MS else "OVER"
-    print(
-        f"{path.stem}: {total:.3f} ms of host cost an inference, {verdict} the limit of {LIMIT_MS} ms; aim {AIM_MS} ms"
-    )
-    return 0 if total <= LIMIT_MS else 1
+    print(f"{path.stem}, {title}: {total:.3f} ms of host cost, {verdict} the limit of {LIMIT_MS} ms; aim {AIM_MS} ms")
+    return total
 
 
 if __name__ == "__main__":

@@ -106,9 +106,12 @@ class SurfaceLayout:
 
     def pack(self, tensor: npt.NDArray[np.generic], memory: memoryview | Bytes) -> None:
         """Write a tensor of ``height * width * channels`` 8-bit elements. Padding channels keep their old bytes."""
+        change = np.uint8(0x80 if self.flip else 0)
+        if self._is_run:
+            _copy(tensor.view(np.uint8).reshape(-1), change, self._run(memory))
+            return
         source = tensor.view(np.uint8).reshape(self.height * self.width, self.channels)
         slots = self.view(memory)
-        change = np.uint8(0x80 if self.flip else 0)
         slot = self.slot
         whole = self.channels // slot
         if whole:
@@ -119,13 +122,37 @@ class SurfaceLayout:
 
     def unpack(self, memory: memoryview | Bytes, tensor: npt.NDArray[np.generic]) -> None:
         """Read the feature map into ``tensor``, which is C-contiguous."""
+        change = np.uint8(0x80 if self.flip else 0)
+        if self._is_run:
+            _copy(self._run(memory), change, tensor.view(np.uint8).reshape(-1))
+            return
         target = tensor.view(np.uint8).reshape(self.height * self.width, self.channels)
         slots = self.view(memory)
-        change = np.uint8(0x80 if self.flip else 0)
         for surface in range(self.surfaces):
             lanes = min(self.slot, self.channels - surface * self.slot)
             columns = target[:, surface * self.slot : surface * self.slot + lanes]
             np.bitwise_xor(slots[surface, :, :lanes], change, out=columns)
+
+    @property
+    def _is_run(self) -> bool:
+        """Whether elements lie in memory as they do at the host: packed pixels, or one pixel with its surfaces side by
+        side.
+        """
+        single = self.height * self.width == 1 and self.surface_pitch == self.slot
+        return self.channels == self.slot or single
+
+    def _run(self, memory: memoryview | Bytes) -> Bytes:
+        flat = np.frombuffer(memory, np.uint8)
+        if self.end > flat.size:
+            raise ValueError(f"layout ends at byte {self.end}, the buffer has {flat.size}")
+        return flat[self.offset : self.offset + self.height * self.width * self.channels]
+
+
+def _copy(source: Bytes, change: np.uint8, target: Bytes) -> None:
+    if change:
+        np.bitwise_xor(source, change, out=target)
+    else:
+        target[...] = source
 
 
 KINDS: Mapping[str, type[SurfaceLayout]] = {SurfaceLayout.kind: SurfaceLayout}

@@ -73,6 +73,15 @@ class Permission(Protocol):
 
 
 @dataclass(frozen=True)
+class Risk:
+    """Something that programs do and no chip has been seen to do; no rule, and nothing is refused for it."""
+
+    name: str
+    statement: str
+    source: str
+
+
+@dataclass(frozen=True)
 class EvidenceTable:
     """All hardware rules of one chip, in sections by what they are about."""
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rocketnpu.device.base import Driver
     from rocketnpu.device.machine import Fact, Machine
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
-    from rocketnpu.evidence import EvidenceTable
+    from rocketnpu.evidence import EvidenceTable, Risk
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
     from rocketnpu.inspect.work import PartWork
@@ -105,6 +105,16 @@ class Family(abc.ABC):
     def target_of(self, device: str) -> Target:
         """Return whose rules programs for a device follow, by its name: its kernel driver's, or the simulator's."""
         return next((driver.target for driver in self.drivers if driver.name == device), "simulator")
+
+    @property
+    def risks(self) -> tuple[Risk, ...]:
+        """What programs do that no chip has been seen to do."""
+        return ()
+
+    def program_risks(self, program: Program) -> Sequence[tuple[str, int, str]]:
+        """Return a risk's name, an operator and a value for each task of a program that does something unseen."""
+        del program
+        return ()
 
     def trials(self) -> tuple[Trial, ...]:
         """Return the programs that ask a board for the rules that are not proven, from harmless to what may hang."""

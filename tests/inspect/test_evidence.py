@@ -21,6 +21,7 @@ from rocketnpu.evidence import OPTIONAL, PROVEN, Evidence
 from rocketnpu.inspect.evidence_page import evidence_page
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.evidence import TABLE, Unproven
+from rocketnpu.rockchip.risks import RISKS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NAMES = {value for name, value in vars(Unproven).items() if name.isupper()}
@@ -70,7 +71,7 @@ def test_assumptions_that_every_program_relies_on_are_only_about_what_it_avoids(
 
 def test_the_page_is_up_to_date() -> None:
     page = CHECKOUT / "docs" / "hardware" / "evidence.md"
-    assert page.read_text() == evidence_page(TABLE), "print it anew: rocketnpu evidence --page evidence"
+    assert page.read_text() == evidence_page(TABLE, RISKS), "print it anew: rocketnpu evidence --page evidence"
 
 
 def test_proven_rules_pass_and_others_are_named() -> None:
@@ -141,4 +142,4 @@ def test_the_verb_prints_all_or_some(capsys: pytest.CaptureFixture[str]) -> None
     assert (rule["name"], rule["evidence"], rule["optional"]) == ("dilation", "recorded on a relative", True)
     assert main.run(["evidence", "nothing"]) == 2
     assert main.run(["evidence", "--page", "evidence"]) == 0
-    assert capsys.readouterr().out == evidence_page(TABLE)
+    assert capsys.readouterr().out == evidence_page(TABLE, RISKS)

@@ -70,9 +70,14 @@ def _check_cores(cores: int, most: int, chip: str) -> None:
         raise DeviceError(f"{cores} cores were asked for, the {chip} has 1..{most}")
 
 
-def local_standing(family: Family) -> Standing:
-    """Return what is known of this machine's board with a chip; nothing where it has none, or nobody asked it."""
+def local_standing(family: Family, target: Target | None = None) -> Standing:
+    """Return what is known of this machine's board with a chip; nothing where it has none, or nobody asked it.
+
+    With a ``target``, only the board's driver of that kind counts.
+    """
     for driver in family.drivers:
+        if target not in (None, driver.target):
+            continue
         try:
             with driver.open(0, None) as device:
                 return standing_of(know(device))

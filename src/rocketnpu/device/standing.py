@@ -50,6 +50,6 @@ def policy_of(
         allow_unproven or own == "simulator",
         minimum_macs,
         device.chip,
-        frozenset(standing.proven),
-        frozenset(standing.refuted),
+        proven=frozenset(standing.proven),
+        refuted=frozenset(standing.refuted),
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rocketnpu.evidence import OPTIONAL, PROVEN, Evidence, EvidenceTable, HardwareRule
+from rocketnpu.evidence import OPTIONAL, PROVEN, Evidence, EvidenceTable, HardwareRule, Risk
 
 _HEAD = """# What speaks for each hardware rule
 
@@ -29,9 +29,21 @@ _MEANINGS = {
 }
 
 
-def evidence_page(table: EvidenceTable) -> str:
-    """Return the page of a chip's rules as Markdown."""
-    return "\n".join(_lines(table)) + "\n"
+def evidence_page(table: EvidenceTable, risks: Sequence[Risk] = ()) -> str:
+    """Return the page of a chip's rules, and of what programs do that no chip has been seen to do, as Markdown."""
+    return "\n".join([*_lines(table), *_risk_lines(risks)]) + "\n"
+
+
+def _risk_lines(risks: Sequence[Risk]) -> Iterator[str]:
+    if not risks:
+        return
+    yield from ("", "## What no chip has been seen to do", "")
+    yield (
+        "Programs write these values although no list that is known to have run has them. They are no rules, and "
+        "nothing is refused for them; `rocketnpu inspect --risks` lists those of a model."
+    )
+    yield from ("", "| risk | what is unseen | source |", "|---|---|---|")
+    yield from (f"| `{risk.name}` | {risk.statement} | {risk.source} |" for risk in risks)
 
 
 def _lines(table: EvidenceTable) -> Iterator[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rocketnpu.device.calls import Calls
     from rocketnpu.device.machine import Fact, Machine
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
-    from rocketnpu.evidence import EvidenceTable
+    from rocketnpu.evidence import EvidenceTable, Risk
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
     from rocketnpu.inspect.work import PartWork
@@ -79,6 +79,19 @@ class RockchipFamily(Family):
             return overlay(SAFE_MHZ if mhz is None else mhz)
         except ValueError as error:
             raise UnsupportedError(str(error)) from None
+
+    @property
+    def risks(self) -> tuple[Risk, ...]:
+        """What programs do that no chip has been seen to do."""
+        from rocketnpu.rockchip.risks import RISKS
+
+        return RISKS
+
+    def program_risks(self, program: Program) -> Sequence[tuple[str, int, str]]:
+        """Look through a program's tasks."""
+        from rocketnpu.rockchip.risks import program_risks
+
+        return [(found.risk, found.operator, found.value) for found in program_risks(program)]
 
     def trials(self) -> tuple[Trial, ...]:
         """Return the programs that ask a board for rules."""

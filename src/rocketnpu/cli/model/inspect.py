@@ -37,9 +37,17 @@ if TYPE_CHECKING:
 @chip_option
 @target_option
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
+@click.option("--risks", is_flag=True, help="List what the programs do that no chip has been seen to do.")
 @click.option("--why", type=int, metavar="N", help="Say all about operator N.")
 def inspect(
-    model: str, shapes: Shapes, as_json: bool, chip: str, target: str, allow_unproven: bool, why: int | None
+    model: str,
+    shapes: Shapes,
+    as_json: bool,
+    chip: str,
+    target: str,
+    allow_unproven: bool,
+    risks: bool,
+    why: int | None,
 ) -> None:
     """Print operators, where each runs and why, tasks, bytes of weights and multiply-accumulates.
 
@@ -47,6 +55,9 @@ def inspect(
     """
     if _inspect_recording(Path(model), as_json):
         return
+    from rocketnpu.device.discover import local_standing
+    from rocketnpu.device.standing import UNASKED
+    from rocketnpu.family import family_of
     from rocketnpu.inspect.summary import summarise
     from rocketnpu.model.files import placeholders, read_all
     from rocketnpu.model.numerics import remark
@@ -57,7 +68,21 @@ def inspect(
     chosen: dict[str, Target] = {"simulator": "simulator", "mainline": "mainline", "vendor": "vendor"}
     graphs = read_all(resolve(model), dict(shapes))
     weighs = target != "simulator"
-    policies = [Policy(chosen[target], allowed, chip=chip, weighs=weighs) for allowed in (allow_unproven, False)]
+    here = local_standing(family_of(chip), chosen[target]) if weighs else UNASKED
+    policies = [
+        Policy(
+            chosen[target],
+            allowed,
+            chip=chip,
+            weighs=weighs,
+            proven=frozenset(here.proven),
+            refuted=frozenset(here.refuted),
+        )
+        for allowed in (allow_unproven, False)
+    ]
+    if risks:
+        _print_risks([plan(graph, policies[0]) for graph in graphs], as_json)
+        return
     if why is not None:
         _print_operator(graphs[0], why, policies)
         return
@@ -73,7 +98,40 @@ def inspect(
         echo(f"{graphs[0].name}: {text}")
     for found, summary in zip(plans, summaries, strict=True):
         _print(summary, plan(found.graph, policies[1]))
+        for rule in summary.rules:
+            if rule in here.proven:
+                echo(f"{rule}: {here.proven[rule]}")
         _print_prices(found)
+
+
+def _print_risks(plans: Sequence[Plan], as_json: bool) -> None:
+    """Print each risk with its operators and values, or say that there is none."""
+    from rocketnpu.compiler import compile_graph
+    from rocketnpu.family import family_of
+
+    found: dict[str, dict[tuple[int, str], int]] = {}
+    family, tasks = family_of(plans[0].policy.chip), 0
+    for divided in plans:
+        for part in divided.parts:
+            program = compile_graph(part, divided.policy)
+            tasks += len(program.tasks)
+            for name, operator, value in family.program_risks(program):
+                values = found.setdefault(name, {})
+                values[operator, value] = values.get((operator, value), 0) + 1
+    about = {risk.name: risk for risk in family.risks}
+    rows = [
+        (name, operator, count, value, about[name].source)
+        for name in about
+        for (operator, value), count in found.get(name, {}).items()
+    ]
+    columns = ("risk", "operator", "tasks", "value", "source")
+    if as_json:
+        print_json({"tasks": tasks, "risks": [dict(zip(columns, row, strict=True)) for row in rows]})
+        return
+    print_table(columns, rows, right=("operator", "tasks"))
+    for name in found:
+        echo(f"{name}: {about[name].statement}")
+    echo(f"{counted(len(found), 'risk')} in {counted(tasks, 'task')}; they refuse nothing (docs/hardware/evidence.md)")
 
 
 def _print(summary: ModelSummary, proven: Plan) -> None:

@@ -84,4 +84,4 @@ def _page(name: str, family: Family) -> str:
     from rocketnpu.inspect.evidence_page import evidence_page
     from rocketnpu.inspect.recorded import room
 
-    return evidence_page(family.evidence) if name == "evidence" else room(family.family).differences()
+    return evidence_page(family.evidence, family.risks) if name == "evidence" else room(family.family).differences()

@@ -49,8 +49,10 @@ def write_cna(writer: Writer, task: ConvolutionTask) -> None:
     writer.address("CNA.DCOMP_ADDR0", task.weights.at)
     writer.zero(*(f"CNA.DCOMP_AMOUNT{lane}" for lane in range(16)))
     writer.put("CNA.CVT_CON5", PER_CHANNEL_CVT_EN=ALL_LANES if task.source.feature.unsigned else 0)
-    # Depthwise pads odd channels with the second byte, so both hold the value (spec 5.3: CI lists; addendum 2.5).
-    writer.put("CNA.PAD_CON1", PAD_VALUE=_doubled(task.kernel.pad_value))
+    # Depthwise pads odd channels below 32 with the second byte, so both hold the value (outside 2.1); in others only
+    # the first counts, and lists that ran have its sign behind it (spec 5.3; outside 4.3).
+    value = task.kernel.pad_value
+    writer.put("CNA.PAD_CON1", PAD_VALUE=_doubled(value) if task.weights.depthwise else value)
 
 
 def _mode(writer: Writer, task: ConvolutionTask) -> None:

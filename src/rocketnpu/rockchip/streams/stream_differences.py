@@ -98,9 +98,9 @@ CLASSES: tuple[DifferenceClass, ...] = (
     DifferenceClass(
         "doubled-pad-byte",
         ("CNA.PAD_CON1",),
-        "The low byte is equal, so convolutions pad alike. Depthwise ones take odd channels from the second byte, "
-        "which Mesa leaves at the sign; we write the byte twice.",
-        "spec 5.3: mobiledet-086 fails on RK3588; addendum 2.5",
+        "The low byte is equal, so convolutions pad alike. Depthwise ones take odd channels below 32 from the second "
+        "byte, which Mesa leaves at the sign; for them we write the byte twice.",
+        "spec 5.3: mobiledet-086 fails on RK3588; outside 2.1",
         "mobiledet-086",
         why.doubled_pad,
     ),

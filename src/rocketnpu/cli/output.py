@@ -87,6 +87,8 @@ def counted(number: int, noun: str) -> str:
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a text on stdout, or on stderr; what could steer a terminal is written out, whoever's words it holds."""
+    if err and sys.stderr is None:  # closed by who called; click before 8.2 would fail
+        return
     click.echo(printable(str(text)), err=err, nl=nl)
 
 

@@ -18,6 +18,8 @@ from rocketnpu.device.base import Device
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.split import PlacedSplit
 from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.estimate.estimate import Conditions
+from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.graph.propagate import propagate
 from rocketnpu.program.program import Program
@@ -76,6 +78,8 @@ class Kernel:
         self._constants = constant_outputs(graph)
         self._is_ready = program is not None or len(self._constants) == len(graph.outputs)
         self._is_closed = False
+        self._beside = ""
+        """What the log says beside a measured time."""
         if program is not None:
             self._place(graph, program)
 
@@ -122,7 +126,8 @@ class Kernel:
         else:
             self._invoke(context)
         if self._workshop.log.verbose:
-            self._workshop.log.detail(f"invoked graph, took {(time.perf_counter() - start) * 1e3:.1f} ms")
+            took = (time.perf_counter() - start) * 1e3
+            self._workshop.log.detail(f"invoked graph, took {took:.1f} ms{self._beside}")
 
     def _invoke(self, context: Any) -> None:
         with self._workshop.lock:
@@ -149,6 +154,19 @@ class Kernel:
     def _place(self, graph: Graph, program: Program) -> None:
         with self._workshop.lock:
             self._placed = self._workshop.place(graph, program)
+        if self._workshop.log.verbose:
+            self._beside = _estimated(program, self._workshop.device)
+
+
+def _estimated(program: Program, device: Device) -> str:
+    """Say what the chip takes for a program by estimate; nothing where there is no timing model."""
+    family = family_of(program.chip)
+    target = next((one.target for one in family.drivers if one.name == device.name), "mainline")
+    try:
+        tasks = family.timed(program, Conditions("vendor" if target == "vendor" else "mainline"))
+    except UnsupportedError:
+        return ""
+    return f" (estimated for the {target} kernel's clock, on one core: {sum(task.us for task in tasks) / 1e3:.1f} ms)"
 
 
 def _shape(context: Any, number: int) -> tuple[int, ...]:

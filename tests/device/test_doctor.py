@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from test_discover import Nothing
 
 from rocketnpu.cli.main import run
+from rocketnpu.device import doctor
 from rocketnpu.device.doctor import UDEV_RULE, examine, usable
 from rocketnpu.device.machine import Fact, Machine
 
@@ -80,7 +82,7 @@ def test_a_board_without_its_driver(tmp_path: Path) -> None:
 def test_another_machine_with_an_emulated_node(node, tmp_path: Path) -> None:
     found = facts(Machine(tmp_path, "6.18.0", node.calls))
     assert usable(list(found.values()))
-    assert found["node"].found == "/dev/accel/accel0, driver rocket (no board with its chip: an emulated node)"
+    assert found["node"].found == "/dev/accel/accel0, driver rocket (an emulated node)"
     assert found["permissions"].state == "good"
     assert "rocket" not in found["kernel"].found
     assert not found["SoC"].advice
@@ -190,3 +192,15 @@ def test_selftest_reports_a_device_that_fails(
     assert run(["selftest", "--device", "simulator", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert {case["error"] for case in told["cases"]} == {"broken on purpose"}
+
+
+def test_a_real_driver_without_a_known_device_tree_is_not_called_emulated(
+    node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the unmodified driver in a virtual machine, or on a board whose name is not known here."""
+    monkeypatch.delenv("ROCKETNPU_NODE_SOCKET")
+    monkeypatch.setattr(doctor, "find_node", lambda *_: ("/dev/accel/accel0", os.open(os.devnull, os.O_RDONLY)))
+    found = {fact.name: fact for fact in examine(Machine(tmp_path, "6.18.0", node.calls))}
+    assert "emulated" not in found["node"].found
+    assert "a virtual board, or a new one" in found["node"].found
+    assert "emulated" not in found["permissions"].found

@@ -9,6 +9,8 @@ import ctypes
 import os
 from typing import Any, Protocol
 
+SHIM = "ROCKETNPU_NODE_SOCKET"
+"""Variable that is set in every program that meets an emulated node."""
 _MAP_FAILED = ctypes.c_void_p(-1).value
 _PROT_READ_WRITE = 3
 _MAP_SHARED = 1
@@ -31,6 +33,11 @@ class Calls(Protocol):
 
     def unmap(self, address: int, size: int) -> None:
         """End a mapping."""
+
+
+def is_emulated(calls: Calls) -> bool:
+    """Say whether nodes behind these calls are emulated ones: a test's, or those of ``rocketnpu emulate``."""
+    return not isinstance(calls, SystemCalls) or SHIM in os.environ
 
 
 class SystemCalls:

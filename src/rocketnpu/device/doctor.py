@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rocketnpu.device.around import board_of
 from rocketnpu.device.base import Driver
+from rocketnpu.device.calls import is_emulated
 from rocketnpu.device.discover import drivers
 from rocketnpu.device.machine import Fact, Machine
 from rocketnpu.device.nodes import find_node
@@ -32,7 +33,7 @@ def examine(machine: Machine | None = None) -> list[Fact]:
     particular = {fact.name: fact for fact in board.board_facts(where)} if board else _elsewhere(where)
     node = _node(where, board)
     permissions = _permissions(where)
-    if board is None and node.state == "good":
+    if board is None and node.state == "good" and is_emulated(where.calls):
         permissions = Fact("permissions", "good", "the emulated node needs none")
     facts = [_soc(where, board, node), particular.pop("kernel"), particular.pop("module"), node, permissions]
     return [*facts, *particular.values(), _memory(where), _delegate(where), _libpython(), _litert(), _compiler()]
@@ -66,8 +67,12 @@ def _node(machine: Machine, board: Family | None) -> Fact:
             reasons.setdefault(_reason(error, driver), []).append(driver.name)
             continue
         machine.calls.close(descriptor)
-        emulated = "" if board else " (no board with its chip: an emulated node)"
-        return Fact("node", "good", f"{path}, driver {driver.name}{emulated}")
+        kind = " (this machine's device tree names no chip with it: a virtual board, or a new one)"
+        if is_emulated(machine.calls):
+            kind = " (an emulated node)"
+        if board is not None:
+            kind = ""
+        return Fact("node", "good", f"{path}, driver {driver.name}{kind}")
     told = [f"no NPU with the driver {' or '.join(names)}: {reason}" for reason, names in reasons.items()]
     return Fact("node", "bad", "; ".join(told), board.node_advice if board else "")
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from rocketnpu.device.around import board_of
 from rocketnpu.device.base import Device
-from rocketnpu.device.calls import SystemCalls
+from rocketnpu.device.calls import is_emulated
 from rocketnpu.device.group import DeviceGroup
 from rocketnpu.device.kernel import KernelDevice
 from rocketnpu.device.machine import Machine
 from rocketnpu.errors import InputError
 
 BOARD, EMULATED, VIRTUAL = "board", "emulated", "virtual"
-_SHIM = "ROCKETNPU_NODE_SOCKET"
-"""Set in every program that meets an emulated node."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,6 @@ def identify(device: Device, machine: Machine | None = None) -> Identity | None:
         return None
     where = machine or Machine()
     kind = EMULATED
-    if isinstance(first.calls, SystemCalls) and _SHIM not in os.environ:
+    if not is_emulated(first.calls):
         kind = BOARD if board_of(where) is not None else VIRTUAL
     return Identity(first.chip, first.name, first.driver_version(), where.release, kind)

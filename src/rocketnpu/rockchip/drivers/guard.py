@@ -13,13 +13,12 @@ import contextlib
 import os
 import subprocess
 
-from rocketnpu.device.calls import Calls, SystemCalls
+from rocketnpu.device.calls import Calls, is_emulated
 
 VARIABLE = "ROCKETNPU_GUARD"
 """``off`` does without, ``on`` asks for a guard on any node; else real nodes have one."""
 LINGER = 1.5
 """Seconds that the guard stays behind: three jobs' time limits (0 of 8 kills did harm; outside 6)."""
-_SHIM = "ROCKETNPU_NODE_SOCKET"
 _SCRIPT = f"cat >/dev/null; exec sleep {LINGER}"
 
 
@@ -28,7 +27,7 @@ def is_wanted(calls: Calls) -> bool:
     asked = os.environ.get(VARIABLE, "")
     if asked in ("on", "off"):
         return asked == "on"
-    return isinstance(calls, SystemCalls) and _SHIM not in os.environ
+    return not is_emulated(calls)
 
 
 class Guard:

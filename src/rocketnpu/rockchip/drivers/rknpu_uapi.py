@@ -117,6 +117,7 @@ class Task(ctypes.Structure):
     """One command list, as it lies in the task buffer. ``regcfg_amount`` leaves the four trailer words out."""
 
     _pack_ = 1
+    _layout_ = "ms"  # what packing means to ctypes; Python 3.14 wants it said
     _fields_ = (
         ("flags", ctypes.c_uint32),
         ("op_index", ctypes.c_uint32),

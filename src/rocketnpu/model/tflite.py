@@ -27,6 +27,8 @@ from rocketnpu.third_party import tflite_schema as schema
 Item = TypeVar("Item")
 IDENTIFIER = b"TFL3"
 VERSION = 3
+_UNPACKS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "DEQUANTIZE"}
+"""Operators whose kernels in LiteRT unpack constants of 4 bits."""
 _SHARING = 4
 """How often, on average, a file may refer to the same bytes: short lists are often stored once and shared."""
 _VECTORS = {getattr(schema.SparseIndexVector, name): name for name in ("Int32Vector", "Uint16Vector", "Uint8Vector")}
@@ -169,7 +171,15 @@ class _Reader:
         operators = self._list(main.OperatorsLength, "operators", lambda i: self._operator(i, main.Operators(i), count))
         inputs = self._list(main.InputsLength, "inputs", lambda i: _number(main.Inputs(i), count))
         outputs = self._list(main.OutputsLength, "outputs", lambda i: _number(main.Outputs(i), count))
-        return Graph(name, dict(enumerate(tensors)), tuple(operators), tuple(inputs), tuple(outputs))
+        problems = {operator.index: problem for operator in operators if (problem := self._misread(operator, main))}
+        return Graph(name, dict(enumerate(tensors)), tuple(operators), tuple(inputs), tuple(outputs), problems=problems)
+
+    def _misread(self, operator: Operator, main: Any) -> str:
+        """Say that LiteRT's kernel of an operator takes packed elements of 4 bits for bytes, or return nothing."""
+        if operator.kind in _UNPACKS:
+            return ""
+        kinds = [main.Tensors(number).Type() for number in operator.inputs if number is not None]
+        return "its kernel reads no elements of 4 bits" if schema.TensorType.INT4 in kinds else ""
 
     def _list(self, length: Callable[[], int], what: str, read: Callable[[int], Item]) -> list[Item]:
         count = length()

@@ -113,3 +113,12 @@ def test_a_picture_that_others_read_too_goes_into_slots() -> None:
     assert len(part.operators) == 2
     program = compile_graph(part)
     assert [binding.layout.slot for binding in program.inputs] == [RK3588.slot]
+
+
+def test_a_boards_own_answer_decides() -> None:
+    part = stem(3, (32, 32), "uint8")
+    rule = frozenset({Unproven.PACKED_PICTURE})
+    proven = Policy("mainline", allow_unproven=False, proven=rule)
+    refuted = Policy("mainline", allow_unproven=True, refuted=rule)
+    slots = [compile_graph(part, policy).inputs[0].layout.slot for policy in (proven, refuted)]
+    assert slots == [3, RK3588.slot]

@@ -10,6 +10,7 @@ from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.graph.operators import CONV_ADD, Concatenation, Conv2D, ConvAdd
 from rocketnpu.graph.passes.rewrite import same_quantisation
 from rocketnpu.policy import Policy
+from rocketnpu.rockchip.evidence import TABLE, Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.context import map_shape
 from rocketnpu.rockchip.lowering.slices import SLICES, map_ranges, sliced_tensor
@@ -57,7 +58,7 @@ def place(graph: Graph, soc: Soc, policy: Policy) -> Features:
         shape = map_shape(tensor)
         if shape is not None and not tensor.is_constant:
             features[number] = FeatureMap.packed(f"t{number}", *shape, soc.slot)
-    if policy.allow_unproven:
+    if TABLE.allows(Unproven.PACKED_PICTURE, policy):
         features.update(pictures(graph, soc))
     for operator in reversed(graph.operators):
         # The last joins first, so that what is joined twice lies inside the larger map.

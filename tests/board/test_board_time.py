@@ -19,7 +19,9 @@ def posted(
 ) -> Run:
     """Cases in which tasks run beside the guest and take their time. The last may cost the machine its life."""
     out = tmp_path_factory.mktemp("posted")
-    return start(ready, models, mobilenet_labels, out, ("three", "closes", "kills"), counted=False, delay=0.03)
+    return start(
+        ready, models, mobilenet_labels, out, ("three", "closes", "guarded", "kills"), counted=False, delay=0.03
+    )
 
 
 def test_three_descriptors_use_three_cores_at_once(posted: Run) -> None:
@@ -27,6 +29,11 @@ def test_three_descriptors_use_three_cores_at_once(posted: Run) -> None:
     spans = sorted((verdict.began, verdict.began + verdict.seconds, verdict.core) for verdict in posted.verdicts)
     most = max(len({core for began, ended, core in spans if began <= moment < ended}) for moment, _, _ in spans)
     assert most == 3
+
+
+def test_a_guarded_process_may_be_killed(posted: Run) -> None:
+    output = posted.check("guarded")
+    assert output.count("guard on: not clean 0") == 6
 
 
 def test_a_killed_process_meets_the_kernels_use_after_free(posted: Run, ready: Board) -> None:

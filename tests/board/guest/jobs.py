@@ -5,6 +5,7 @@ Prints what it sees; exit status 0 if every inference that should be right was r
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -95,19 +96,32 @@ def closes(count: int) -> int:
 def kills(count: int) -> int:
     """Kill a process in mid-job until the kernel complains, at most ``count`` times."""
     for number in range(1, count + 1):
-        before = unclean()
-        victim = subprocess.Popen([sys.executable, __file__, "loop", "1000"], stdout=subprocess.PIPE, text=True)
-        assert victim.stdout is not None
-        victim.stdout.readline()
-        time.sleep(0.15 + 0.037 * number)
-        victim.send_signal(signal.SIGKILL)
-        victim.wait()
-        time.sleep(1.5)
-        print(f"kill {number}: not clean {unclean() - before}", flush=True)
-        if unclean() > before:
+        if kill(number, guard="off"):
             return 0
     print("not seen")
     return 0
+
+
+def guarded(count: int) -> int:
+    """Kill processes in mid-job whose node another one keeps open: the kernel must not complain."""
+    return int(sum(kill(number, guard="on") for number in range(1, count + 1)) > 0)
+
+
+def kill(number: int, guard: str) -> int:
+    """Kill one process in mid-job; return how often the kernel complained."""
+    before = unclean()
+    command = [sys.executable, __file__, "loop", "1000"]
+    environment = os.environ | {"ROCKETNPU_GUARD": guard}
+    victim = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    assert victim.stdout is not None
+    victim.stdout.readline()
+    time.sleep(0.15 + 0.037 * number)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    time.sleep(2.0)
+    found = unclean() - before
+    print(f"kill {number}, guard {guard}: not clean {found}", flush=True)
+    return found
 
 
 def unclean() -> int:
@@ -125,5 +139,6 @@ actions = {
     "cores": cores,
     "closes": lambda: closes(count),
     "kills": lambda: kills(count),
+    "guarded": lambda: guarded(count),
 }
 sys.exit(actions[case]())

@@ -57,6 +57,8 @@ def test_a_chip_compiles_runs_and_equals_its_model(chip: str) -> None:
     family, policy = family_of(chip), Policy(chip=chip)
     assert (family.name, bool(family.title), family.cores >= 1) == (chip, True, True)
     assert family.evidence.rules
+    if not family.published():
+        pytest.skip(f"nothing is compiled for the {family.title} yet")
     part = part_of(small().graph, chip)
     program = compile_graph(part, policy)
     assert program.chip == chip

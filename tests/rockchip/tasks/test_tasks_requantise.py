@@ -90,10 +90,13 @@ def test_ranges_are_cut_where_scales_spread() -> None:
     biases = np.repeat([0, 40_000_000], 16).astype(np.int64)
     reach = accumulator_range(weights, 0, biases)
     ranges = cut_channels(factors, reach, (-128, 127), biases, RK3588)
-    assert [first for first, _ in ranges] == [0]
+    assert [part.first for part in ranges] == [0]
     loud = ChannelRange(np.full(32, -1e9), np.full(32, 1e9))
     ranges = cut_channels(factors, loud, (-128, 127), biases, RK3588)
-    assert [first for first, _ in ranges] == [0, 16]
+    assert [part.first for part in ranges] == [0, 16]
     mixed = np.tile([1e-2, 1e-6], 16)
-    with pytest.raises(UnsupportedError, match="spread so far"):
-        cut_channels(mixed, loud, (-128, 127), biases, RK3588)
+    classes = cut_channels(mixed, loud, (-128, 127), biases, RK3588)
+    assert [part.first for part in classes] == [0, 0, 16, 16]
+    for part in classes:
+        assert part.chosen is not None
+        np.testing.assert_array_equal(np.unique(mixed[part.first :][: len(part.chosen)][part.chosen]).size, 1)

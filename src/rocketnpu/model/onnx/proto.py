@@ -115,7 +115,7 @@ def nodes_inputs(node: onnx.NodeProto) -> Iterator[str]:
         for body in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
             own = {name for inner in body.node for name in inner.output}
             own |= {value.name for value in body.input} | {tensor.name for tensor in body.initializer}
-            read = {name for inner in body.node for name in nodes_inputs(inner)}
+            read = dict.fromkeys(name for inner in body.node for name in nodes_inputs(inner))
             yield from (name for name in (*read, *(value.name for value in body.output)) if name not in own)
 
 

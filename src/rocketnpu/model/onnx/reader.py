@@ -15,7 +15,7 @@ from rocketnpu.graph.verify import verify
 from rocketnpu.model.onnx import elementwise, moving, pooling, products, windows
 from rocketnpu.model.onnx.expand import expand, plain_name
 from rocketnpu.model.onnx.layout import Layout
-from rocketnpu.model.onnx.proto import Shapes, decode, prepare, read
+from rocketnpu.model.onnx.proto import Shapes, decode, nodes_inputs, prepare, read
 from rocketnpu.model.onnx.steps import Matcher, NotTakenError, Source, Step
 from rocketnpu.model.onnx.values import STANDARD, Values
 from rocketnpu.model.onnx.writer import Port, Writer
@@ -313,8 +313,8 @@ class _Reader:
     def _foreign(self, number: int, node: onnx.NodeProto) -> None:
         """Write a node as an operator that the graph does not know."""
         inputs = []
-        for name in dict.fromkeys(node.input):
-            if name and name not in self.values.constants:
+        for name in dict.fromkeys(nodes_inputs(node)):
+            if name not in self.values.constants:
                 inputs.append(self._real(name))
         outputs = []
         for name in node.output:

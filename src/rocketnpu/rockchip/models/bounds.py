@@ -43,11 +43,14 @@ MARGIN = 0.1
 
 
 def bound_of(graph: Graph, operators: Sequence[Operator]) -> Bound:
-    """Return the bound of an operator, or of several that the NPU runs as one."""
+    """Return the bound of an operator, or of several that the NPU runs as one: the widest of theirs.
+
+    A table that does what several operators do in turn rounds once, where the reference rounds behind each.
+    """
     for operator in operators:
         if operator.kind == "ADD" and len(operators) > 1:
             return _fused(graph, operators, operator)
-    return KINDS.get(operators[-1].kind, ONE_ROUNDING)
+    return max((KINDS.get(operator.kind, ONE_ROUNDING) for operator in operators), key=lambda bound: bound.steps)
 
 
 def _fused(graph: Graph, operators: Sequence[Operator], addition: Operator) -> Bound:

@@ -105,6 +105,15 @@ CLASSES: tuple[DifferenceClass, ...] = (
         why.doubled_pad,
     ),
     DifferenceClass(
+        "single-pad-byte",
+        ("CNA.PAD_CON1",),
+        "The low byte is equal, and dense convolutions pad with it alone. Mesa writes -128 twice, others once; we "
+        "write every value once.",
+        "outside 2.1, 4.3",
+        "conv3x3_u8_same_zp0_relu",
+        why.single_pad,
+    ),
+    DifferenceClass(
         "pad-near-additions",
         ("CNA.PAD_CON1",),
         "Mesa pads with -128 wherever an addition is near, whatever the zero point. We pad with the zero point.",

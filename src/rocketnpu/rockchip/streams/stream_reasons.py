@@ -118,6 +118,13 @@ def doubled_pad(situation: Situation) -> bool:
     return low == high == situation.theirs & 0xFF
 
 
+def single_pad(situation: Situation) -> bool:
+    """In a dense convolution the low byte is the same; behind ours is its sign, behind theirs the byte again."""
+    depthwise = situation.our["CNA.CONV_CON1.CONV_MODE"] == 3
+    low = situation.ours & 0xFF
+    return not depthwise and low == situation.theirs & 0xFF == situation.theirs >> 8 & 0xFF
+
+
 def addition_pad(situation: Situation) -> bool:
     """Rule 3 of Mesa: -128 wherever an addition is near, whatever the zero point (spec 5.3)."""
     near = situation.adds or any(reader.kind == "ADD" for reader in situation.graph.consumers[situation.source.index])

@@ -73,20 +73,20 @@ def test_the_source_distributions_own_tests(sdist: Path, tmp_path: Path) -> None
 def sid(registry: None) -> System:
     """Debian's newest, with what the tests need."""
     found = system("sid", (*RUNTIME, *TESTING, "python3-venv", "gcc", "libc6-dev", "libpython3-dev"))
-    shutil.rmtree(found.root / "work", ignore_errors=True)
+    shutil.rmtree(found.root / "trial", ignore_errors=True)
     version = found.python_version()
-    wheels(found.root / "work/wheels", version, "x86_64", "ai-edge-litert", "onnx", "onnxruntime")
-    found.call("python3", "-m", "venv", "--system-site-packages", "/work/env")
-    pip = ("/work/env/bin/pip", "install", "--quiet", "--no-index", "--find-links", "/work/wheels")
+    wheels(found.root / "trial/wheels", version, "x86_64", "ai-edge-litert", "onnx", "onnxruntime")
+    found.call("python3", "-m", "venv", "--system-site-packages", "/trial/env")
+    pip = ("/trial/env/bin/pip", "install", "--quiet", "--no-index", "--find-links", "/trial/wheels")
     found.call(*pip, "ai-edge-litert", "onnx", "onnxruntime")
     return found
 
 
 def test_the_newest_python(sid: System, sdist: Path) -> None:
     with tarfile.open(sdist) as opened:
-        opened.extractall(sid.root / "work", filter="data")
-    [folder] = (sid.root / "work").glob("rocketnpu-*")
+        opened.extractall(sid.root / "trial", filter="data")
+    [folder] = (sid.root / "trial").glob("rocketnpu-*")
     inside = Path("/") / folder.relative_to(sid.root)
     assert tuple(map(int, sid.python_version().split("."))) >= (3, 13)
-    command = f"cd {inside} && PYTHONPATH=src exec /work/env/bin/python {' '.join(ARGUMENTS)}"
+    command = f"cd {inside} && PYTHONPATH=src exec /trial/env/bin/python {' '.join(ARGUMENTS)}"
     assert passed(sid.call("sh", "-c", command, timeout=5400)) > ENOUGH

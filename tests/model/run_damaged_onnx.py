@@ -113,7 +113,7 @@ def _tensor(model: onnx.ModelProto, choose: Random) -> None:
         tensor.dims.append(choose.choice(NUMBERS))
     elif pick == 4 and tensor.data_type == 1:
         tensor.ClearField("raw_data")
-        tensor.float_data.extend([choose.choice(REALS)] * max(1, int(tensor.dims[0]) if tensor.dims else 1))
+        tensor.float_data.extend([choose.choice(REALS)] * min(max(1, int(tensor.dims[0]) if tensor.dims else 1), 1000))
     else:
         tensor.data_location = choose.randrange(2)
 

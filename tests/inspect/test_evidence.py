@@ -143,3 +143,11 @@ def test_the_verb_prints_all_or_some(capsys: pytest.CaptureFixture[str]) -> None
     assert main.run(["evidence", "nothing"]) == 2
     assert main.run(["evidence", "--page", "evidence"]) == 0
     assert capsys.readouterr().out == evidence_page(TABLE, RISKS)
+
+
+def test_the_readme_counts_the_rules() -> None:
+    rules = TABLE.rules.values()
+    proven = sum(rule.evidence in PROVEN for rule in rules)
+    told = " ".join((CHECKOUT / "README.md").read_text().split())
+    assert f"of {len(rules)} rules {proven} were recorded" in told
+    assert f"{len(rules) - proven} rest on" in told

@@ -65,10 +65,10 @@ def test_one_operator_models_of_mesa(chip: str, userland: Userland, tmp_path: Pa
     assert lines == []
     delegated = [path for path in todo if "DELEGATE" in found[path.stem].get("kinds", ())]
     assert len(delegated) > 200
-    for path in delegated:
-        graph = tflite.load(path)
-        wrong = largest_difference(path, graph, tmp_path) > 2
-        assert wrong == known_as_wrong(chip, graph), path.stem
+    graphs = {path: tflite.load(path) for path in delegated}
+    wrong = [path for path, graph in graphs.items() if largest_difference(path, graph, tmp_path) > 2]
+    assert [path.stem for path in wrong if not known_as_wrong(chip, graphs[path])] == []
+    assert bool(wrong) == (chip == "a311d"), "where the wrong constant is near the right one, an addition is right"
 
 
 def largest_difference(path: Path, graph: Graph, folder: Path) -> int:

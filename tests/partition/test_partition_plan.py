@@ -9,12 +9,13 @@ import pytest
 
 from rocketnpu.compiler import compile_graph
 from rocketnpu.errors import ModelError, UnsupportedError
-from rocketnpu.graph import Activation, DType, Graph, Padding
+from rocketnpu.graph import Activation, DType, Graph, Padding, Quantisation, Tensor
 from rocketnpu.graph import operators as ops
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
+from rocketnpu.rockchip.rules.common import unquantised
 from rocketnpu.rockchip.rules.table import RULES
 
 
@@ -128,3 +129,10 @@ def test_a_shape_that_is_computed_keeps_a_reshape_on_the_cpu() -> None:
     found = plan(tflite.parse(builder.build([source, shape], [target])))
     assert [decision.supported for decision in found.decisions] == [False, True]
     assert "The new shape is constant. Found: tensor 1 is computed" in found.decisions[0].reason
+
+
+@pytest.mark.parametrize(("scale", "taken"), [(2.0**-126, True), (2.0**-127, False), (1.4e-45, False)])
+def test_a_scale_without_a_finite_reciprocal_stays_on_the_cpu(scale: float, taken: bool) -> None:
+    """LiteRT's logarithm gave 128 steps less for an output of scale 1.4e-45."""
+    tensor = Tensor(0, "t", (1, 4, 4, 16), DType.INT8, Quantisation(np.float32([scale]), np.array([3])))
+    assert (unquantised(tensor) is None) == taken

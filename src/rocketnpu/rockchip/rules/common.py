@@ -16,6 +16,10 @@ _BYTES = (DType.INT8, DType.UINT8)
 _CLAMPS = (Activation.NONE, Activation.RELU, Activation.RELU6, Activation.RELU_N1_TO_1)
 
 
+SMALLEST_SCALE = 2.0**-126
+"""The smallest normal number of single precision: the reciprocal of a smaller scale is infinite in LiteRT's kernels."""
+
+
 def input_tensor(graph: Graph, operator: Operator, position: int) -> Tensor | None:
     """Return an input tensor, or None where it is absent."""
     number = operator.input(position)
@@ -40,6 +44,8 @@ def unquantised(tensor: Tensor) -> str | None:
         return f"tensor {tensor.index} has no scale"
     if tensor.quantisation.is_per_channel:
         return f"tensor {tensor.index} has {tensor.quantisation}"
+    if tensor.quantisation.scale < SMALLEST_SCALE:
+        return f"tensor {tensor.index} has the scale {tensor.quantisation.scale:.3g}"
     return None
 
 

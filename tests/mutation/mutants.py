@@ -1,0 +1,361 @@
+"""Do the tests notice? Change the code at random places, one change at a time, and count what no test sees.
+
+    scripts/mutants [--count 300] [--seed 0] [--folder DIR]      make mutants, run the tests on each
+    scripts/mutants --again RESULTS [--folder DIR]               run the survivors of an earlier run again
+
+The mutation operators are Cosmic Ray's. A mutant is drawn as a place first (all places of the rooms below are equally
+likely, whatever the number of operators that fit there), then one of the operators' mutants of that place. Annotations
+are left out: they are never run.
+
+The checkout's last commit is cloned to a folder that has no ``shared`` beside it, as a user's clone has none. The tests
+run once under coverage, one context a test, in child processes too. For a mutant only those tests run that have
+executed the changed statement, those of the same room first, the fastest first, until one fails: a test that never
+executes a statement gives the same result whatever stands there. What runs while modules are imported can change
+anything, so there all tests run. Where a test shares what an earlier one computed (caches, fixtures of modules),
+coverage names the earlier one only; so for survivors all tests of the files named and of the same room run as well,
+and with --whole the rest. A test that exceeds its time limit kills its mutant and is counted apart.
+
+Results are written line by line (DIR/results.jsonl), so that a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import collections
+import json
+import os
+import random
+import resource
+import signal
+import site
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cosmic_ray.plugins
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from rich.progress import Progress
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+SOURCE = Path("src/rocketnpu")
+ROOMS = (
+    *(f"rockchip/{room}" for room in ("simulator", "tasks", "lowering", "emission", "rules")),
+    *("program", "device", "graph", "partition"),
+)
+"""What is changed."""
+GIGABYTES = 6
+"""Of memory for a run, so that a mutant that fills it ends."""
+HOURS = 2
+PYTEST = ("-m", "pytest", "-n", "0", "-p", "watched", "-p", "no:cacheprovider")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where Cosmic Ray's operators find something to change."""
+
+    file: str
+    line: int
+    column: int
+    end: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the occurrence of an operator in a file."""
+
+    file: str
+    line: int
+    operator: str
+    occurrence: int
+
+
+def main() -> int:
+    """Run and print the counts; exit status 1 if less than 93 % were killed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where the clone and the results lie (a new temporary folder)")
+    parser.add_argument("--again", type=Path, metavar="RESULTS", help="run the survivors of these results")
+    parser.add_argument("--whole", action="store_true", help="run all tests for what survives")
+    given = parser.parse_args()
+    work = Workplace(given.folder or Path(tempfile.mkdtemp(prefix="rocketnpu-mutants-")))
+    work.prepare()
+    if given.again:
+        lines = [json.loads(line) for line in given.again.read_text().splitlines()]
+        chosen = [_found_again(work, line) for line in lines if line["outcome"] == "survived"]
+        results = work.folder / "again.jsonl"
+    else:
+        chosen, results = list(drawn(work.clone, given.count, given.seed)), work.folder / "results.jsonl"
+    done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    with Progress(disable=not sys.stderr.isatty()) as progress, results.open("a") as file:
+        for mutant in progress.track(chosen[len(done) :], description="mutants"):
+            done.append(work.judge(mutant, whole=given.whole))
+            file.write(json.dumps(done[-1]) + "\n")
+            file.flush()
+    return _summary(done)
+
+
+def _summary(done: list[dict[str, object]]) -> int:
+    for result in done:
+        if result["outcome"] == "survived":
+            print(f"{result['file']}:{result['line']} {result['operator']}\n-{result['before']}\n+{result['after']}")
+    counts = collections.Counter(str(result["outcome"]) for result in done)
+    killed = len(done) - counts["survived"]
+    print(f"{killed} of {len(done)} killed ({100 * killed / max(len(done), 1):.1f} %): {dict(counts)}")
+    return int(killed < 0.93 * len(done))
+
+
+def _found_again(work: Workplace, result: dict[str, object]) -> Mutant:
+    mutant = Mutant(*(result[name] for name in ("file", "line", "operator", "occurrence")))  # type: ignore[arg-type]
+    if work.changed(mutant)[1:] != (result["before"], result["after"]):
+        sys.exit(f"mutants: {mutant.file} has changed since: {result['before']}")
+    return mutant
+
+
+def drawn(clone: Path, count: int, seed: int) -> Iterator[Mutant]:
+    """Draw distinct mutants; the same seed, the same mutants of the same code."""
+    places: dict[Place, list[Mutant]] = {}
+    for room in ROOMS:
+        for path in sorted((clone / SOURCE / room).rglob("*.py")):
+            for place, mutant in _mutants(path, str(path.relative_to(clone))):
+                places.setdefault(place, []).append(mutant)
+    chance = random.Random(seed)
+    for place in chance.sample(list(places), count):
+        yield chance.choice(places[place])
+
+
+def _mutants(path: Path, name: str) -> Iterator[tuple[Place, Mutant]]:
+    text = path.read_text()
+    tree, silent = get_ast(text), _annotations(ast.parse(text))
+    for operator_name in sorted(cosmic_ray.plugins.operator_names()):
+        operator = cosmic_ray.plugins.get_operator(operator_name)
+        if operator.arguments():
+            continue
+        positions = (found for node in ast_nodes(tree) for found in operator().mutation_positions(node))
+        for occurrence, (start, end) in enumerate(positions):
+            if not any(first <= start < last for first, last in silent):
+                yield Place(name, *start, end), Mutant(name, start[0], operator_name, occurrence)
+
+
+def _annotations(tree: ast.AST) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    found: list[ast.expr | None] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg | ast.AnnAssign):
+            found.append(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found.append(node.returns)
+    spans = [node for node in found if node is not None]
+    return [((n.lineno, n.col_offset), (n.end_lineno or 0, n.end_col_offset or 0)) for n in spans]
+
+
+class Workplace:
+    """A clone without ``shared``, what is known of its tests, and runs on changed code."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.clone = self.folder / "clone"
+        self._python = self.folder / "venv" / "bin" / "python"
+        self._times: dict[str, tuple[float, str]] = {}
+        self._tests: dict[tuple[str, int], set[str]] = {}
+
+    def prepare(self) -> None:
+        """Clone, and run the tests once under coverage; what an earlier call has left is used."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        print(f"mutants: in {self.folder}", file=sys.stderr)
+        if not self.clone.exists():
+            subprocess.run(["git", "clone", "--quiet", CHECKOUT, self.clone], check=True)
+        if not self._python.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", self.folder / "venv"], check=True)
+            (packages,) = (self.folder / "venv").glob("lib/python*/site-packages")
+            theirs = site.getsitepackages()
+            lines = [str(self.clone / "src"), *(f"import site; site.addsitedir({path!r})" for path in theirs)]
+            (packages / "a.pth").write_text("\n".join(lines) + "\n")
+            # A child under coverage when the environment says so.
+            start = "import os; os.environ.get('COVERAGE_PROCESS_START') and __import__('coverage').process_startup()\n"
+            (packages / "z.pth").write_text(start)
+            # Compiled files that are held against the source's hash: changed and changed back within a second is seen.
+            compiled = [self._python, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", SOURCE]
+            subprocess.run(compiled, check=True, cwd=self.clone)
+        if not (self.folder / "times.json").exists():
+            self._measure()
+        self._times = {
+            node: tuple(value) for node, value in json.loads((self.folder / "times.json").read_text()).items()
+        }
+        self._read_contexts()
+
+    def _settings(self) -> Path:
+        """Write coverage's settings; children name the test that starts them as their context."""
+        text = f"[run]\nparallel = true\ndata_file = {self.folder}/coverage\nsource = {self.clone / SOURCE}\n"
+        text += "concurrency = thread\npatch = _exit\n"
+        (self.folder / "main.rc").write_text(text)
+        (self.folder / "child.rc").write_text(text + "context = ${MUTANTS_CONTEXT-}\n")
+        return self.folder / "main.rc"
+
+    def _environment(self, **more: str) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("ROCKETNPU", "COVERAGE", "MUTANTS"))
+        }
+        home = self.folder / "home"
+        home.mkdir(exist_ok=True, mode=0o700)
+        kept |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "OPENBLAS_NUM_THREADS": "1"}
+        return kept | {"PYTHONPATH": str(Path(__file__).parent), **more}
+
+    def _measure(self) -> None:
+        settings = self._settings()
+        environment = self._environment(
+            MUTANTS_TIMES=str(self.folder / "times.json"),
+            COVERAGE_PROCESS_START=str(settings),
+            MUTANTS_CHILDREN=str(settings.with_name("child.rc")),
+        )
+        with (self.folder / "first.txt").open("w") as output:
+            subprocess.run(
+                [self._python, *PYTEST],
+                cwd=self.clone,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                check=False,
+                preexec_fn=_bounded,
+            )
+        combine = [sys.executable, "-m", "coverage", "combine", "--quiet", f"--data-file={self.folder}/coverage"]
+        subprocess.run([*combine, self.folder], check=True)
+
+    def _read_contexts(self) -> None:
+        from coverage.numbits import numbits_to_nums
+
+        query = "select path, context, numbits from line_bits join file on file.id = file_id join context on context.id = context_id"
+        with sqlite3.connect(self.folder / "coverage") as data:
+            for path, context, bits in data.execute(query):
+                name = str(Path(path).relative_to(self.clone))
+                for line in numbits_to_nums(bits):
+                    self._tests.setdefault((name, line), set()).add(context)
+
+    def changed(self, mutant: Mutant) -> tuple[str, str, str]:
+        """Return the whole changed text, and the lines that differ, before and after."""
+        text = (self.clone / mutant.file).read_text()
+        operator = cosmic_ray.plugins.get_operator(mutant.operator)()
+        changed = mutate_code(text, operator, mutant.occurrence)
+        if changed is None:
+            raise ValueError(f"no such mutant: {mutant}")
+        pairs = [(a, b) for a, b in zip(text.splitlines(), changed.splitlines(), strict=False) if a != b]
+        before, after = pairs[0] if pairs else ("", "")
+        return changed, before.strip(), after.strip()
+
+    def judge(self, mutant: Mutant, *, whole: bool) -> dict[str, object]:
+        """Change the code, run the tests, change it back."""
+        path, began = self.clone / mutant.file, time.monotonic()
+        text, before, after = self.changed(mutant)
+        first, second, rest = self._order(mutant, path.read_text())
+        original = path.read_text()
+        path.write_text(text)
+        outcome, by, ran = "survived", "", 0
+        try:
+            for stage, tests in enumerate((first, second, rest if whole else [])):
+                if outcome == "survived" and tests:
+                    outcome, by = self._run(tests)
+                    ran = stage + 1
+        finally:
+            path.write_text(original)
+        result = {
+            "file": mutant.file,
+            "line": mutant.line,
+            "operator": mutant.operator,
+            "occurrence": mutant.occurrence,
+        }
+        result |= {"before": before, "after": after, "outcome": outcome, "by": by, "stage": ran, "tests": len(first)}
+        return result | {"seconds": round(time.monotonic() - began, 1)}
+
+    def _order(self, mutant: Mutant, text: str) -> tuple[list[str], list[str], list[str]]:
+        """Return the tests that execute the statement, those of the same files and room, and the others."""
+        usable = {node for node, (_, outcome) in self._times.items() if outcome == "passed"}
+        lines, imported = _statement(text, mutant.line)
+        named = set().union(*(self._tests.get((mutant.file, line), set()) for line in lines))
+        if imported or "" in named:
+            named = usable
+        room = Path(mutant.file).parent.relative_to(SOURCE).as_posix()
+        home = f"tests/{room}/"
+
+        def rank(node: str) -> tuple[bool, float]:
+            return not node.startswith(home), self._times[node][0]
+
+        first = sorted(named & usable, key=rank)
+        files = {node.partition("::")[0] for node in first}
+        second = sorted((n for n in usable - named if n.startswith(home) or n.partition("::")[0] in files), key=rank)
+        return first, second, sorted(usable - named - set(second), key=rank)
+
+    def _run(self, tests: list[str]) -> tuple[str, str]:
+        chosen = self.folder / "chosen.txt"
+        chosen.write_text("".join(f"{self._times[node][0]:.3f} {node}\n" for node in tests))
+        files = list(dict.fromkeys(node.partition("::")[0] for node in tests))
+        command = [self._python, *PYTEST, "-x", "--tb=line"]
+        with tempfile.TemporaryFile("w+") as output:
+            child = subprocess.Popen(
+                [*command, *files],
+                cwd=self.clone,
+                env=self._environment(MUTANTS_CHOSEN=str(chosen)),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=_bounded,
+            )
+            try:
+                status = child.wait(HOURS * 3600)
+            except subprocess.TimeoutExpired:
+                status = -signal.SIGKILL
+            finally:
+                _end(child)
+            output.seek(0)
+            said = output.read()
+        if status == 0:
+            return "survived", ""
+        failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        kind = "timed out" if "Timeout (" in said or status == -signal.SIGKILL else "killed"
+        return kind, failed[0].split(" - ")[0] if failed else f"exit status {status}: {said.strip()[-200:]}"
+
+
+def _bounded() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (GIGABYTES << 30, GIGABYTES << 30))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a run and what it has started."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def _statement(text: str, line: int) -> tuple[range, bool]:
+    """Return the lines of the innermost statement at a line, and whether it runs while the module is imported."""
+    best, inside = range(line, line + 1), False
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.Lambda) and _body(node)[0] <= line <= _body(node)[1]:
+            inside = True
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0):
+            last = min((child.lineno - 1 for child in _children(node)), default=node.end_lineno or 0)
+            if node.lineno <= line <= max(last, node.lineno):
+                best = range(node.lineno, max(last, node.lineno) + 1)
+    return best, not inside
+
+
+def _body(node: ast.FunctionDef | ast.Lambda) -> tuple[int, int]:
+    first = node.body[0] if isinstance(node.body, list) else node.body
+    return first.lineno, node.end_lineno or 0
+
+
+def _children(node: ast.stmt) -> list[ast.stmt]:
+    return [child for name in ("body", "orelse", "finalbody") for child in getattr(node, name, [])]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

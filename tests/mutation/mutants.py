@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import ast
 import collections
+import contextlib
 import json
 import os
 import random
@@ -224,7 +225,7 @@ class Workplace:
                 stdout=output,
                 stderr=output,
                 check=False,
-                preexec_fn=_bounded,
+                preexec_fn=_bounded,  # noqa: PLW1509 - this process has one thread
             )
         combine = [sys.executable, "-m", "coverage", "combine", "--quiet", f"--data-file={self.folder}/coverage"]
         subprocess.run([*combine, self.folder], check=True)
@@ -232,7 +233,8 @@ class Workplace:
     def _read_contexts(self) -> None:
         from coverage.numbits import numbits_to_nums
 
-        query = "select path, context, numbits from line_bits join file on file.id = file_id join context on context.id = context_id"
+        query = "select path, context, numbits from line_bits"
+        query += " join file on file.id = file_id join context on context.id = context_id"
         with sqlite3.connect(self.folder / "coverage") as data:
             for path, context, bits in data.execute(query):
                 name = str(Path(path).relative_to(self.clone))
@@ -305,7 +307,7 @@ class Workplace:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_bounded,
+                preexec_fn=_bounded,  # noqa: PLW1509 - this process has one thread
             )
             try:
                 status = child.wait(HOURS * 3600)
@@ -328,10 +330,8 @@ def _bounded() -> None:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """End a run and what it has started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
 
 

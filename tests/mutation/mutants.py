@@ -225,7 +225,7 @@ class Workplace:
                 stdout=output,
                 stderr=output,
                 check=False,
-                preexec_fn=_bounded,  # noqa: PLW1509 - this process has one thread
+                preexec_fn=_bounded,
             )
         combine = [sys.executable, "-m", "coverage", "combine", "--quiet", f"--data-file={self.folder}/coverage"]
         subprocess.run([*combine, self.folder], check=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
-from delegate_bench import chain, run, same
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from delegate_bench import chain, outputs, run, same, set_noise
 
 from rocketnpu.delegate import Delegate, host_graph, session
+from rocketnpu.device.base import Buffer
+from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.errors import DeviceError
 from rocketnpu.graph import Graph
 from rocketnpu.policy import Policy
 from rocketnpu.program import store
@@ -131,3 +135,68 @@ def test_an_interpreter_with_a_damaged_cache_runs(tmp_path: Path) -> None:
     made = Interpreter(model_content=model, experimental_delegates=[Delegate(**EVERYTHING)])
     made.allocate_tensors()
     assert same(run(model, [Delegate(**EVERYTHING)]), expected)
+
+
+class Scarce(SimulatorDevice):
+    """A device with room for so many buffers."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room, self.taken = room, 0
+
+    def allocate(self, size: int) -> Buffer:
+        if self.taken == self.room:
+            raise DeviceError("simulator: no room")
+        self.taken += 1
+        return super().allocate(size)
+
+    def free(self, buffer: Buffer) -> None:
+        super().free(buffer)
+        self.taken -= 1
+
+
+def _taken(model: bytes, room: int) -> tuple[int, list[Any]]:
+    device = Scarce(room)
+    with Delegate.on(device, **EVERYTHING) as delegate:
+        made = Interpreter(model_content=model, experimental_delegates=[delegate])
+        made.allocate_tensors()
+        taken = device.taken
+        set_noise(made)
+        made.invoke()
+        found = outputs(made)
+        del made
+        gc.collect()
+        assert device.taken == 0
+    return taken, found
+
+
+def test_a_part_for_which_the_device_has_no_room_stays_on_the_cpu(capfd: pytest.CaptureFixture[str]) -> None:
+    """It failed the host, which had given its operators up by then."""
+    model = chain("npu", "cpu", "npu")
+    needed, expected = _taken(model, 1000)
+    for room, parts in ((0, 0), (needed - 1, 1), (needed, 2)):
+        taken, found = _taken(model, room)
+        assert taken == needed * parts // 2
+        assert capfd.readouterr().err.count("stays on the CPU: simulator: no room") == 2 - parts
+        assert all(np.abs(a.astype(int) - b.astype(int)).max() <= 3 for a, b in zip(found, expected, strict=True))
+    with pytest.raises(RuntimeError), Delegate.on(Scarce(1), require_full=True, **EVERYTHING) as delegate:
+        run(chain("npu"), [delegate])
+    assert "require_full" in capfd.readouterr().err
+
+
+def test_a_part_that_grows_beyond_the_device_goes_on_on_the_cpu(capfd: pytest.CaptureFixture[str]) -> None:
+    model, device = chain("npu", size=8), Scarce(1000)
+    with Delegate.on(device, **EVERYTHING) as delegate:
+        made = Interpreter(model_content=model, experimental_delegates=[delegate])
+        made.allocate_tensors()
+        device.room = 0
+        (source,) = made.get_input_details()
+        made.resize_tensor_input(source["index"], (1, 16, 16, 16))
+        made.allocate_tensors()
+        set_noise(made)
+        made.invoke()
+        found = outputs(made)
+        assert "runs on the CPU at these sizes: simulator: no room" in capfd.readouterr().err
+        kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        assert same(found, run(chain("npu", size=16), [], experimental_op_resolver_type=kernels))
+        del made

@@ -23,6 +23,7 @@ from rocketnpu.model.onnx.reader import convert
 from rocketnpu.onnx_host.inference import OnnxInference
 from rocketnpu.partition.plan import plan
 from rocketnpu.provider import NAME, callbacks
+from rocketnpu.provider import session as provider_session
 from rocketnpu.provider.kernel import Kernel
 
 pytestmark = pytest.mark.usefixtures("library")
@@ -220,3 +221,38 @@ def test_the_device_is_listed_once() -> None:
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == NAME]
     assert len(devices) == 1
     assert devices[0].ep_vendor == "rocketnpu"
+
+
+@pytest.mark.parametrize("error", [DeviceError("no room"), ZeroDivisionError("nobody foresaw this")])
+def test_a_part_that_cannot_be_placed_stays_with_the_host(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The session could not be made, for the host had given its nodes up by then."""
+    net = small()
+    model = net.model(*net.ends)
+    plain = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(SimulatorDevice, "allocate", fail)
+    for mine, theirs in zip(hosted(session(model), net, 3), hosted(plain, net, 3), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert f"stays on the CPU: {'' if isinstance(error, DeviceError) else 'internal fault, '}" in capfd.readouterr().err
+    with pytest.raises(Exception, match="require_full"):
+        session(model, require_full="1")
+
+
+def test_an_unforeseen_error_while_claiming_leaves_all_with_the_host(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("nobody foresaw this")
+
+    monkeypatch.setattr(provider_session, "plan", fail)
+    net = small()
+    model = net.model(*net.ends)
+    plain = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for mine, theirs in zip(hosted(session(model), net, 3), hosted(plain, net, 3), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert "everything stays on the CPU: internal fault, KeyError" in capfd.readouterr().err

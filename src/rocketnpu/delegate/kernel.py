@@ -13,11 +13,11 @@ from rocketnpu.delegate import abi
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.host_graph import Array, view
 from rocketnpu.delegate.host_part import HostPart
-from rocketnpu.delegate.log import Log
+from rocketnpu.delegate.log import Log, say
 from rocketnpu.device.base import Device
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.split import PlacedSplit
-from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.errors import DeviceError, ModelError, UnsupportedError
 from rocketnpu.estimate.estimate import Conditions
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
@@ -86,9 +86,10 @@ class Kernel:
     def prepare(self, context: Any) -> None:
         """Follow the host's tensor shapes; where an input was resized, compile the part anew.
 
+        Where the NPU does not take the new shapes, or the device has no room for them, the part runs on the CPU.
+
         Raises:
             ModelError: the host's kernels do not take the new shapes either.
-            DeviceError: the device has no room.
         """
         shapes = {number: _shape(context, number) for number in self.graph.inputs}
         if not self._is_ready or any(self.graph.tensors[n].shape != shape for n, shape in shapes.items()):
@@ -103,14 +104,14 @@ class Kernel:
         self._is_closed, self._on_host = False, None
         try:
             program = self._workshop.compile(graph)
-        except (UnsupportedError, ModelError) as error:
-            self._workshop.log.detail(f"{graph.name} runs on the CPU at these sizes: {error}")
-            self._on_host = HostPart(graph)
-            graph = self._on_host.graph
-        else:
-            self._constants = constant_outputs(graph)
             if program is not None:
                 self._place(graph, program)
+            self._constants = constant_outputs(graph)
+        except (UnsupportedError, ModelError, DeviceError) as error:
+            tell = say if isinstance(error, DeviceError) else self._workshop.log.detail
+            tell(f"{graph.name} runs on the CPU at these sizes: {error}")
+            self._on_host = HostPart(graph)
+            graph = self._on_host.graph
         self.graph, self._is_ready = graph, True
 
     def invoke(self, context: Any) -> None:

@@ -34,16 +34,16 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Claim:
-    """What of a network goes to the NPU. A part without a program is compiled when its sizes are known."""
+    """What of a network goes to the NPU."""
 
-    parts: tuple[tuple[Graph, Program | None], ...]
+    parts: tuple[Graph, ...]
     reasons: Mapping[int, str]
     """By operator: why it stays on the CPU."""
 
     @property
     def nodes(self) -> tuple[int, ...]:
         """The host's numbers of all claimed operators, ascending."""
-        return tuple(sorted(operator.index for graph, _ in self.parts for operator in graph.operators))
+        return tuple(sorted(operator.index for part in self.parts for operator in part.operators))
 
 
 def policy_for(device: Device, options: Options) -> Policy:
@@ -87,13 +87,15 @@ class Session:
             for core, helpers in teams
         ]
         self._kernels: dict[Kernel, tuple[int, Workshop]] = {}
-        self._ready: dict[tuple[int, tuple[int, ...]], tuple[Graph, Program | None]] = {}
+        self._ready: dict[tuple[int, tuple[int, ...]], Kernel] = {}
+        """Parts that are placed and that the host has not asked for yet."""
 
     def claim(self, context: Any) -> Claim:
-        """Decide what of the host's network goes to the NPU, and compile it.
+        """Decide what of the host's network goes to the NPU, compile it and place it on the device.
 
         A network that this package does not understand stays with the host, which may; the reason is printed. So does
-        a part for which something fails that nobody foresaw: a delegate never makes a program worse.
+        a part for which the device has no room, or for which something fails that nobody foresaw: a delegate never
+        makes a program worse. That is why parts are placed before the host has given anything up.
 
         Raises:
             ModelError: ``require_full`` was asked for and the network is not understood.
@@ -111,34 +113,39 @@ class Session:
             reasons = {found.operator: found.reason for found in decisions if not found.supported}
             self.log.graph(graph, reasons)
             parts = self._parts(context, graph, reasons, compiles=not supposed)
+            self._check_full(graph, reasons)
         except Exception as error:
+            self.forget(context)
             if self.options.require_full:
                 raise
             say(f"everything stays on the CPU: {describe(error)}")
             return Claim((), {})
-        if self.options.require_full and reasons:
-            raise UnsupportedError(_refusal(graph, reasons))
-        self._ready |= {(_key(context), _nodes(part)): (part, program) for part, program in parts}
         return Claim(tuple(parts), reasons)
 
-    def _parts(
-        self, context: Any, graph: Graph, reasons: dict[int, str], *, compiles: bool
-    ) -> list[tuple[Graph, Program | None]]:
-        """Cut out, and compile, the parts into which the host cuts what has no reason against it.
+    def _check_full(self, graph: Graph, reasons: Mapping[int, str]) -> None:
+        if self.options.require_full and reasons:
+            raise UnsupportedError(_refusal(graph, reasons))
 
-        A part that cannot be compiled gets a reason; the host is then asked again, for it may cut the rest otherwise.
+    def _parts(self, context: Any, graph: Graph, reasons: dict[int, str], *, compiles: bool) -> list[Graph]:
+        """Cut out, compile and place the parts into which the host cuts what has no reason against it.
+
+        A part for which that fails gets a reason; the host is then asked again, for it may cut the rest otherwise.
         """
-        made: dict[tuple[int, ...], tuple[Graph, Program | None]] = {}
+        made: dict[tuple[int, ...], Graph] = {}
         while True:
             wanted = [operator.index for operator in graph.operators if operator.index not in reasons]
             cut = host_graph.preview(context, wanted) if wanted else []
+            for nodes in made.keys() - {nodes for nodes, _ in cut}:
+                del made[nodes]
+                self.drop(self._ready.pop((_key(context), nodes)))
             failed: dict[int, str] = {}
             for number, (nodes, outputs) in enumerate(cut):
                 if nodes in made:
                     continue
                 try:
                     part = _cut(graph, nodes, outputs, number)
-                    made[nodes] = part, self._compiled(part) if compiles else None
+                    self._place(context, part, self._compiled(part) if compiles else None)
+                    made[nodes] = part
                 except Exception as error:
                     tell = self.log.detail if isinstance(error, UnsupportedError) else say
                     tell(f"part {number} stays on the CPU: {describe(error)}")
@@ -147,25 +154,27 @@ class Session:
                 return [made[nodes] for nodes, _ in cut]
             reasons.update(failed)
 
+    def _place(self, context: Any, part: Graph, program: Program | None) -> None:
+        workshop = self._workshop(_key(context))
+        kernel = Kernel(workshop, part, program)
+        self._kernels[kernel] = _key(context), workshop
+        self._ready[_key(context), _nodes(part)] = kernel
+
     def kernel(self, context: Any, nodes: tuple[int, ...]) -> Kernel:
-        """Place the part that consists of ``nodes``, claimed before in the same context.
+        """Return the part that consists of ``nodes``, claimed before in the same context.
 
         Raises:
             ModelError: the host cut its network differently than it had announced.
-            DeviceError: the device has no room.
         """
         ready = self._ready.pop((_key(context), nodes), None)
         if ready is None:
             raise ModelError(f"the host asks for a part of operators {list(nodes)}, which it did not announce")
-        workshop = self._workshop(_key(context))
-        kernel = Kernel(workshop, *ready)
-        self._kernels[kernel] = _key(context), workshop
-        return kernel
+        return ready
 
     def forget(self, context: Any) -> None:
-        """Drop parts that were claimed in this context and never placed."""
+        """Drop parts that were claimed in this context and that the host never asked for."""
         for key in [key for key in list(self._ready) if key[0] == _key(context)]:
-            self._ready.pop(key, None)
+            self.drop(self._ready.pop(key))
 
     def drop(self, kernel: Kernel) -> None:
         """Free a kernel's memory on the device."""

@@ -37,7 +37,7 @@ class Claimed:
 
     model: OnnxModel
     part: Graph
-    program: Program
+    placed: PlacedProgram
     nodes: tuple[int, ...]
     """Numbers of the host's nodes, ascending."""
     reals: Mapping[str, str]
@@ -62,13 +62,15 @@ class ProviderSession:
         self._cache = ProgramCache(cache)
         self._lock = threading.RLock()
         self._claimed: dict[frozenset[str], Claimed] = {}
-        self._refusal: ModelError | UnsupportedError | None = None
+        self._refusal: Exception | None = None
         self._kernels: list[Kernel] = []
 
     def claim(self, graph: Any) -> list[list[Any]]:
         """Return the nodes of each part of a graph that goes to the NPU.
 
-        A network that this package does not understand stays with the host; the reason is printed.
+        A network that this package does not understand stays with the host; the reason is printed. So does a part for
+        which the device has no room, or for which something fails that nobody foresaw: parts are placed here, where
+        the host can still keep them.
 
         Where ``require_full`` was asked for in vain, the first node is claimed all the same, and making its kernel
         fails: that ends the making of the session, which a failure here would not.
@@ -81,7 +83,8 @@ class ProviderSession:
         host = HostModel(self._runtime, graph)
         try:
             return self._divide(host)
-        except (ModelError, UnsupportedError) as error:
+        except Exception as error:
+            self._forget()
             if self.options.require_full:
                 self._refusal = error
                 return [host.nodes[:1]]
@@ -89,7 +92,7 @@ class ProviderSession:
             return []
 
     def _divide(self, host: HostModel) -> list[list[Any]]:
-        """Decide, and compile.
+        """Decide, compile and place.
 
         Raises:
             ModelError: the network is not understood.
@@ -103,22 +106,33 @@ class ProviderSession:
         for part in divided.parts:
             claimed = self._claim(model, part, reasons)
             if claimed is not None:
+                self._forget(claimed.makes)
                 self._claimed[claimed.makes] = claimed
                 found.append([host.nodes[number] for number in claimed.nodes])
         self._check_full(model.graph, reasons)
         return found
 
     def _claim(self, model: OnnxModel, part: Graph, reasons: dict[int, str]) -> Claimed | None:
-        """Compile a part; where that fails its operators stay with the host, and ``reasons`` say why."""
+        """Compile and place a part; where that fails its operators stay with the host, and ``reasons`` say why."""
         nodes = _nodes(model, part)
         try:
             reals = _reals(model, part, nodes)
             program = self._compile(part)
-        except UnsupportedError as error:
-            self.log.detail(f"{part.name} stays on the CPU: {describe(error)}")
+            with self._lock:
+                placed = PlacedProgram(self._core, program, allow_unproven=self._policy.allow_unproven)
+        except Exception as error:
+            tell = self.log.detail if isinstance(error, UnsupportedError) else say
+            tell(f"{part.name} stays on the CPU: {describe(error)}")
             reasons |= dict.fromkeys((operator.index for operator in part.operators), describe(error))
             return None
-        return Claimed(model, part, program, nodes, reals)
+        return Claimed(model, part, placed, nodes, reals)
+
+    def _forget(self, makes: frozenset[str] | None = None) -> None:
+        """Free the part that makes these values, or all parts, as far as no kernel runs them."""
+        for key in [makes] if makes is not None else list(self._claimed):
+            claimed = self._claimed.pop(key, None)
+            if claimed is not None:
+                claimed.placed.close()
 
     def _check_full(self, graph: Graph, reasons: Mapping[int, str]) -> None:
         kinds = {operator.index: operator.kind for operator in graph.operators}
@@ -136,13 +150,12 @@ class ProviderSession:
         return program
 
     def kernel(self, graph: Any, fused: Any) -> Kernel:
-        """Place the part that a graph of claimed nodes is; ``fused`` is the node that stands for it.
+        """Make the kernel of a graph of claimed nodes; ``fused`` is the node that stands for it.
 
         Raises:
             ModelError: the host cut its network differently than it was asked to, or ``require_full`` was asked for and
                 the network is not understood.
             UnsupportedError: ``require_full`` was asked for, and something would stay on the CPU.
-            DeviceError: the device has no room.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -154,13 +167,12 @@ class ProviderSession:
             raise ModelError(f"the host asks for a part of {len(nodes)} nodes, which it was not asked to hand over")
         given = [self._name(info) for info in runtime.list("Node", "Inputs", fused)]
         wanted = [self._name(info) for info in runtime.list("Node", "Outputs", fused)]
-        allowed = self._policy.allow_unproven
-        with self._lock:
-            placed = PlacedProgram(self._core, claimed.program, allow_unproven=allowed)
-        inputs = [_slot(claimed, binding.tensor, given) for binding in claimed.program.inputs]
-        outputs = [_slot(claimed, binding.tensor, wanted) for binding in claimed.program.outputs]
-        kernel = Kernel(runtime, placed, inputs, outputs, self.log, self._lock)
+        program = claimed.placed.program
+        inputs = [_slot(claimed, binding.tensor, given) for binding in program.inputs]
+        outputs = [_slot(claimed, binding.tensor, wanted) for binding in program.outputs]
+        kernel = Kernel(runtime, claimed.placed, inputs, outputs, self.log, self._lock)
         self._kernels.append(kernel)
+        del self._claimed[claimed.makes]
         return kernel
 
     def _name(self, info: Any) -> str:
@@ -176,7 +188,7 @@ class ProviderSession:
         """Free everything, the device too."""
         for kernel in list(self._kernels):
             self.drop(kernel)
-        self._claimed.clear()
+        self._forget()
         self._device.close()
 
 

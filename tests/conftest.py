@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,19 @@ def shared() -> Path:
     if found is None:
         pytest.skip("no shared folder: set ROCKETNPU_SHARED, or place 'shared' beside the checkout")
     return found
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A stream that passes for a terminal, for ``contextlib.redirect_stderr``."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    return _Terminal()
 
 
 def find_mobilenet_v1() -> Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 import rocketnpu.cli
 from rocketnpu.cli.main import run
+from rocketnpu.cli.model.comparing import progress
 from rocketnpu.graph import DType
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import ModelBuilder
@@ -84,8 +87,17 @@ def test_no_strangers_escape_sequences(
         assert json.loads(out)["operators"][0]["kind"] == f"CUSTOM:op{EVIL}"
 
 
+def test_a_bar_prints_a_strangers_words_as_they_are(terminal: io.StringIO) -> None:
+    """Names of operators are no markup either: a lone closing tag ended a comparison."""
+    with contextlib.redirect_stderr(terminal), progress(2) as tell:
+        tell(f"CUSTOM:op[/]{EVIL}")
+    shown = terminal.getvalue()
+    assert "CUSTOM:op[/]\\x1b]0;owned" in shown
+    assert not any(part in shown for part in ("\x1b]0", "\x9b2J", "\u202e"))
+
+
 def test_verbs_print_in_one_place() -> None:
     """A new verb that prints past the place which makes text printable fails here."""
-    for path in Path(rocketnpu.cli.__file__).parent.glob("*.py"):
+    for path in Path(rocketnpu.cli.__file__).parent.rglob("*.py"):
         if path.name != "output.py":
             assert "click.echo(" not in path.read_text(), path

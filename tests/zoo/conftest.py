@@ -1,5 +1,6 @@
 """A small catalogue model, archives that hold it, a local web server, and an apt-get of our own."""
 
+import contextlib
 import hashlib
 import http.server
 import io
@@ -7,6 +8,7 @@ import sys
 import tarfile
 import textwrap
 import threading
+import time
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +99,7 @@ class Site:
     asked: list[str] = field(default_factory=list)
     claimed_length: int | None = None
     before_answer: threading.Event = field(default_factory=threading.Event)
+    between_bytes: float = 0.0
 
     def download(self, page, *members):
         return Download(f"{self.url}/{page}", tuple(Member(path, file) for path, file in members))
@@ -118,7 +121,13 @@ def site():
             self.send_response(200)
             self.send_header("Content-Length", str(served.claimed_length or len(page)))
             self.end_headers()
-            self.wfile.write(page)
+            if not served.between_bytes:
+                self.wfile.write(page)
+                return
+            with contextlib.suppress(OSError):
+                for place in range(len(page)):
+                    self.wfile.write(page[place : place + 1])
+                    time.sleep(served.between_bytes)
 
         def log_message(self, *arguments):
             pass

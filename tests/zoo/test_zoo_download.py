@@ -1,10 +1,11 @@
+import contextlib
 import socket
 import time
 
 import pytest
 
 from rocketnpu.errors import FetchError
-from rocketnpu.zoo import download
+from rocketnpu.zoo import download, progress
 
 MEMBER = ("deep/tiny.tflite", "tiny.tflite")
 
@@ -64,3 +65,26 @@ def test_a_silent_host_is_left_soon(site, page, model_file, monkeypatch):
 def test_a_certificate_fault_is_a_reason_not_a_traceback(site, page, model_file):
     with pytest.raises(download.HostUnreachableError, match="no connection"):
         download.fetch(site.download("a.tgz", MEMBER).__class__(page.url.replace("http:", "https:"), ()), [model_file])
+
+
+def test_a_host_that_drips_is_left_after_the_total_time(site, page, model_file, monkeypatch):
+    """Each byte comes well within the time that a silence may last."""
+    monkeypatch.setattr(download, "DOWNLOAD_SECONDS", 0.3)
+    site.pages["a.tgz"] += bytes(500)
+    site.between_bytes = 0.02
+    start = time.monotonic()
+    with pytest.raises(FetchError, match=r"took more than 0\.3 s"):
+        download.fetch(page, [model_file])
+    assert time.monotonic() - start < 4, "10 s would pass until all is there"
+
+
+def test_what_drips_fast_enough_is_taken(site, page, model_file, archives):
+    site.between_bytes = 0.0001
+    assert download.fetch(page, [model_file]) == {"tiny.tflite": archives.model}
+
+
+def test_a_bar_prints_a_strangers_words_as_they_are(terminal):
+    with contextlib.redirect_stderr(terminal), progress.bar("a[/]b\x1b]0;owned\x07", 10) as report:
+        report(10)
+    assert "a[/]b\\x1b]0;owned\\x07" in terminal.getvalue()
+    assert "\x1b]0;" not in terminal.getvalue()

@@ -55,7 +55,8 @@ def _download(url: str, target: Path) -> None:
             raise FetchError(f"the archive has {total} bytes, expected at most {MAX_ARCHIVE_BYTES}")
         done, end = 0, time.monotonic() + DOWNLOAD_SECONDS
         with bar(Path(urlsplit(url).path).name, total) as report:
-            while block := response.read(_BLOCK_BYTES):
+            # Not read(), which waits for whole blocks: a host that drips would stretch each one at its will.
+            while block := response.read1(_BLOCK_BYTES):
                 done += len(block)
                 if done > MAX_ARCHIVE_BYTES:
                     raise FetchError(f"the archive has more than {MAX_ARCHIVE_BYTES} bytes")

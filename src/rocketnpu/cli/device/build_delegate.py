@@ -28,4 +28,4 @@ def build_delegate(output: Path) -> None:
     """
     echo(build(output / NAME if output.is_dir() else output))
     if missing := shortcoming():
-        click.echo(missing, err=True)
+        echo(missing, err=True)

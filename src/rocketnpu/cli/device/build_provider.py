@@ -29,4 +29,4 @@ def build_provider_command(output: Path) -> None:
     """
     echo(build_provider(output / PROVIDER.name if output.is_dir() else output))
     if missing := shortcoming():
-        click.echo(missing, err=True)
+        echo(missing, err=True)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rocketnpu.files.printable import printable
+
 if TYPE_CHECKING:
     from rocketnpu.graph import Graph, Tensor
     from rocketnpu.inspect.compare import Difference, OperatorComparison, Tell
@@ -55,12 +57,12 @@ def progress(total: int) -> Iterator[Tell]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
 
         def tell(step: str) -> None:
-            progress.update(task, advance=1, description=step)
+            progress.update(task, advance=1, description=printable(step))
 
         yield tell
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rocketnpu.board.machine import Hardware, Verdict
-    from rocketnpu.device.base import Driver
+    from rocketnpu.device.base import DeviceJob, Driver
     from rocketnpu.device.machine import Fact, Machine
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable, Risk
@@ -41,6 +41,10 @@ _CHIPS = {
     "imx8mp": "rocketnpu.verisilicon.family:IMX8MP_FAMILY",
 }
 """Where each chip's family is defined; it is imported when it is first asked for."""
+
+
+Fetch = Callable[[int, int], bytes | None]
+"""Reads so many bytes at an address as the NPU sees it; None where there is no such memory."""
 
 
 class Checker(Protocol):
@@ -238,12 +242,27 @@ class Family(abc.ABC):
         raise UnsupportedError(f"there is no virtual board with the {self.title}")
 
     @abc.abstractmethod
-    def command_text(self, words: npt.NDArray[np.uint64]) -> str:
-        """Return a command list as text, a word a line."""
+    def command_text(self, words: npt.NDArray[np.uint64], fetch: Fetch | None = None) -> str:
+        """Return a command list as text, a command a line; and what it leads to in memory, where that can be read."""
 
     @abc.abstractmethod
-    def output_addresses(self, words: npt.NDArray[np.uint64], kind: int) -> list[int]:
-        """Return the addresses at which a task of a kind begins to write."""
+    def output_addresses(self, words: npt.NDArray[np.uint64], kind: int, fetch: Fetch) -> list[int]:
+        """Return the addresses at which a task of a kind begins to write; ``fetch`` reads what its words lead to."""
+
+    @abc.abstractmethod
+    def recording(
+        self, jobs: Sequence[DeviceJob], buffers: Sequence[Mapping[str, Any]], fetch: Fetch
+    ) -> dict[str, Any]:
+        """Describe a submission as the recordings of this family's drivers do, for ``recording.json``.
+
+        Args:
+            jobs: what was submitted.
+            buffers: handle, address, size and role of each buffer, and the file that holds its bytes unless all are 0.
+            fetch: reads the buffers.
+
+        Returns:
+            The format, the submissions, and whatever else the format asks for beside producer and model.
+        """
 
     @abc.abstractmethod
     def simulator(self, *, strict: bool) -> SimulatedChip:

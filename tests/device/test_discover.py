@@ -41,14 +41,14 @@ def test_auto_prefers_mainline_then_vendor_then_simulator(node, fake_rknpu: Fake
 
 
 def test_names_and_cores_are_checked() -> None:
-    with pytest.raises(DeviceError, match="the devices are auto, simulator, rocket, rknpu"):
+    with pytest.raises(DeviceError, match="the devices are auto, simulator, rocket, rknpu, etnaviv"):
         open_device("tpu")
     for cores in (0, 4):
         with pytest.raises(DeviceError, match=r"1\.\.3"):
             open_device("simulator", cores=cores)
 
 
-@pytest.mark.parametrize("name", ["rocket", "rknpu"])
+@pytest.mark.parametrize("name", ["rocket", "rknpu", "etnaviv"])
 def test_a_named_device_that_is_not_there(name: str) -> None:
     with pytest.raises(DeviceError, match=f"'{name}': there is no such device node; `rocketnpu doctor`"):
         open_device(name, calls=Nothing())

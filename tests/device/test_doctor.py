@@ -66,7 +66,7 @@ def test_a_vendor_board(fake_rknpu, tmp_path: Path) -> None:
 def test_a_machine_with_nothing(tmp_path: Path) -> None:
     found = facts(Machine(tmp_path, "6.8.0", Nothing()))
     assert {name for name, fact in found.items() if fact.state == "bad"} == {"node"}
-    assert found["node"].found == "no NPU with the driver rocket or rknpu: there is no such device node"
+    assert found["node"].found == "no NPU with the driver rocket or rknpu or etnaviv: there is no such device node"
     assert {name for name in ("kernel", "module", "node") if found[name].advice} == set()
     assert not usable(list(found.values()))
 

@@ -10,7 +10,7 @@ program on it. To write another back end, implement :class:`Device` and run ``te
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
@@ -52,9 +52,14 @@ class DeviceJob:
     writes: tuple[Buffer, ...] = ()
 
 
+def _any_chip(_calls: Calls, _fd: int) -> str:
+    """Take every node of a driver: it drives no other chip."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Driver:
-    """A kernel driver that a family of chips can be reached by."""
+    """A kernel driver that a chip can be reached by. Several chips may have drivers of one name."""
 
     name: str
     """As the driver names itself, and as users name the device."""
@@ -68,8 +73,10 @@ class Driver:
     """Opens a core by number; the calls stand in for the kernel in tests.
 
     Raises:
-        DeviceError: there is no such node, no permission, or another driver.
+        DeviceError: there is no such node, no permission, another driver, or another chip behind it.
     """
+    refusal: Callable[[Calls, int], str] = field(default=_any_chip)
+    """Says why an open node of this driver is not this chip; empty where it is."""
 
 
 @runtime_checkable

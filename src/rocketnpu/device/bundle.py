@@ -20,13 +20,10 @@ from typing import Any
 import numpy as np
 
 from rocketnpu._version import __version__
-from rocketnpu.device.base import DeviceJob
 from rocketnpu.device.placement import Placement
 from rocketnpu.errors import DeviceError
 from rocketnpu.family import family_of
 
-FORMAT = 1
-"""Format of the recording."""
 _DATE = (1980, 1, 1, 0, 0, 0)
 """Of every file in the zip: a board without a battery may believe in an earlier year, which a zip cannot hold."""
 _TROUBLE = (OSError, ValueError, zipfile.LargeZipFile)
@@ -47,13 +44,11 @@ def write_bundle(placed: Placement, path: Path, failure: Mapping[str, Any]) -> N
 
     def fill(archive: zipfile.ZipFile) -> None:
         buffers = [_store(archive, placed, number) for number in range(len(placed.buffers))]
-        submission = {"buffers": buffers, "jobs": [_job(job) for job in placed.jobs]}
         manifest = {
-            "format": FORMAT,
             "producer": f"rocketnpu {__version__}, device {placed.device.name}",
             "model": placed.program.name,
             "model_sha256": "",
-            "submits": [submission],
+            **family_of(placed.program.chip).recording(placed.jobs, buffers, placed.fetch),
         }
         _add(archive, "recording.json", json.dumps(manifest, indent=1))
         _add(archive, "failure.json", json.dumps(dict(failure), indent=1))
@@ -101,7 +96,7 @@ def _store(archive: zipfile.ZipFile, placed: Placement, number: int) -> dict[str
     buffer, memory = placed.buffers[number], placed.memories[number]
     entry: dict[str, Any] = {
         "handle": buffer.handle,
-        "dma_address": buffer.address,
+        "address": buffer.address,
         "size": buffer.size,
         "role": placed.program.buffers[number].role.value,
     }
@@ -112,17 +107,8 @@ def _store(archive: zipfile.ZipFile, placed: Placement, number: int) -> dict[str
     return entry
 
 
-def _job(job: DeviceJob) -> dict[str, Any]:
-    return {
-        "tasks": [{"regcmd": task.address, "regcmd_count": task.words} for task in job.tasks],
-        "in_bos": [buffer.handle for buffer in job.reads],
-        "out_bos": [buffer.handle for buffer in job.writes],
-    }
-
-
 def _task_index(placed: Placement) -> Iterable[str]:
-    family = family_of(placed.program.chip)
     for number, job in enumerate(placed.program.jobs):
         for index, task in enumerate(job.tasks):
             yield f"# job {number} task {index}: operator {task.operator}, {task.label}, {task.words} words"
-            yield family.command_text(placed.task_words(number, index))
+            yield placed.task_text(number, index)

@@ -16,14 +16,20 @@ from rocketnpu.proofs.record import know
 
 
 @cache
-def drivers() -> dict[str, Driver]:
-    """Return every kernel driver by name, in the order in which "auto" tries them."""
-    return {driver.name: driver for chip in chips() for driver in family_of(chip).drivers}
+def drivers() -> tuple[Driver, ...]:
+    """Return every chip's kernel drivers, in the order in which "auto" tries them."""
+    return tuple(driver for chip in chips() for driver in family_of(chip).drivers)
+
+
+@cache
+def driver_names() -> tuple[str, ...]:
+    """Return their names, each once: one driver may drive several chips."""
+    return tuple(dict.fromkeys(driver.name for driver in drivers()))
 
 
 def device_names() -> tuple[str, ...]:
     """Return the names that :func:`open_device` understands."""
-    return ("auto", "simulator", *drivers())
+    return ("auto", "simulator", *driver_names())
 
 
 def target_of(device: Device) -> Target:
@@ -44,18 +50,27 @@ def open_device(name: str = "auto", *, cores: int = 1, calls: Calls | None = Non
         DeviceError: no such name or so many cores, or the device is not there; the message says what was found.
         InputError: there is no such chip.
     """
-    known = drivers()
     if name not in device_names():
         raise DeviceError(f"there is no device {name!r}; the devices are {', '.join(device_names())}")
-    if name in known:
-        return _open_driver(known[name], cores, calls)
-    most = max(family_of(driver.chip).cores for driver in known.values()) if name == "auto" else family_of(chip).cores
-    _check_cores(cores, most, chip)
-    for driver in known.values() if name == "auto" else ():
+    if name == "simulator":
+        return _open_simulator(cores, chip)
+    if name == "auto":
+        most = max(drivers(), key=lambda driver: family_of(driver.chip).cores)
+        _check_cores(cores, family_of(most.chip).cores, chip)
+    reasons = []
+    for driver in drivers():
+        if name not in ("auto", driver.name):
+            continue
         try:
             return _open_driver(driver, cores, calls)
-        except DeviceError:
-            continue
+        except DeviceError as error:
+            reasons.append(str(error))
+    if name == "auto":
+        return _open_simulator(cores, chip)
+    raise DeviceError("; ".join(dict.fromkeys(reasons)))
+
+
+def _open_simulator(cores: int, chip: str) -> Device:
     _check_cores(cores, family_of(chip).cores, chip)
     return DeviceGroup(lambda _core: SimulatorDevice(chip=chip), cores) if cores > 1 else SimulatorDevice(chip=chip)
 

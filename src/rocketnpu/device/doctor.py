@@ -12,7 +12,7 @@ from pathlib import Path
 from rocketnpu.device.around import board_of
 from rocketnpu.device.base import Driver
 from rocketnpu.device.calls import is_emulated
-from rocketnpu.device.discover import drivers
+from rocketnpu.device.discover import driver_names, drivers
 from rocketnpu.device.machine import Fact, Machine
 from rocketnpu.device.nodes import find_node
 from rocketnpu.errors import DeviceError
@@ -51,20 +51,21 @@ def _soc(machine: Machine, board: Family | None, node: Fact) -> Fact:
 def _elsewhere(machine: Machine) -> dict[str, Fact]:
     """Say of kernel and modules what can be said without a board."""
     loaded = {line.split()[0] for line in machine.text("proc/modules").splitlines() if line}
-    found = [name for name in drivers() if name in loaded]
+    names = driver_names()
+    found = [name for name in names if name in loaded]
     return {
         "kernel": Fact("kernel", "note", f"{machine.release} (on this machine no driver has an NPU to drive)"),
-        "module": Fact("module", "note", f"{', '.join(found)} loaded" if found else f"none of {', '.join(drivers())}"),
+        "module": Fact("module", "note", f"{', '.join(found)} loaded" if found else f"none of {', '.join(names)}"),
     }
 
 
 def _node(machine: Machine, board: Family | None) -> Fact:
-    reasons: dict[str, list[str]] = {}
-    for driver in drivers().values():
+    reasons: dict[str, dict[str, None]] = {}
+    for driver in drivers():
         try:
-            path, descriptor = find_node(machine.calls, driver.nodes, driver.name)
+            path, descriptor = find_node(machine.calls, driver.nodes, driver.name, driver.refusal)
         except DeviceError as error:
-            reasons.setdefault(_reason(error, driver), []).append(driver.name)
+            reasons.setdefault(_reason(error, driver), {})[driver.name] = None
             continue
         machine.calls.close(descriptor)
         kind = " (this machine's device tree names no chip with it: a virtual board, or a new one)"

@@ -7,12 +7,12 @@ import os
 import re
 import tempfile
 import threading
+from dataclasses import replace
 from functools import cache
 from itertools import count
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from rocketnpu.device.base import DeviceJob
 from rocketnpu.device.bundle import add_facts, write_bundle
 from rocketnpu.device.placement import Placement
 from rocketnpu.errors import DeviceError, DeviceTimeoutError, StartRefusedError
@@ -47,7 +47,7 @@ class JobFailedError(DeviceTimeoutError):
         self.operator, self.label = tasks[index].operator, tasks[index].label
         number = getattr(placed.device, "core", None)
         self.core = "the core that the kernel chose" if number is None else f"core {number}"
-        self.registers = family_of(placed.program.chip).command_text(placed.task_words(job, index))
+        self.registers = placed.task_text(job, index)
         which = (
             f"task {index} of {len(tasks)}" if task is not None else f"one of its {len(tasks)} tasks, the last being"
         )
@@ -109,7 +109,7 @@ def _failing_task(placed: Placement, job: int) -> int | None:
 def _runs(placed: Placement, job: int, index: int) -> bool:
     """Run one task alone and say whether it changed the first bytes of its output."""
     device, task, family = placed.device, placed.jobs[job].tasks[index], family_of(placed.program.chip)
-    targets = family.output_addresses(placed.task_words(job, index), task.kind)
+    targets = family.output_addresses(placed.task_words(job, index), task.kind, placed.fetch)
     for buffer, memory in zip(placed.buffers, placed.memories, strict=True):
         offset = targets[0] - buffer.address if targets else -1
         if not 0 <= offset <= buffer.size - family.smallest_write:
@@ -118,7 +118,7 @@ def _runs(placed: Placement, job: int, index: int) -> bool:
         pattern = os.urandom(family.smallest_write)
         memory[place] = pattern
         device.sync_for_device(buffer)
-        device.submit([DeviceJob((task,), (), (buffer,))])
+        device.submit([replace(placed.jobs[job], tasks=(task,))])
         device.sync_for_cpu(buffer, _PROBE_TIMEOUT)
         return memory[place] != pattern
     return False

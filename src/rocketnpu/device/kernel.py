@@ -1,4 +1,4 @@
-"""What the two kernel drivers have in common: an open file, buffers that belong to it, and errors told in words."""
+"""What the kernel drivers have in common: an open file, buffers that belong to it, and errors told in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import abc
 import ctypes
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -61,16 +61,16 @@ class KernelDevice(Closing, OneAtATime):
     flying_starts = False
     """Whether a flying task may be started by itself although that was not proven on this board: a trial asks."""
 
-    def __init__(self, path: str, calls: Calls | None) -> None:
-        """Open ``path``, or the first of ``nodes`` whose driver is called ``name``.
+    def __init__(self, path: str, calls: Calls | None, refusal: Callable[[Calls, int], str] | None = None) -> None:
+        """Open ``path``, or the first of ``nodes`` whose driver is called ``name`` and which ``refusal`` takes.
 
         Raises:
-            DeviceError: no such node, no permission, or another driver.
+            DeviceError: no such node, no permission, another driver, or another chip.
         """
         self._calls = calls or SystemCalls()
         self._process = os.getpid()
         self._owned: dict[int, Owned] = {}
-        self.path, self._fd = find_node(self._calls, [path] if path else self.nodes, self.name)
+        self.path, self._fd = find_node(self._calls, [path] if path else self.nodes, self.name, refusal)
 
     @property
     def calls(self) -> Calls:

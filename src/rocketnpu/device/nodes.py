@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from rocketnpu.device import uapi
 from rocketnpu.device.calls import Calls
@@ -25,11 +25,19 @@ def driver_name(calls: Calls, fd: int) -> str:
     return text.raw[: min(version.name_length, _NAME_BYTES)].decode(errors="replace")
 
 
-def find_node(calls: Calls, paths: Iterable[str], driver: str) -> tuple[str, int]:
+def find_node(
+    calls: Calls, paths: Iterable[str], driver: str, refusal: Callable[[Calls, int], str] | None = None
+) -> tuple[str, int]:
     """Open the first of ``paths`` whose driver has this name; return its path and descriptor.
 
+    Args:
+        calls: what stands for the kernel.
+        paths: nodes to try, in this order.
+        driver: the name that the driver must report.
+        refusal: says of an open node why it is none that is looked for, in words that follow its path; empty if it is.
+
     Raises:
-        DeviceError: none; the message tells apart a missing node, a foreign driver and a lack of permission.
+        DeviceError: none; the message tells apart a missing node, a foreign driver or chip, and a lack of permission.
     """
     seen = []
     for path in paths:
@@ -41,14 +49,17 @@ def find_node(calls: Calls, paths: Iterable[str], driver: str) -> tuple[str, int
             continue
         try:
             found = driver_name(calls, fd)
+            against = f"belongs to the driver {found!r}" if found != driver else ""
+            if not against and refusal is not None:
+                against = refusal(calls, fd)
         except OSError as error:
-            found = ""
+            calls.close(fd)
             seen.append(_refusal(path, error))
-        if found == driver:
+            continue
+        if not against:
             return path, fd
         calls.close(fd)
-        if found:
-            seen.append(f"{path} belongs to the driver {found!r}")
+        seen.append(f"{path} {against}")
     reason = "; ".join(seen) or "there is no such device node"
     raise DeviceError(f"no NPU with the driver {driver!r}: {reason}; `rocketnpu doctor` says what is missing")
 

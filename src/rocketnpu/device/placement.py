@@ -77,6 +77,18 @@ class Placement(Closing, OneAtATime):
         spec = self.program.jobs[job].tasks[task]
         return np.frombuffer(self._maps[self.program.commands], "<u8", spec.words, spec.offset)
 
+    def fetch(self, address: int, size: int) -> bytes | None:
+        """Return bytes that the NPU sees at an address; None where they lie in none of the program's buffers."""
+        for buffer, memory in zip(self._buffers, self._maps, strict=True):
+            offset = address - buffer.address
+            if offset >= 0 and offset + size <= buffer.size:
+                return bytes(memory[offset : offset + size])
+        return None
+
+    def task_text(self, job: int, task: int) -> str:
+        """Return a task's command words, and what they lead to, as text."""
+        return family_of(self.program.chip).command_text(self.task_words(job, task), self.fetch)
+
     def _job(self, job: ProgramJob) -> DeviceJob:
         commands = self._buffers[self.program.commands].address
         return DeviceJob(

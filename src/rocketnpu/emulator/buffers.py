@@ -8,7 +8,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.emulator.address_space import PAGE
+from rocketnpu.address_space import PAGE
 
 
 class BufferObject:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rocketnpu.address_space import LIMIT
 from rocketnpu.device import uapi
-from rocketnpu.emulator.address_space import LIMIT
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.emulator.jobs import CorePool, JobQueue, QueuedJob
 from rocketnpu.emulator.wire import Capability, Store

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from rocketnpu.board.machine import Hardware, Verdict
-    from rocketnpu.device.base import Device, Driver
+    from rocketnpu.device.base import Device, DeviceJob, Driver
     from rocketnpu.device.calls import Calls
     from rocketnpu.device.machine import Fact, Machine
     from rocketnpu.estimate.estimate import Board, Conditions, Spread, TimedTask
     from rocketnpu.evidence import EvidenceTable, Risk
+    from rocketnpu.family import Fetch
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
     from rocketnpu.inspect.work import PartWork
@@ -203,17 +204,28 @@ class RockchipFamily(Family):
 
         return Rk3588Hardware(observe)
 
-    def command_text(self, words: npt.NDArray[np.uint64]) -> str:
-        """Return register writes by name, a word a line."""
+    def command_text(self, words: npt.NDArray[np.uint64], fetch: Fetch | None = None) -> str:
+        """Return register writes by name, a word a line; they lead to no further commands."""
+        del fetch
         from rocketnpu.rockchip.registers.command import format_words
 
         return format_words(words.tolist())
 
-    def output_addresses(self, words: npt.NDArray[np.uint64], kind: int) -> list[int]:
+    def output_addresses(self, words: npt.NDArray[np.uint64], kind: int, fetch: Fetch) -> list[int]:
         """Return the addresses of the writers that a list starts; ``kind`` is its enable mask."""
+        del fetch
         from rocketnpu.rockchip.drivers.check import output_addresses
 
         return output_addresses(words, kind)
+
+    def recording(
+        self, jobs: Sequence[DeviceJob], buffers: Sequence[Mapping[str, Any]], fetch: Fetch
+    ) -> dict[str, Any]:
+        """Describe a submission as recordings of the rocket driver do."""
+        from rocketnpu.rockchip.streams.recording import describe
+
+        del fetch
+        return describe(jobs, buffers)
 
     def simulator(self, *, strict: bool) -> Npu:
         """Return a simulated core."""

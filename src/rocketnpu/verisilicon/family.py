@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from rocketnpu.device.base import Driver
+    from rocketnpu.device.base import Device, DeviceJob, Driver
+    from rocketnpu.device.calls import Calls
     from rocketnpu.device.machine import Fact, Machine
     from rocketnpu.evidence import EvidenceTable
-    from rocketnpu.family import SimulatedChip
+    from rocketnpu.family import Fetch, SimulatedChip
     from rocketnpu.graph import Graph, Operator
     from rocketnpu.inspect.bounds import Bound
     from rocketnpu.inspect.work import PartWork
@@ -64,8 +65,17 @@ class VerisiliconFamily(Family):
 
     @property
     def drivers(self) -> tuple[Driver, ...]:
-        """None: nothing of ours speaks to the kernel's etnaviv driver yet."""
-        return ()
+        """The kernel's etnaviv driver; the vendor's own has no part in the kernel that is public here."""
+        from rocketnpu.device.base import Driver
+        from rocketnpu.verisilicon.drivers.etnaviv import EtnavivDevice
+        from rocketnpu.verisilicon.drivers.etnaviv_chip import refusal_of
+
+        def open_etnaviv(_core: int, calls: Calls | None) -> Device:
+            return EtnavivDevice(self.soc, calls=calls)
+
+        return (
+            Driver(EtnavivDevice.name, self.name, "mainline", EtnavivDevice.nodes, open_etnaviv, refusal_of(self.soc)),
+        )
 
     def board_facts(self, machine: Machine) -> tuple[Fact, ...]:
         """Look at kernel and module."""
@@ -113,16 +123,26 @@ class VerisiliconFamily(Family):
         """Refuse: no operator is taken."""
         self._refuse(kind)
 
-    def command_text(self, words: npt.NDArray[np.uint64]) -> str:
-        """Return a front-end stream as text, a command a line."""
-        from rocketnpu.verisilicon.streams.text import stream_lines
+    def command_text(self, words: npt.NDArray[np.uint64], fetch: Fetch | None = None) -> str:
+        """Return front-end commands as text, and the instructions that they start, where those can be read."""
+        from rocketnpu.verisilicon.streams.text import task_lines
 
-        return "\n".join(line for _, line in stream_lines(words.view("<u4")))
+        return "\n".join(task_lines(words.view("<u4"), fetch))
 
-    def output_addresses(self, words: npt.NDArray[np.uint64], kind: int) -> list[int]:
-        """Refuse: no device of ours has tasks for this chip."""
-        del words, kind
-        self._refuse("a task")
+    def output_addresses(self, words: npt.NDArray[np.uint64], kind: int, fetch: Fetch) -> list[int]:
+        """Return where the instructions write that a task starts."""
+        from rocketnpu.verisilicon.registers.jobs import instructions
+
+        del kind
+        return [fields["OUT_ADDRESS"] for _, fields in instructions(words.view("<u4"), fetch)]
+
+    def recording(
+        self, jobs: Sequence[DeviceJob], buffers: Sequence[Mapping[str, Any]], fetch: Fetch
+    ) -> dict[str, Any]:
+        """Describe a submission as recordings of the etnaviv driver do."""
+        from rocketnpu.verisilicon.streams.bundle import describe
+
+        return describe(self.soc, jobs, buffers, fetch)
 
     def simulator(self, *, strict: bool) -> SimulatedChip:
         """Refuse: there are no programs for it; recordings are replayed without a device."""
@@ -143,7 +163,10 @@ def _family(soc: Soc, compatibles: tuple[str, ...]) -> VerisiliconFamily:
         title=soc.title,
         cores=1,
         compatibles=compatibles,
-        node_advice="this release drives no such board: recordings are replayed, and the node is emulated",
+        node_advice=(
+            "load the module (`modprobe etnaviv`); in the device tree the NPU's node (vivante,gc) needs "
+            'status = "okay", and the kernel CONFIG_DRM_ETNAVIV'
+        ),
         smallest_write=1,
         soc=soc,
     )

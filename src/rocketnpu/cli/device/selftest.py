@@ -16,7 +16,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.cli.output import echo, json_option, print_json
+from rocketnpu.cli.output import chip_option, echo, json_option, print_json
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.base import Device
 from rocketnpu.device.discover import open_device
@@ -30,7 +30,7 @@ from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
-from rocketnpu.policy import Policy, Target
+from rocketnpu.policy import DEFAULT_CHIP, Policy, Target
 from rocketnpu.program.program import Program
 from rocketnpu.proofs.child import LIMIT
 
@@ -49,7 +49,7 @@ class Case:
 
     def program(self, policy: Policy | None = None) -> Program:
         """Compile it, by proven rules only where no policy says otherwise."""
-        return compile_graph(parse(self.model), policy or Policy("mainline", allow_unproven=False))
+        return compile_graph(parse(self.model), policy or proven_policy())
 
     def picture(self) -> npt.NDArray[np.uint8]:
         """Return an input of its shape."""
@@ -157,7 +157,7 @@ def _compare(device: Device, case: Case, target: Target | None) -> Outcome:
     # A board's own policy has what was proven on it; the simulator runs what any board would.
     policy = policy_of(device, target=target or "mainline")
     program, picture = case.program(policy), case.picture()
-    with SimulatorDevice() as simulator:
+    with SimulatorDevice(chip=device.chip) as simulator:
         wanted = run(simulator, program, [picture])[0]
     start = time.perf_counter()
     try:
@@ -170,14 +170,21 @@ def _compare(device: Device, case: Case, target: Target | None) -> Outcome:
     return Outcome(case.name, case.about, not len(wrong), len(wrong), wanted.size, first, seconds, "")
 
 
-def expected(case: Case) -> Array:
-    """Return what the simulator computes for a case."""
-    with SimulatorDevice() as simulator:
-        return run(simulator, case.program(), [case.picture()])[0]
+def proven_policy(chip: str = DEFAULT_CHIP) -> Policy:
+    """Return the rules of a board with a chip, as far as they are proven."""
+    return Policy("mainline", allow_unproven=False, chip=chip)
+
+
+def expected(case: Case, chip: str = DEFAULT_CHIP) -> Array:
+    """Return what a chip's simulator computes for a case."""
+    with SimulatorDevice(chip=chip) as simulator:
+        return run(simulator, case.program(proven_policy(chip)), [case.picture()])[0]
 
 
 @click.command()
-@click.option("-d", "--device", "name", default="auto", show_default=True, help="auto, simulator, rocket or rknpu.")
+@click.option(
+    "-d", "--device", "name", default="auto", show_default=True, help="auto, simulator, rocket, rknpu or etnaviv."
+)
 @click.option("-o", "--report", type=click.Path(path_type=Path), help="Write a report file that can be sent to others.")
 @click.option("--rules", is_flag=True, help="Ask the board for hardware rules that nobody has proven.")
 @click.option("--risky", is_flag=True, help="With --rules: also run what may hang the board until its power is cut.")
@@ -195,9 +202,10 @@ def expected(case: Case) -> Array:
     show_default=True,
     help="Whose programs the simulator runs; a board runs its own.",
 )
+@chip_option
 @json_option
 def selftest(
-    name: str, report: Path | None, rules: bool, risky: bool, limit: float, target: Target, as_json: bool
+    name: str, report: Path | None, rules: bool, risky: bool, limit: float, target: Target, chip: str, as_json: bool
 ) -> int:
     """Run small networks on the device and on the simulator and compare every byte.
 
@@ -217,7 +225,7 @@ def selftest(
         if not as_json:
             echo(_line(outcome))
 
-    with open_device(name) as device:
+    with open_device(name, chip=chip) as device:
         outcomes = compare(device, cases(), tell, target)
         found = {"device": device.name, "equal": all(outcome.equal for outcome in outcomes)}
     found |= {"cases": [asdict(outcome) for outcome in outcomes], "machine": [asdict(fact) for fact in examine()]}

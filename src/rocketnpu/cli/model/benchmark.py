@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("-m", "--model", "--graph", "model", required=True, metavar="FILE|NAME", help="A model, or its name.")
-@click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket or rknpu.")
+@click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket, rknpu or etnaviv.")
 @click.option("--num_runs", "--num-runs", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @click.option("--warmup_runs", "--warmup-runs", type=click.IntRange(1, 1000), default=3, show_default=True)
 @click.option("--cores", type=click.IntRange(1, 3), default=1, show_default=True, help="NPU cores that are opened.")

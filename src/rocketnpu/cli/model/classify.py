@@ -14,7 +14,7 @@ from rocketnpu.cli.output import chip_option, echo, json_option, model_option, p
 @click.option("-i", "--image", required=True, type=click.Path(path_type=Path), help="Picture to classify.")
 @model_option
 @click.option("-l", "--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
-@click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket or rknpu.")
+@click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket, rknpu or etnaviv.")
 @click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven.")
 @click.option("-n", "--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to print.")
 @chip_option

@@ -12,8 +12,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+from rocketnpu.address_space import AddressSpace
 from rocketnpu.emulator import wire
-from rocketnpu.emulator.address_space import AddressSpace
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.emulator.drm_file import DrmFile, Limits, Note
 from rocketnpu.emulator.jobs import CorePool, QueuedJob

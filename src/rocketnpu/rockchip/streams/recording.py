@@ -8,13 +8,14 @@ package's runtime is a recording with ``failure.json`` and ``failing_task.json``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from rocketnpu.device.base import DeviceJob
 from rocketnpu.inspect.recording_file import RecordedBuffer, RecordedTensor, RecordingFile, read_recording
 
 FORMAT = 1
@@ -174,3 +175,17 @@ def _handle(file: RecordingFile, value: Any, known: set[int]) -> int:
     if type(value) is not int or value not in known:
         file.fail(f"a job names buffer {value!r}, which does not exist")
     return value
+
+
+def describe(jobs: Sequence[DeviceJob], buffers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a submission of ours in this form; see :meth:`rocketnpu.family.Family.recording`."""
+    listed = [{"dma_address" if key == "address" else key: value for key, value in one.items()} for one in buffers]
+    described = [
+        {
+            "tasks": [{"regcmd": task.address, "regcmd_count": task.words} for task in job.tasks],
+            "in_bos": [buffer.handle for buffer in job.reads],
+            "out_bos": [buffer.handle for buffer in job.writes],
+        }
+        for job in jobs
+    ]
+    return {"format": FORMAT, "submits": [{"buffers": listed, "jobs": described}]}

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from rocketnpu.emulator.address_space import LIMIT
+from rocketnpu.address_space import LIMIT
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.emulator.drm_file import DrmFile, Limits, Note
 from rocketnpu.emulator.jobs import CorePool, QueuedJob, TaskHangError
@@ -30,8 +30,6 @@ from rocketnpu.verisilicon.soc import Identity
 
 NOWHERE = -1
 """Address of a buffer that no submission has placed yet."""
-MAX_STREAM = 512 << 10
-"""Bytes of the memory that all command buffers of the driver share (SUBALLOC_SIZE in etnaviv_cmdbuf.c)."""
 PATIENT, PATIENCE = 1_000_000_000, 120_000_000_000
 """Nanoseconds: a wait of a second or more may last two minutes longer. User space waits five seconds for a real NPU,
 which needs milliseconds, and takes no notice when that is not enough; a simulated one on a busy machine needs more."""
@@ -312,12 +310,13 @@ def _check_submit(argument: uapi.Submit) -> None:
     _check_pipe(argument.pipe)
     if argument.stream_size % 4:
         raise OSError(errno.EINVAL, "a stream of half a word")
-    if argument.stream_size > MAX_STREAM:
-        raise OSError(errno.ENOMEM, "no command buffer of that size")
     if argument.exec_state not in uapi.EXEC_STATES:
         raise OSError(errno.EINVAL, "no such state")
     if argument.flags & ~_FLAGS:
         raise OSError(errno.EINVAL, "no such flag")
+    largest = max(argument.stream_size, argument.reloc_count, argument.bo_count)
+    if largest > uapi.MAX_STREAM or argument.pmr_count > uapi.MAX_COUNTERS:
+        raise OSError(errno.EINVAL, "more than the driver takes at once")
     if argument.flags & (uapi.SUBMIT_FENCE_IN | uapi.SUBMIT_FENCE_OUT) or argument.pmr_count:
         raise OSError(errno.EINVAL, "fences as files and performance counters are not emulated")
 

@@ -27,10 +27,11 @@ import numpy as np
 from rocketnpu.errors import CommandError, RegisterFieldError
 from rocketnpu.verisilicon.coefficients.kernels import Bytes
 from rocketnpu.verisilicon.registers.instruction import WORD
+from rocketnpu.verisilicon.registers.jobs import UNITS
 from rocketnpu.verisilicon.registers.states import NN_START, STATES, TP_START
 from rocketnpu.verisilicon.simulator.lookup import ENTRIES
 from rocketnpu.verisilicon.streams import text as forms
-from rocketnpu.verisilicon.streams.jobs import LAYOUTS, Job, buffer_at, jobs_of
+from rocketnpu.verisilicon.streams.jobs import Job, buffer_at, jobs_of
 from rocketnpu.verisilicon.streams.recording import Recording, Submission
 
 STREAM = "STREAM"
@@ -187,7 +188,7 @@ def assemble(text: str) -> list[Section]:
         words = line.split()
         if not words:
             continue
-        if words[0] in ("CHIP", "SUBMISSION", STREAM, DATA, *LAYOUTS):
+        if words[0] in ("CHIP", "SUBMISSION", STREAM, DATA, *UNITS):
             close()
             try:
                 head = _head(words, line, place)
@@ -216,8 +217,8 @@ def _head(words: list[str], line: str, place: int) -> tuple[str, int, int]:
 def _bytes(kind: str, body: list[str]) -> bytes:
     if kind == STREAM:
         return forms.parse_stream(body).tobytes()
-    if kind in LAYOUTS:
-        return forms.parse_instruction(body, LAYOUTS[kind]).tobytes()
+    if kind in UNITS:
+        return forms.parse_instruction(body, UNITS[kind]).tobytes()
     parts = []
     for line in body:
         name, _, digits = line.partition(" ")

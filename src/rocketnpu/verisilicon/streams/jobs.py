@@ -11,16 +11,13 @@ from rocketnpu.inspect.recording_file import RecordedBuffer
 from rocketnpu.memory import Memory
 from rocketnpu.verisilicon.coefficients.kernels import Bytes, Kernels
 from rocketnpu.verisilicon.registers.instruction import WORD, Layout, Words
-from rocketnpu.verisilicon.registers.nn import NN
-from rocketnpu.verisilicon.registers.tp import TP
+from rocketnpu.verisilicon.registers.jobs import UNITS
 from rocketnpu.verisilicon.simulator.front_end import starts
 from rocketnpu.verisilicon.simulator.net_kernels import read_kernels
 from rocketnpu.verisilicon.simulator.nn_config import NnConfig, read_nn
 from rocketnpu.verisilicon.simulator.tp_config import TpConfig, read_tp
 from rocketnpu.verisilicon.soc import Soc
 from rocketnpu.verisilicon.streams.recording import Submission
-
-LAYOUTS = {"NN": NN, "TP": TP}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +45,7 @@ class Job:
     @property
     def layout(self) -> Layout:
         """How its instruction is laid out."""
-        return LAYOUTS[self.unit]
+        return UNITS[self.unit]
 
 
 def jobs_of(submission: Submission, soc: Soc) -> tuple[list[Job], str]:
@@ -66,7 +63,7 @@ def jobs_of(submission: Submission, soc: Soc) -> tuple[list[Job], str]:
 
 
 def _job(number: int, unit: str, address: int, memory: Memory, soc: Soc) -> Job:
-    layout = LAYOUTS[unit]
+    layout = UNITS[unit]
     where = memory.find(address, address + layout.size * WORD)
     if where is None:
         return Job(

@@ -12,14 +12,15 @@ The forms, each of which reads back to the same words::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from rocketnpu.errors import CommandError, RegisterFieldError
 from rocketnpu.fields import RESERVED, Register
 from rocketnpu.verisilicon.registers.commands import LoadState, Nothing, load_state, read_commands
-from rocketnpu.verisilicon.registers.instruction import Layout, Words
+from rocketnpu.verisilicon.registers.instruction import WORD, Layout, Words
+from rocketnpu.verisilicon.registers.jobs import UNITS, started
 from rocketnpu.verisilicon.registers.states import STATES, state
 
 
@@ -96,6 +97,19 @@ def instruction_lines(words: Words, layout: Layout) -> Iterator[str]:
     for register, word in zip(layout.registers(), words.tolist(), strict=True):
         if word:
             yield " ".join((register.name, *_assigned(register, word)))
+
+
+def task_lines(stream: Words, fetch: Callable[[int, int], bytes | None] | None) -> Iterator[str]:
+    """Return the lines of a stream, and behind them those of each instruction that it starts and ``fetch`` can read."""
+    yield from (line for _, line in stream_lines(stream))
+    if fetch is None:
+        return
+    for start in started(stream):
+        layout = UNITS[start.unit]
+        data = fetch(start.address, layout.size * WORD)
+        yield f"{start.unit} at 0x{start.address:x}{'' if data is not None else ': in no buffer'}"
+        if data is not None:
+            yield from instruction_lines(np.frombuffer(data, "<u4"), layout)
 
 
 def parse_instruction(lines: Iterable[str], layout: Layout) -> Words:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
 from rocketnpu.cli.device.selftest import Case
-from rocketnpu.device.base import Device
+from rocketnpu.device.base import Device, DeviceJob
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.emulator import EmulatedNode, Limits, shim_library
@@ -81,3 +83,30 @@ def device(open_one: Callable[[], Device]) -> Iterator[Device]:
 @pytest.fixture(params=list(CASES))
 def case(request: pytest.FixtureRequest) -> Case:
     return CASES[request.param]
+
+
+class Watched:
+    """Passes everything on to a device, and notes how many such devices have a job in flight at once."""
+
+    lock = threading.Lock()
+    busy: set[int]
+    most = 0
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.name, self.chip = device.name, device.chip
+        Watched.busy, Watched.most = set(), 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
+
+    def submit(self, jobs: Sequence[DeviceJob]) -> None:
+        with Watched.lock:
+            Watched.busy.add(id(self))
+            Watched.most = max(Watched.most, len(Watched.busy))
+        self._device.submit(jobs)
+
+    def sync_for_cpu(self, buffer: Any, timeout: float) -> None:
+        self._device.sync_for_cpu(buffer, timeout)
+        with Watched.lock:
+            Watched.busy.discard(id(self))

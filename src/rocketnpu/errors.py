@@ -11,6 +11,7 @@ Each says what happened, where, why, and what to try. The tree::
     +-- RegisterFieldError      a value does not fit its register field (a fault of the compiler)
     +-- CommandError            a command text or a command word cannot be read
     +-- SimulationError         a command stream does what the hardware does not define
+    +-- SomeFailedError         some of many inferences failed; it has the others' results
     +-- DeviceError             a device or its driver refused or failed
         +-- BoardUnavailableError  this machine cannot make or run the virtual board
         +-- StartRefusedError   a task is not started by itself, because that may hang a board
@@ -19,6 +20,9 @@ Each says what happened, where, why, and what to try. The tree::
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class RocketError(Exception):
@@ -80,6 +84,24 @@ class SimulationError(RocketError):
     def at_task(self, task: int) -> SimulationError:
         """Return the same error with the task's index filled in."""
         return SimulationError(self.message, unit=self.unit, register=self.register, task=task)
+
+
+class SomeFailedError(RocketError):
+    """Some of many inferences failed; the others were made all the same.
+
+    Attributes:
+        outcomes: for each, in order, its result or its error.
+        failed: numbers of those that failed, from 0.
+    """
+
+    def __init__(self, outcomes: Sequence[Any]) -> None:
+        """Say how many failed, and why the first did."""
+        self.outcomes = tuple(outcomes)
+        self.failed = tuple(i for i, outcome in enumerate(self.outcomes) if isinstance(outcome, RocketError))
+        first = self.failed[0]
+        super().__init__(
+            f"{len(self.failed)} of {len(self.outcomes)} failed; the first is number {first}: {self.outcomes[first]}"
+        )
 
 
 class DeviceError(RocketError):

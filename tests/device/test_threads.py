@@ -116,9 +116,13 @@ def test_one_inference_in_all_threads(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert all(same(one, two) for one, two in zip(found, wanted, strict=True))
 
 
+@pytest.mark.parametrize("kind", [SimulatorDevice, KernelDevice, PlacedProgram])
+def test_each_takes_turns(kind: type) -> None:
+    assert issubclass(kind, OneAtATime)
+
+
 @pytest.mark.parametrize("kind", [SimulatorDevice, KernelDevice, PlacedProgram, Inference])
 def test_each_docstring_says_so(kind: type) -> None:
-    assert issubclass(kind, OneAtATime)
     assert "from any thread" in (kind.__doc__ or "").lower()
 
 

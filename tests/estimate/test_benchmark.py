@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,29 @@ SMALL = Path(__file__).resolve().parents[1] / "data" / "golden" / "conv3x3_u8_sa
 
 
 def test_warming_up_does_not_count() -> None:
-    ticks = iter([0.0, 5.0, *(value for number in range(6) for value in (10.0 * number, 10.0 * number + number + 1))])
+    runs = [value for number in range(6) for value in (10.0 * number, 10.0 * number + number + 1)]
+    ticks = iter([0.0, 5.0, *runs[:4], 20.0, *runs[4:], 70.0])
     calls: list[int] = []
     found = measure(lambda: lambda: calls.append(1), 2, 4, clock=lambda: next(ticks))
     assert (found.init, found.first, found.runs) == (5000, 1000, (3000, 4000, 5000, 6000))
     assert len(calls) == 6
     assert (found.percentile(50), found.percentile(90), found.percentile(99)) == (4000, 6000, 6000)
     assert found.mean == 4500
+    assert (found.elapsed, found.per_second) == (50_000, 4 / 50)
+
+
+def test_several_are_in_flight_at_once() -> None:
+    """None of three ends before the two others have begun."""
+    gate = threading.Barrier(3)
+    made: list[int] = []
+
+    def run() -> None:
+        made.append(len(made))
+        if len(made) > 1:
+            gate.wait(30)
+
+    assert len(measure(lambda: run, 1, 9, in_flight=3).runs) == 9
+    assert len(made) == 10
 
 
 def test_a_boards_circumstances_are_looked_up(tmp_path: Path) -> None:
@@ -51,3 +68,5 @@ def test_the_simulator_says_that_the_time_is_its_own(capsys: pytest.CaptureFixtu
     low, high = found["estimated_range_ms"]
     assert low < found["estimated_ms"] < high
     assert found["circumstances"]["device"] == "simulator"
+    assert main.run([*arguments, "--cores", "2", "--in_flight", "4", "--num_runs", "8"]) == 0
+    assert "inferences a second, 4 at a time" in capsys.readouterr().out

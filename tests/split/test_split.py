@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from compiler.graphs import graph_case
-from device_fixtures import Node
+from device_fixtures import Node, Watched
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.base import Device, DeviceJob
 from rocketnpu.device.discover import open_device
@@ -95,33 +94,6 @@ def test_an_emulated_kernel_gives_the_same_bytes_with_all_cores_busy_at_once(nod
                 assert_equal_on_cores(part, POLICIES[1], watched, seed)
     assert Watched.most == 3
     assert node.lines == []
-
-
-class Watched:
-    """Passes everything on to a device, and notes how many such devices have a job in flight at once."""
-
-    lock = threading.Lock()
-    busy: set[int]
-    most = 0
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self.name, self.chip = device.name, device.chip
-        Watched.busy = set()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._device, name)
-
-    def submit(self, jobs: Sequence[DeviceJob]) -> None:
-        with Watched.lock:
-            Watched.busy.add(id(self))
-            Watched.most = max(Watched.most, len(Watched.busy))
-        self._device.submit(jobs)
-
-    def sync_for_cpu(self, buffer: Any, timeout: float) -> None:
-        self._device.sync_for_cpu(buffer, timeout)
-        with Watched.lock:
-            Watched.busy.discard(id(self))
 
 
 class Deaf(SimulatorDevice):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from rocketnpu.delegate.host_part import HostPart
 from rocketnpu.delegate.log import Log, say
 from rocketnpu.device.base import Device
 from rocketnpu.device.executor import PlacedProgram
+from rocketnpu.device.one_at_a_time import OneAtATime
 from rocketnpu.device.split import PlacedSplit
 from rocketnpu.errors import DeviceError, ModelError, UnsupportedError
 from rocketnpu.estimate.estimate import Conditions
@@ -35,8 +35,6 @@ class Workshop:
     """Compiles a part in a new shape, to None where nothing is left to run; raises ModelError where its shapes
     disagree, UnsupportedError where the NPU does not take it."""
     log: Log
-    lock: threading.RLock
-    """Held while the device works or its memory changes hands: a program runs one inference at a time."""
     allow_unproven: bool = False
     """Whether an NPU may run programs that rely on unproven hardware rules."""
     helpers: tuple[Device, ...] = ()
@@ -58,12 +56,16 @@ class Workshop:
         return PlacedSplit(cores, split, allow_unproven=self.allow_unproven)
 
 
-class Kernel:
+class Kernel(OneAtATime):
     """Runs one part: on the device, or where the NPU does not take its present shapes, on the host's own kernels.
+
+    Works from any thread: its methods run one at a time, beside those of other kernels on the same device.
 
     On the device inputs and outputs are views of the host's tensors; the only copies are those into and out of the
     NPU's layout.
     """
+
+    taking_turns = ("prepare", "invoke", "close")
 
     def __init__(self, workshop: Workshop, graph: Graph, program: Program | None) -> None:
         """Place ``program``, which was compiled from ``graph``; without one the part is compiled when it is prepared.
@@ -131,30 +133,26 @@ class Kernel:
             self._workshop.log.detail(f"invoked graph, took {took:.1f} ms{self._beside}")
 
     def _invoke(self, context: Any) -> None:
-        with self._workshop.lock:
-            placed = self._placed
-            if self._is_closed:
-                raise ModelError(f"{self.graph.name} was closed; the delegate must outlive its interpreters")
-            for number, value in self._constants.items():
-                _memory(context, self.graph, number)[...] = value
-            if placed is not None:
-                program = placed.program
-                inputs, outputs = (
-                    [_memory(context, self.graph, binding.tensor) for binding in bindings]
-                    for bindings in (program.inputs, program.outputs)
-                )
-                placed.run(inputs, outputs)
+        if self._is_closed:
+            raise ModelError(f"{self.graph.name} was closed; the delegate must outlive its interpreters")
+        for number, value in self._constants.items():
+            _memory(context, self.graph, number)[...] = value
+        if self._placed is not None:
+            program = self._placed.program
+            inputs, outputs = (
+                [_memory(context, self.graph, binding.tensor) for binding in bindings]
+                for bindings in (program.inputs, program.outputs)
+            )
+            self._placed.run(inputs, outputs)
 
     def close(self) -> None:
         """Free the device's memory. Closing twice is allowed."""
-        with self._workshop.lock:
-            if self._placed is not None:
-                self._placed.close()
-            self._placed, self._is_closed = None, True
+        if self._placed is not None:
+            self._placed.close()
+        self._placed, self._is_closed = None, True
 
     def _place(self, graph: Graph, program: Program) -> None:
-        with self._workshop.lock:
-            self._placed = self._workshop.place(graph, program)
+        self._placed = self._workshop.place(graph, program)
         if self._workshop.log.verbose:
             self._beside = _estimated(program, self._workshop.device)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from rocketnpu.delegate.kernel import Kernel, Workshop
 from rocketnpu.delegate.log import Log, describe, say
 from rocketnpu.delegate.options import Options
 from rocketnpu.device.base import Device
-from rocketnpu.device.group import DeviceGroup
+from rocketnpu.device.group import cores_of
 from rocketnpu.device.standing import policy_of, standing_of
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.family import family_of
@@ -72,14 +71,13 @@ class Session:
         for rule, found in {**standing.proven, **standing.refuted}.items():
             self.log.detail(f"rule {rule}: {found}")
         self._cache = ProgramCache(cache)
-        cores = device.members if isinstance(device, DeviceGroup) else (device,)
+        cores = cores_of(device)
         teams = [(cores[0], cores[1:])] if options.split else [(core, ()) for core in cores]
         self._workshops = [
             Workshop(
                 core,
                 self._compile_resized,
                 self.log,
-                threading.RLock(),
                 self._policy.allow_unproven,
                 tuple(helpers),
                 lambda graph, count: family_of(self._policy.chip).split(graph, self._policy, count),

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rocketnpu.device.base import Device
 from rocketnpu.device.failure import describe_failure
+from rocketnpu.device.one_at_a_time import turn_of
 from rocketnpu.device.placement import Placement
 from rocketnpu.errors import DeviceError, DeviceTimeoutError, InputError
 from rocketnpu.program.program import Binding, Program
@@ -22,7 +23,10 @@ TIMEOUT = 30.0
 
 
 class PlacedProgram(Placement):
-    """A program in a device's memory, ready to run again and again, from any thread: inferences run one at a time."""
+    """A program in a device's memory, ready to run again and again, from any thread: inferences run one at a time.
+
+    Several on one device, each in a thread, keep it busy: inputs and outputs are converted outside the device's turn.
+    """
 
     def __init__(
         self, device: Device, program: Program, *, allow_unproven: bool = False, bundle_folder: Path | None = None
@@ -81,11 +85,15 @@ class PlacedProgram(Placement):
             binding.layout.unpack(self._maps[binding.buffer], _fitting(binding, result))
 
     def _compute(self) -> None:
-        """Make outputs of inputs, both in the device's memory."""
+        """Make outputs of inputs, both in the device's memory.
+
+        The device's turn is held until the outputs are the CPU's again: else another program's job could keep them.
+        """
         patterns = self.mark()
-        for number in self._given:
-            self.device.sync_for_device(self._buffers[number])
-        self._execute(patterns)
+        with turn_of(self.device):
+            for number in self._given:
+                self.device.sync_for_device(self._buffers[number])
+            self._execute(patterns)
 
     def mark(self) -> list[bytes]:
         """Fill what each job's last task must write with a pattern, and return the patterns: the mainline kernel

@@ -6,15 +6,19 @@ program is placed once a core.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 
 from rocketnpu.closing import Closing
 from rocketnpu.device.base import Buffer, Device, DeviceJob
 from rocketnpu.device.executor import Array, PlacedProgram
+from rocketnpu.device.one_at_a_time import turn_of
 from rocketnpu.device.standing import standing_of
+from rocketnpu.pipeline import Crew, Pipeline
 from rocketnpu.program.program import Program
+
+IN_FLIGHT = 2
+"""Inferences at once for each core: one that computes, and one whose bytes are converted."""
 
 
 class DeviceGroup(Closing):
@@ -34,6 +38,10 @@ class DeviceGroup(Closing):
             self._opened = opened.pop_all()
         self.name, self.chip = self.members[0].name, self.members[0].chip
         self.standing = standing_of(self.members[0])
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Return the first member's turn."""
+        return turn_of(self.members[0])
 
     def allocate(self, size: int) -> Buffer:
         """Allocate on the first member."""
@@ -64,17 +72,38 @@ class DeviceGroup(Closing):
         self._opened.close()
 
 
-def run_many(devices: Sequence[Device], program: Program, batches: Sequence[Sequence[Array]]) -> list[list[Array]]:
-    """Run many inferences, spread over devices, a thread each; return their outputs in the order of ``batches``.
+def cores_of(device: Device) -> tuple[Device, ...]:
+    """Return a device's cores: the members of a group, or the device itself."""
+    return device.members if isinstance(device, DeviceGroup) else (device,)
+
+
+def run_many(
+    devices: Sequence[Device],
+    program: Program,
+    batches: Iterable[Sequence[Array]],
+    *,
+    in_flight: int = IN_FLIGHT,
+    allow_unproven: bool = False,
+) -> list[list[Array]]:
+    """Run many inferences, spread over devices; return their outputs in the order of ``batches``.
+
+    Each device has ``in_flight`` copies of the program in its memory, with a thread each: while it computes one
+    inference, the next one's inputs are converted and the last one's outputs.
 
     Raises:
-        DeviceError: an inference failed; those that have started are waited for.
+        SomeFailedError: some inferences failed; the others were made all the same, and the error has their outputs.
+        DeviceError: the program cannot be placed.
     """
+    with ExitStack() as stack:
+        lanes = [
+            stack.enter_context(PlacedProgram(device, program, allow_unproven=allow_unproven))
+            for _ in range(in_flight)
+            for device in devices
+        ]
+        crew = Crew(lanes)
 
-    def work(device: Device, first: int) -> list[list[Array]]:
-        with PlacedProgram(device, program) as placed:
-            return [placed.run(inputs) for inputs in batches[first :: len(devices)]]
+        def work(inputs: Sequence[Array]) -> list[Array]:
+            with crew.lend() as placed:
+                return placed.run(inputs)
 
-    with ThreadPoolExecutor(len(devices)) as threads:
-        parts = list(threads.map(work, devices, range(len(devices))))
-    return [parts[number % len(devices)][number // len(devices)] for number in range(len(batches))]
+        return stack.enter_context(Pipeline(work, len(lanes))).gather(batches)

@@ -24,6 +24,8 @@ from rocketnpu.device.standing import UNASKED
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
 
 Words = npt.NDArray[np.uint64]
+MOST_PREPARED = 64
+"""Lists of jobs that a driver keeps checked and ready: those of all copies of all parts at work, not of more."""
 _WORDS_OF_ERRORS = {
     errno.ENOMEM: "the kernel has no memory left",
     errno.ENOSPC: "the 4 GiB of addresses of one open file are used up",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -35,15 +36,32 @@ class OneAtATime:
         made._turn = (os.getpid(), threading.RLock())
         return made
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Call several methods in a row, with no other thread's between them."""
+        with _lock_of(self):
+            yield
+
+
+def turn_of(thing: object) -> AbstractContextManager[None]:
+    """Return the turn of something that works one call at a time; nothing is waited for where it does not say so."""
+    turn: Callable[[], AbstractContextManager[None]] | None = getattr(thing, "turn", None)
+    return nullcontext() if turn is None else turn()
+
+
+def _lock_of(thing: OneAtATime) -> AbstractContextManager[Any]:
+    process, lock = thing._turn
+    if process != os.getpid():
+        thing._turn = os.getpid(), threading.RLock()
+        lock = thing._turn[1]
+    found: AbstractContextManager[Any] = lock
+    return found
+
 
 def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def taking_turns(self: Any, *arguments: Any, **options: Any) -> Any:
-        process, lock = self._turn
-        if process != os.getpid():
-            self._turn = os.getpid(), threading.RLock()
-            _, lock = self._turn
-        with lock:
+        with _lock_of(self):
             return method(self, *arguments, **options)
 
     return taking_turns

@@ -11,6 +11,7 @@ import numpy as np
 
 from rocketnpu.device.base import Device
 from rocketnpu.device.executor import TIMEOUT, PlacedProgram
+from rocketnpu.device.one_at_a_time import turn_of
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
 from rocketnpu.program.split import UNIT, Copy, SplitProgram, Step
 
@@ -20,7 +21,7 @@ _CELL = np.dtype(f"V{UNIT}")
 class PlacedSplit(PlacedProgram):
     """A split program in the memory of several devices; inputs and outputs are the first one's.
 
-    It is used as a program on one device is. Not thread safe: one inference at a time.
+    It is used as a program on one device is: from any thread, one inference at a time.
     """
 
     def __init__(
@@ -91,15 +92,16 @@ class PlacedSplit(PlacedProgram):
         placed = self.cores[core]
         touched = (*placed.jobs[job].reads, *placed.jobs[job].writes)
         refused: DeviceTimeoutError | None = None
-        for buffer in touched:
-            placed.device.sync_for_device(buffer)
-        try:
-            placed.device.submit([placed.jobs[job]])
-        except DeviceTimeoutError as error:  # a driver that does report failed jobs
-            refused = error
-        for buffer in touched:
-            placed.device.sync_for_cpu(buffer, TIMEOUT)
-        placed.check(job, pattern, refused)
+        with turn_of(placed.device):
+            for buffer in touched:
+                placed.device.sync_for_device(buffer)
+            try:
+                placed.device.submit([placed.jobs[job]])
+            except DeviceTimeoutError as error:  # a driver that does report failed jobs
+                refused = error
+            for buffer in touched:
+                placed.device.sync_for_cpu(buffer, TIMEOUT)
+            placed.check(job, pattern, refused)
         if refused:
             raise refused
 

@@ -9,6 +9,7 @@ from math import ceil
 
 from rocketnpu.device.machine import Machine
 from rocketnpu.family import Family
+from rocketnpu.pipeline import Pipeline
 
 SIMULATOR = "simulator"
 
@@ -22,7 +23,14 @@ class Timings:
     first: float
     """The first inference."""
     runs: tuple[float, ...]
-    """The others, after warming up."""
+    """The others, after warming up, each from its begin to its end."""
+    elapsed: float
+    """All of them together, from the begin of the first to the end of the last."""
+
+    @property
+    def per_second(self) -> float:
+        """Inferences a second: more than one over their time where several are in flight."""
+        return len(self.runs) * 1e3 / self.elapsed if self.elapsed else 0.0
 
     def percentile(self, share: int) -> float:
         """Return the time that so many of a hundred runs do not exceed."""
@@ -41,6 +49,7 @@ def measure(
     runs: int,
     clock: Callable[[], float] = time.perf_counter,
     progress: Callable[[], None] = lambda: None,
+    in_flight: int = 1,
 ) -> Timings:
     """Time an inference.
 
@@ -49,18 +58,27 @@ def measure(
         warmup_runs: inferences before the first that counts, the very first among them; at least 1.
         runs: inferences that count; at least 1.
         clock: seconds.
-        progress: called behind each inference.
+        progress: called behind each inference, from the thread that made it.
+        in_flight: inferences at a time, each in a thread.
     """
     before = clock()
     run = start()
     init = clock() - before
-    times = []
-    for _ in range(warmup_runs + runs):
-        before = clock()
+
+    def timed(_: int) -> float:
+        begin = clock()
         run()
-        times.append((clock() - before) * 1e3)
+        took = (clock() - begin) * 1e3
         progress()
-    return Timings(init * 1e3, times[0], tuple(times[warmup_runs:]))
+        return took
+
+    first = timed(0)
+    with Pipeline(timed, in_flight) as pipeline:
+        pipeline.gather(range(1, warmup_runs))
+        before = clock()
+        times = pipeline.gather(range(runs))
+        elapsed = clock() - before
+    return Timings(init * 1e3, first, tuple(times), elapsed * 1e3)
 
 
 @dataclass(frozen=True)

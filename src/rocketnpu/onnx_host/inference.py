@@ -17,7 +17,7 @@ from rocketnpu.delegate.session import policy_for
 from rocketnpu.device.base import Device
 from rocketnpu.device.discover import open_device
 from rocketnpu.device.executor import PlacedProgram
-from rocketnpu.device.one_at_a_time import OneAtATime
+from rocketnpu.device.group import cores_of
 from rocketnpu.errors import InputError, UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.model import onnx
@@ -25,22 +25,30 @@ from rocketnpu.model.onnx import OnnxModel
 from rocketnpu.onnx_host.pieces import Piece, pieces
 from rocketnpu.onnx_host.runtime import run_session, session
 from rocketnpu.partition.plan import plan
+from rocketnpu.pipeline import Crew
 from rocketnpu.program.cache import ProgramCache
+from rocketnpu.program.program import Program
 
 Array = npt.NDArray[Any]
+_Lane = list[tuple[Piece, Any] | tuple[Graph, PlacedProgram]]
+"""The steps of one inference: sessions, which all share, and programs of its own."""
 
 
-class OnnxInference(Closing, OneAtATime):
-    """A model ready to run. A context manager. Works from any thread: inferences run one at a time."""
+class OnnxInference(Closing):
+    """A model ready to run. A context manager.
 
-    taking_turns = ("run", "close")
+    Works from any thread: ``in_flight`` inferences run at once, others wait, and closing waits for those that run.
+    """
 
-    def __init__(self, model: str | Path | OnnxModel, on: Device | None = None, /, **options: object) -> None:
+    def __init__(
+        self, model: str | Path | OnnxModel, on: Device | None = None, /, *, in_flight: int = 1, **options: object
+    ) -> None:
         """Read the model, compile what the NPU takes of it, and make sessions of the rest.
 
         Args:
             model: path of an ``.onnx`` file, or one that was read.
             on: where to run, closed at the end; opened by the option of that name if not given.
+            in_flight: inferences at a time, spread over the device's cores.
             **options: those of :mod:`rocketnpu.delegate.options`.
 
         Raises:
@@ -52,21 +60,31 @@ class OnnxInference(Closing, OneAtATime):
         self.model = model if isinstance(model, OnnxModel) else onnx.load(model)
         self.graph: Graph = self.model.graph
         with contextlib.ExitStack() as stack:
-            self._device = on or open_device(chosen.device, chip=chosen.chip)
+            self._device = on or open_device(chosen.device, cores=chosen.cores, chip=chosen.chip)
             stack.callback(self._device.close)
             policy = policy_for(self._device, chosen)
             self.plan = plan(self.graph, policy)
             self._check(chosen.require_full)
             cache = ProgramCache(cache_folder(chosen))
-            self._steps: list[tuple[Piece, Any] | tuple[Graph, PlacedProgram]] = []
-            for step in pieces(self.model, self.plan.parts):
-                if isinstance(step, Piece):
-                    self._steps.append((step, session(step.model, fused=True)))
-                    continue
-                program = cache.program(step, policy)
-                placed = PlacedProgram(self._device, program, allow_unproven=policy.allow_unproven)
-                stack.callback(placed.close)
-                self._steps.append((step, placed))
+            ready: list[tuple[Piece, Any] | tuple[Graph, Program]] = [
+                (step, session(step.model, fused=True))
+                if isinstance(step, Piece)
+                else (step, cache.program(step, policy))
+                for step in pieces(self.model, self.plan.parts)
+            ]
+
+            def placed(program: Program, core: Device) -> PlacedProgram:
+                return stack.enter_context(PlacedProgram(core, program, allow_unproven=policy.allow_unproven))
+
+            cores = cores_of(self._device)
+            lanes: list[_Lane] = [
+                [
+                    (step, placed(made, cores[number % len(cores)])) if isinstance(step, Graph) else (step, made)
+                    for step, made in ready
+                ]
+                for number in range(in_flight)
+            ]
+            self._crew = Crew(lanes)
             self._end = stack.pop_all()
 
     @property
@@ -91,7 +109,12 @@ class OnnxInference(Closing, OneAtATime):
             DeviceError: the device failed.
         """
         values = dict(zip((self.model.ports[n].value for n in self.graph.inputs), self._checked(inputs), strict=True))
-        for step, runner in self._steps:
+        with self._crew.lend() as lane:
+            self._run(lane, values)
+        return [self._output(name.name, values) for name in self.model.proto.graph.output]
+
+    def _run(self, lane: _Lane, values: dict[str, Array]) -> None:
+        for step, runner in lane:
             if isinstance(step, Piece):
                 found = run_session(runner, step.outputs, {name: values[name] for name in step.inputs})
                 values.update(zip(step.outputs, found, strict=True))
@@ -101,7 +124,6 @@ class OnnxInference(Closing, OneAtATime):
             for number, result in zip(step.outputs, runner.run(given), strict=True):
                 layout = ports[number].layout
                 values[ports[number].value] = np.ascontiguousarray(layout.to_value(result, layout.file_shape))
-        return [self._output(name.name, values) for name in self.model.proto.graph.output]
 
     def _checked(self, inputs: Sequence[Array]) -> list[Array]:
         if len(inputs) != len(self.graph.inputs):
@@ -124,7 +146,7 @@ class OnnxInference(Closing, OneAtATime):
 
     def close(self) -> None:
         """Free programs, sessions and the device. Closing twice is allowed."""
-        self._steps = []
+        self._crew.dismiss()
         self._end.close()
 
 

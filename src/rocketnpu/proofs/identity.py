@@ -9,7 +9,7 @@ from typing import Any, Self
 from rocketnpu.device.around import board_of
 from rocketnpu.device.base import Device
 from rocketnpu.device.calls import is_emulated
-from rocketnpu.device.group import DeviceGroup
+from rocketnpu.device.group import cores_of
 from rocketnpu.device.kernel import KernelDevice
 from rocketnpu.device.machine import Machine
 from rocketnpu.errors import InputError
@@ -63,7 +63,7 @@ def identify(device: Device, machine: Machine | None = None) -> Identity | None:
     Raises:
         DeviceError: the device is closed.
     """
-    first = device.members[0] if isinstance(device, DeviceGroup) else device
+    first = cores_of(device)[0]
     if not isinstance(first, KernelDevice):
         return None
     where = machine or Machine()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rocketnpu.device.base import Device
-from rocketnpu.device.group import DeviceGroup
+from rocketnpu.device.group import DeviceGroup, cores_of
 from rocketnpu.device.kernel import KernelDevice
 from rocketnpu.device.standing import UNASKED, Standing, standing_of
 from rocketnpu.errors import DeviceError, InputError
@@ -153,7 +153,7 @@ def today() -> str:
 
 def know(device: Device) -> Device:
     """Tell an open device what its board's record says; return it."""
-    for member in device.members if isinstance(device, DeviceGroup) else (device,):
+    for member in cores_of(device):
         if isinstance(member, KernelDevice):
             identity = identify(member)
             member.standing = UNASKED if identity is None else load(identity).standing

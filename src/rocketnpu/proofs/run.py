@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from rocketnpu.device.base import Device
-from rocketnpu.device.group import DeviceGroup
+from rocketnpu.device.group import cores_of
 from rocketnpu.device.placement import Placement
 from rocketnpu.errors import DeviceTimeoutError
 from rocketnpu.proofs.trial import Hazard, Trial
@@ -23,7 +23,7 @@ def run_trial(device: Device, trial: Trial) -> bytes:
         DeviceTimeoutError: a job did not end, or left its output untouched.
         DeviceError: the device has no room, or refuses the program.
     """
-    for member in device.members if isinstance(device, DeviceGroup) else (device,):
+    for member in cores_of(device):
         if hasattr(member, "flying_starts"):
             member.flying_starts = trial.hazard is Hazard.MAY_HANG
     with Placement(device, trial.program, allow_unproven=True) as placed:

@@ -14,7 +14,7 @@ from rocketnpu.delegate.options import Options
 from rocketnpu.delegate.session import policy_for
 from rocketnpu.device.base import Device
 from rocketnpu.device.executor import PlacedProgram
-from rocketnpu.device.group import DeviceGroup
+from rocketnpu.device.group import cores_of
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Graph
 from rocketnpu.model.onnx.proto import nodes_inputs
@@ -58,7 +58,7 @@ class ProviderSession:
         self.options = options
         self._runtime, self._device = runtime, device
         self._policy = policy_for(device, options)
-        self._core = device.members[0] if isinstance(device, DeviceGroup) else device
+        self._core = cores_of(device)[0]
         self._cache = ProgramCache(cache)
         self._lock = threading.RLock()
         self._claimed: dict[frozenset[str], Claimed] = {}

@@ -24,7 +24,7 @@ from rocketnpu.vision.letterbox import Fitting, Pixels
 class Detector(Closing):
     """A context manager. Works from any thread: pictures are taken one at a time."""
 
-    def __init__(self, model: Path, labels: Path | None = None, threshold: float = 0.4, **options: object) -> None:
+    def __init__(self, model: Path, labels: Path | None = None, threshold: float = 0.4, **options: Any) -> None:
         """Read the model and its labels, and hand to the NPU what it takes.
 
         Args:

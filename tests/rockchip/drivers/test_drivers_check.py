@@ -83,8 +83,8 @@ def test_flying_tasks_are_not_started_by_themselves(name: str, request: pytest.F
             with pytest.raises(DeviceError, match=message):
                 device.submit([job])
         device.flying_starts = True
-        device._prepared = device._prepare((DeviceJob((tasks["DPU"],)),))
-        assert device._prepared.jobs
+        device._prepared = [device._prepare((DeviceJob((tasks["DPU"],)),))]
+        assert device._prepared[0].jobs
 
 
 def test_registers_that_a_list_does_not_write_are_not_judged() -> None:

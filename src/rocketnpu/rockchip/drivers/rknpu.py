@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from rocketnpu.device.base import Buffer, DeviceJob, DeviceTask
 from rocketnpu.device.calls import Calls
-from rocketnpu.device.kernel import KernelDevice, Owned
+from rocketnpu.device.kernel import MOST_PREPARED, KernelDevice, Owned
 from rocketnpu.device.mapping import Mapping
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
 from rocketnpu.rockchip.drivers import rknpu_uapi as kernel
@@ -73,7 +73,7 @@ class RknpuDevice(KernelDevice):
         if not 0 <= core < RK3588.cores:
             raise DeviceError(f"{self.name}: there is no core {core}, only 0..{RK3588.cores - 1}")
         self.core = core
-        self._prepared: _Prepared | None = None
+        self._prepared: list[_Prepared] = []
         super().__init__(path, calls)
 
     # -- memory
@@ -144,12 +144,15 @@ class RknpuDevice(KernelDevice):
         wanted = tuple(jobs)
         if not wanted:
             return
-        if self._prepared is None or self._prepared.jobs != wanted:
-            self._forget_jobs()
-            self._prepared = self._prepare(wanted)
+        prepared = next((one for one in self._prepared if one.jobs == wanted), None)
+        if prepared is None:
+            if len(self._prepared) == MOST_PREPARED:
+                self._forget(self._prepared.pop(0))
+            prepared = self._prepare(wanted)
+            self._prepared.append(prepared)
         self._take_turn()
         try:
-            for number, request in enumerate(self._prepared.requests):
+            for number, request in enumerate(prepared.requests):
                 self._start(number, request)
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -231,10 +234,12 @@ class RknpuDevice(KernelDevice):
         """Nothing runs: submission blocks."""
 
     def _forget_jobs(self) -> None:
-        if self._prepared is not None:
-            prepared, self._prepared = self._prepared, None
-            prepared.tasks.mapping.release()
-            self._release(prepared.tasks)
+        while self._prepared:
+            self._forget(self._prepared.pop())
+
+    def _forget(self, prepared: _Prepared) -> None:
+        prepared.tasks.mapping.release()
+        self._release(prepared.tasks)
 
 
 def _entry(task: DeviceTask) -> kernel.Task:

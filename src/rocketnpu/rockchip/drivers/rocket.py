@@ -20,7 +20,7 @@ from typing import ClassVar
 from rocketnpu.device import uapi
 from rocketnpu.device.base import Buffer, DeviceJob
 from rocketnpu.device.calls import Calls
-from rocketnpu.device.kernel import KernelDevice, Owned
+from rocketnpu.device.kernel import MOST_PREPARED, KernelDevice, Owned
 from rocketnpu.device.mapping import Mapping
 from rocketnpu.errors import DeviceError
 from rocketnpu.rockchip.drivers import rocket_uapi as kernel
@@ -65,7 +65,7 @@ class RocketDevice(KernelDevice):
             DeviceError: no such node, no permission, or another driver.
         """
         super().__init__(path, calls)
-        self._prepared: _Prepared | None = None
+        self._prepared: list[_Prepared] = []
         self._used = False
         self._guard: Guard | None = None
         try:
@@ -114,12 +114,14 @@ class RocketDevice(KernelDevice):
         wanted = tuple(jobs)
         if not wanted:
             return
-        if self._prepared is None or self._prepared.jobs != wanted:
-            self._prepared = self._prepare(wanted)
-        for owned in self._prepared.writes:
+        prepared = next((one for one in self._prepared if one.jobs == wanted), None)
+        if prepared is None:
+            prepared = self._prepare(wanted)
+            self._prepared = [*self._prepared[1 - MOST_PREPARED :], prepared]
+        for owned in prepared.writes:
             owned.busy = True
         self._used = True
-        self._ioctl(kernel.SUBMIT, self._prepared.request, f"submit {len(wanted)} jobs")
+        self._ioctl(kernel.SUBMIT, prepared.request, f"submit {len(wanted)} jobs")
 
     def _prepare(self, jobs: tuple[DeviceJob, ...]) -> _Prepared:
         array = (kernel.Job * len(jobs))()
@@ -151,7 +153,7 @@ class RocketDevice(KernelDevice):
                 self.sync_for_cpu(owned.buffer, _CLOSING_TIMEOUT)
 
     def _forget_jobs(self) -> None:
-        self._prepared = None
+        self._prepared = []
 
     def close(self) -> None:
         """Wait for running jobs, rest a little, give everything back and close the file. Twice is allowed.

@@ -4,10 +4,59 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, ClassVar
+
+
+class FairTurns:
+    """A lock that is handed to whoever has waited for longest; its holder may take it again.
+
+    Python's own locks go to whoever comes first when they are free, and a thread that has just given one back mostly
+    comes first: it would run inference after inference while another waits with converted inputs.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[int, threading.Event]] = deque()
+        self._holder, self._depth = 0, 0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for the turn, and hold it."""
+        self._take(threading.get_ident())
+        try:
+            yield
+        finally:
+            self._give()
+
+    def _take(self, thread: int) -> None:
+        with self._lock:
+            if not self._depth or self._holder == thread:
+                self._holder, self._depth = thread, self._depth + 1
+                return
+            mine = thread, threading.Event()
+            self._waiting.append(mine)
+        try:
+            mine[1].wait()
+        except BaseException:  # a signal's handler raised: nobody waits here any more
+            with self._lock:
+                waits = mine in self._waiting
+                if waits:
+                    self._waiting.remove(mine)
+            if not waits:
+                self._give()
+            raise
+
+    def _give(self) -> None:
+        with self._lock:
+            self._depth -= 1
+            if not self._depth and self._waiting:
+                self._holder, handed = self._waiting.popleft()
+                self._depth = 1
+                handed.set()
 
 
 class OneAtATime:
@@ -17,8 +66,8 @@ class OneAtATime:
     threads of the parent are gone, nobody is waited for.
     """
 
-    _turn: tuple[int, Any]
-    """The process that made the lock, and the lock."""
+    _turn: tuple[int, Any, FairTurns]
+    """The process that made the locks, the lock of single calls, and that of several in a row."""
     taking_turns: ClassVar[tuple[str, ...]] = ()
     """Names of the methods; a subclass that defines one of them needs to do nothing."""
 
@@ -33,13 +82,14 @@ class OneAtATime:
     def __new__(cls, *_arguments: object, **_options: object) -> Any:
         """Make the object with its lock, before any constructor runs."""
         made = super().__new__(cls)
-        made._turn = (os.getpid(), threading.RLock())
+        made._turn = os.getpid(), threading.RLock(), FairTurns()
         return made
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Call several methods in a row, with no other thread's between them."""
-        with _lock_of(self):
+        """Call several methods in a row, with no other thread's between them; who asks first has the turn first."""
+        _, lock, turns = _locks_of(self)
+        with turns.turn(), lock:
             yield
 
 
@@ -49,19 +99,16 @@ def turn_of(thing: object) -> AbstractContextManager[None]:
     return nullcontext() if turn is None else turn()
 
 
-def _lock_of(thing: OneAtATime) -> AbstractContextManager[Any]:
-    process, lock = thing._turn
-    if process != os.getpid():
-        thing._turn = os.getpid(), threading.RLock()
-        lock = thing._turn[1]
-    found: AbstractContextManager[Any] = lock
-    return found
+def _locks_of(thing: OneAtATime) -> tuple[int, Any, FairTurns]:
+    if thing._turn[0] != os.getpid():
+        thing._turn = os.getpid(), threading.RLock(), FairTurns()
+    return thing._turn
 
 
 def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def taking_turns(self: Any, *arguments: Any, **options: Any) -> Any:
-        with _lock_of(self):
+        with _locks_of(self)[1]:
             return method(self, *arguments, **options)
 
     return taking_turns

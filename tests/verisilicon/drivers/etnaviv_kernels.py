@@ -5,14 +5,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+from bracketed import Bracketed
 from rocketnpu.device import uapi as drm
-from rocketnpu.device.calls import SystemCalls
-from rocketnpu.emulator import shim_library
 from rocketnpu.verisilicon.drivers import etnaviv_uapi as uapi
 from rocketnpu.verisilicon.soc import A311D, Identity
 
@@ -71,28 +66,6 @@ class Nodes:
 
     def unmap(self, _address: int, _size: int) -> None:
         raise AssertionError("nothing was mapped")
-
-
-class Bracketed(SystemCalls):
-    """The emulated node's calls; complains where CPU_FINI has no CPU_PREP before it, as the kernel does in its log."""
-
-    def __init__(self) -> None:
-        super().__init__(str(shim_library()))
-        self.held: set[tuple[int, int]] = set()
-        self.unbalanced: list[int] = []
-        self.submissions: list[int] = []
-        """Bytes of each stream that was submitted."""
-
-    def ioctl(self, fd: int, request: int, argument: ctypes.Structure) -> None:
-        super().ioctl(fd, request, argument)
-        if request == uapi.CPU_PREP:
-            self.held.add((fd, argument.handle))
-        elif request == uapi.CPU_FINI:
-            if (fd, argument.handle) not in self.held:
-                self.unbalanced.append(argument.handle)
-            self.held.discard((fd, argument.handle))
-        elif request == uapi.SUBMIT:
-            self.submissions.append(argument.stream_size)
 
 
 class Lying(Bracketed):

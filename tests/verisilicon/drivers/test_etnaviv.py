@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from etnaviv_kernels import Bracketed, Lying
+from etnaviv_kernels import Lying
 from etnaviv_recorded import Moved
 
+from bracketed import Bracketed
 from rocketnpu.address_space import PAGE
 from rocketnpu.device import uapi as drm
 from rocketnpu.device.base import DeviceJob

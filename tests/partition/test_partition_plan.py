@@ -14,8 +14,8 @@ from rocketnpu.graph import operators as ops
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
+from rocketnpu.partition.rules.tensors import unquantised
 from rocketnpu.policy import Policy
-from rocketnpu.rockchip.rules.common import unquantised
 from rocketnpu.rockchip.rules.table import RULES
 
 

@@ -148,6 +148,55 @@ class SurfaceLayout:
         return flat[self.offset : self.offset + self.height * self.width * self.channels]
 
 
+@dataclass(frozen=True, slots=True)
+class PlaneLayout:
+    """A feature map as planes: ``byte(c, y, x) = memory[offset + (c * height + y) * width + x]``, unsigned bytes.
+
+    INT8 tensors are stored plus 128, which is a flip of the top bit (VeriSilicon's facts, section 4).
+    """
+
+    kind: ClassVar[str] = "planes"
+    height: int
+    width: int
+    channels: int
+    offset: int
+    flip: bool
+    """Whether the host's element is signed, so that its top bit changes on the way."""
+
+    @property
+    def end(self) -> int:
+        """Offset just behind its last byte."""
+        return self.offset + self.height * self.width * self.channels
+
+    def check(self, elements: int, size: int) -> None:
+        """See that it holds a tensor of ``elements`` bytes and lies inside a buffer of ``size`` bytes.
+
+        Raises:
+            ValueError: it does not.
+        """
+        sizes = (self.height, self.width, self.channels)
+        if min(sizes) < 1 or self.height * self.width * self.channels != elements:
+            raise ValueError(f"a layout of {self.height} x {self.width} x {self.channels} for {elements} elements")
+        if self.offset < 0 or self.end > size:
+            raise ValueError(f"layout from byte {self.offset} ends at byte {self.end}, the buffer has {size}")
+
+    def pack(self, tensor: npt.NDArray[np.generic], memory: memoryview | Bytes) -> None:
+        """Write a tensor of ``height * width * channels`` 8-bit elements."""
+        pixels = tensor.view(np.uint8).reshape(-1, self.channels)
+        _copy(pixels.T, np.uint8(0x80 if self.flip else 0), self._planes(memory))
+
+    def unpack(self, memory: memoryview | Bytes, tensor: npt.NDArray[np.generic]) -> None:
+        """Read the map into ``tensor``, which is C-contiguous."""
+        pixels = tensor.view(np.uint8).reshape(-1, self.channels)
+        _copy(self._planes(memory).T, np.uint8(0x80 if self.flip else 0), pixels)
+
+    def _planes(self, memory: memoryview | Bytes) -> Bytes:
+        flat = np.frombuffer(memory, np.uint8)
+        if self.end > flat.size:
+            raise ValueError(f"layout ends at byte {self.end}, the buffer has {flat.size}")
+        return flat[self.offset : self.end].reshape(self.channels, self.height * self.width)
+
+
 def _copy(source: Bytes, change: np.uint8, target: Bytes) -> None:
     if change:
         np.bitwise_xor(source, change, out=target)
@@ -155,5 +204,8 @@ def _copy(source: Bytes, change: np.uint8, target: Bytes) -> None:
         target[...] = source
 
 
-KINDS: Mapping[str, type[SurfaceLayout]] = {SurfaceLayout.kind: SurfaceLayout}
+KINDS: Mapping[str, type[SurfaceLayout] | type[PlaneLayout]] = {
+    SurfaceLayout.kind: SurfaceLayout,
+    PlaneLayout.kind: PlaneLayout,
+}
 """Layouts by their name in program files."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from rockchip.tasks.layers import plain_layer
+from rocketnpu.program.constants import ConstantPool
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.cbuf import shares
 from rocketnpu.rockchip.tasks.choice import start_cycles
-from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.convolution import convolution_tasks, explained
 from rocketnpu.rockchip.timing.judge import judge_words
 from rocketnpu.rockchip.timing.rates import NETWORK_FIT

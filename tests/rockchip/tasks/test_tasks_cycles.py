@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rocketnpu.program.constants import Location
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.cycles import START, milliseconds, task_cycles
-from rocketnpu.rockchip.tasks.feature import FeatureMap, Location
+from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.jobs import job_groups
 from rocketnpu.rockchip.tasks.task import (
     BYPASS,

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from rocketnpu.graph import DType, Tensor
+from rocketnpu.program.constants import REGION as CONSTANTS_REGION
 from rocketnpu.program.layout import SurfaceLayout
 from rocketnpu.program.memory import MemoryPlan, Region, Slot, plan_memory
 from rocketnpu.program.program import (
@@ -25,7 +26,6 @@ from rocketnpu.rockchip.emission.emit import TRAILER_WORDS, CommandList, chain_w
 from rocketnpu.rockchip.lowering.lowering import Lowered
 from rocketnpu.rockchip.registers.command import VALUE_MASK, VALUE_SHIFT
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS_REGION
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.jobs import STATUS, job_groups, job_notes, opened, status_task
 from rocketnpu.rockchip.tasks.task import PoolingTask, Task

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from rocketnpu.program.constants import REGION as CONSTANTS_REGION
 from rocketnpu.program.memory import MemoryPlan, Slot
 from rocketnpu.program.program import Program, ProgramBuffer, Role
 from rocketnpu.program.split import UNIT, Copy, SplitProgram, Step
@@ -22,7 +23,6 @@ from rocketnpu.rockchip.emission.dpu import written_surfaces
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.lowering.lowering import Lowered
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS_REGION
 from rocketnpu.rockchip.tasks.feature import FeatureMap, is_packed
 from rocketnpu.rockchip.tasks.jobs import job_notes, status_task, with_fetches, with_loaders
 from rocketnpu.rockchip.tasks.task import PoolingTask, Rows, Task

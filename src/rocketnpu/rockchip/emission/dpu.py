@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from rocketnpu.program.constants import Location
 from rocketnpu.rockchip.emission.lut import write_lookup, write_tables
 from rocketnpu.rockchip.emission.writer import Writer
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.feature import Location
 from rocketnpu.rockchip.tasks.task import (
     BYPASS,
     MEMORY,

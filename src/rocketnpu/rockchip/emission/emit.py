@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rocketnpu.errors import UnsupportedError
+from rocketnpu.program.constants import Location
 from rocketnpu.rockchip.emission.cna import write_cna, write_core
 from rocketnpu.rockchip.emission.dpu import write_dpu, write_rdma
 from rocketnpu.rockchip.emission.ppu import write_ppu, write_ppu_rdma
@@ -17,7 +18,6 @@ from rocketnpu.rockchip.emission.writer import Writer
 from rocketnpu.rockchip.registers.command import MARKER, NOP, enable, pack, write
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME, register
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.feature import Location
 from rocketnpu.rockchip.tasks.task import ConvolutionTask, PoolingTask, Task
 
 TRAILER_WORDS = 4

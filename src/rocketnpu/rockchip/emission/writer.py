@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 
 from rocketnpu.fields import Register
+from rocketnpu.program.constants import Location
 from rocketnpu.rockchip.registers.command import pack, write_register
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME, register
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.feature import Location
 
 
 @cache

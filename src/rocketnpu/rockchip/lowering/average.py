@@ -18,12 +18,12 @@ import numpy as np
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Activation, Operator, Padding, Tensor
+from rocketnpu.graph.maps import same_padding
 from rocketnpu.graph.operators import Pool2D
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
 from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.convolution import same_padding
 from rocketnpu.rockchip.lowering.elementwise import BLOCK, constant_map
 from rocketnpu.rockchip.lowering.identity import FINE, clamp_layer, identity_layer, separate_clamp
 from rocketnpu.rockchip.lowering.scales.clamping import clamped

@@ -8,21 +8,10 @@ from dataclasses import dataclass, field
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator, Tensor
 from rocketnpu.policy import Policy
+from rocketnpu.program.constants import ConstantPool
 from rocketnpu.rockchip.evidence import TABLE
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.feature import FeatureMap
-
-
-def map_shape(tensor: Tensor) -> tuple[int, int, int] | None:
-    """Return height, width and channels of a tensor as a feature map, or None where it cannot be one.
-
-    Batches above one cannot; leading dimensions of a tensor with fewer than four are taken as 1.
-    """
-    if not 1 <= len(tensor.shape) <= 4 or 0 in tensor.shape:
-        return None
-    batch, height, width, channels = (1,) * (4 - len(tensor.shape)) + tensor.shape
-    return (height, width, channels) if batch == 1 else None
 
 
 @dataclass

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Activation, Operator, Padding, Tensor
+from rocketnpu.graph.maps import window_padding
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
@@ -55,26 +56,6 @@ def kernel_of(context: Context, operator: Operator, outputs: int, bias_position:
         weights.quantisation.scales.astype(np.float64),
         bias,
     )
-
-
-def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Return outputs and padding in front along one axis under TFLite's SAME rule."""
-    outputs = -(-size // stride)
-    total = max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
-    return outputs, total // 2
-
-
-def window_padding(
-    attributes: Conv2D | DepthwiseConv2D, size: tuple[int, int], kernel: tuple[int, int]
-) -> tuple[int, int]:
-    """Return padding above and to the left."""
-    if attributes.pads is not None:
-        return attributes.pads[0][0], attributes.pads[1][0]
-    if attributes.padding is Padding.VALID:
-        return 0, 0
-    above = same_padding(size[0], kernel[0], attributes.stride[0], attributes.dilation[0])[1]
-    left = same_padding(size[1], kernel[1], attributes.stride[1], attributes.dilation[1])[1]
-    return above, left
 
 
 def output_factors(source: Tensor, kernel: Kernel, target: Tensor) -> npt.NDArray[np.float64]:

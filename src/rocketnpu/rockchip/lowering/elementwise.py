@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Operator, Tensor
+from rocketnpu.graph.maps import map_shape
 from rocketnpu.graph.operators import Activation, Arithmetic
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
-from rocketnpu.rockchip.lowering.context import Context, map_shape
+from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.identity import FINE, clamp_layer, identity_layer, separate_clamp, spread_layer
 from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.lowering.scales.operands import operand

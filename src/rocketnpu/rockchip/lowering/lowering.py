@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.errors import RegisterFieldError, UnsupportedError
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.maps import SLICES
 from rocketnpu.graph.operators import CONV_ADD
 from rocketnpu.policy import Policy
+from rocketnpu.program.constants import ConstantPool
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.lowering.average import average_layers
 from rocketnpu.rockchip.lowering.context import Context
@@ -21,11 +23,9 @@ from rocketnpu.rockchip.lowering.lookup import lookup_layers, prelu_layers
 from rocketnpu.rockchip.lowering.moving import concatenation_layers, pad_layers, slice_layers
 from rocketnpu.rockchip.lowering.placement import VIEWS, computes_nothing, is_view, place
 from rocketnpu.rockchip.lowering.pooling import max_pool_layers
-from rocketnpu.rockchip.lowering.slices import SLICES
 from rocketnpu.rockchip.lowering.unary import requantise_layers
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.choice import start_cycles
-from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, convolution_tasks, outlined_tasks
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.pooling import PoolingLayer, pooling_tasks

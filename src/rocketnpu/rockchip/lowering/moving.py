@@ -14,14 +14,15 @@ import numpy as np
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Activation, Operator, Tensor
+from rocketnpu.graph.maps import CHANNELS, joined_axis, map_ranges, map_shape, sliced_tensor
 from rocketnpu.graph.passes.fold_padding import pad_value, paddings
 from rocketnpu.rockchip.lowering import quantised
-from rocketnpu.rockchip.lowering.context import Context, map_shape
+from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.identity import FINE, identity_layer
-from rocketnpu.rockchip.lowering.placement import CHANNELS, joined_axis, joined_slice
+from rocketnpu.rockchip.lowering.placement import joined_slice
 from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.lowering.scales.operands import operand
-from rocketnpu.rockchip.lowering.slices import map_ranges, sliced_tensor
+from rocketnpu.rockchip.lowering.slices import part_of, pixels_of
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import encode_scale
@@ -259,8 +260,8 @@ def slice_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]
     zero = quantised.zero_point(context.output(operator))
     layers: list[ConvolutionLayer] = []
     for number, part in zip(operator.outputs, map_ranges(context.graph, operator) or (), strict=True):
-        pixels = part.pixels(source) or source.row_slice(*part.rows).column_slice(*part.columns)
-        if part.of(source) is None:
+        pixels = pixels_of(part, source) or source.row_slice(*part.rows).column_slice(*part.columns)
+        if part_of(part, source) is None:
             selection = Selection(pixels, range(part.channels[0], sum(part.channels)), (zero, zero))
             layers += selection_layers(context, operator, selection, context.features[number])
     return layers

@@ -7,20 +7,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rocketnpu.graph import DType, Graph, Operator, Tensor
-from rocketnpu.graph.operators import CONV_ADD, Concatenation, Conv2D, ConvAdd
+from rocketnpu.graph.maps import CHANNELS, COLUMNS, ROWS, SLICES, joined_axis, map_ranges, map_shape, sliced_tensor
+from rocketnpu.graph.operators import CONV_ADD, Conv2D, ConvAdd
 from rocketnpu.graph.passes.rewrite import same_quantisation
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.evidence import TABLE, Unproven
 from rocketnpu.rockchip.lowering import quantised
-from rocketnpu.rockchip.lowering.context import map_shape
-from rocketnpu.rockchip.lowering.slices import SLICES, map_ranges, sliced_tensor
+from rocketnpu.rockchip.lowering.slices import part_of
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 
 VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 """Operators that only see the same bytes in another shape."""
-ROWS, COLUMNS, CHANNELS = -3, -2, -1
-"""Axes of a map, from the last."""
 _DENSE = ("CONV_2D", CONV_ADD, "FULLY_CONNECTED")
 """Operators that only ever write whole kernel groups of dense convolutions."""
 Features = dict[int, FeatureMap]
@@ -48,7 +46,7 @@ def computes_nothing(graph: Graph, operator: Operator, soc: Soc) -> bool:
     if shape is None or ranges is None:
         return False
     source = FeatureMap.packed("", *shape, soc.slot)
-    return all(part.of(source) is not None for part in ranges)
+    return all(part_of(part, source) is not None for part in ranges)
 
 
 def place(graph: Graph, soc: Soc, policy: Policy) -> Features:
@@ -127,15 +125,7 @@ def _cut(graph: Graph, operator: Operator, features: Features) -> None:
     if source is None or ranges is None:
         return
     for number, part in zip(operator.outputs, ranges, strict=True):
-        features[number] = part.of(source) or features[number]
-
-
-def joined_axis(graph: Graph, operator: Operator) -> int:
-    """Return the axis along which CONCATENATION joins, from the last: -1 for channels."""
-    attributes = operator.attributes
-    assert isinstance(attributes, Concatenation)
-    rank = len(graph.tensors[operator.outputs[0]].shape)
-    return attributes.axis % rank - rank
+        features[number] = part_of(part, source) or features[number]
 
 
 def joined_slice(target: FeatureMap, axis: int, first: int, count: int) -> FeatureMap | None:

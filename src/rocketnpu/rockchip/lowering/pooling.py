@@ -14,13 +14,13 @@ import numpy as np
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Operator, Padding
+from rocketnpu.graph.maps import same_padding
 from rocketnpu.graph.operators import Pool2D
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.average import used_stride
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
 from rocketnpu.rockchip.lowering.context import Context
-from rocketnpu.rockchip.lowering.convolution import same_padding
 from rocketnpu.rockchip.lowering.elementwise import BLOCK
 from rocketnpu.rockchip.lowering.identity import clamp_layer
 from rocketnpu.rockchip.lowering.scales.operands import operand

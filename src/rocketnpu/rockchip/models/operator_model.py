@@ -11,13 +11,13 @@ import numpy.typing as npt
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.policy import Policy
+from rocketnpu.program.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.lowering import LAYERS, Layer, place, working_layers
 from rocketnpu.rockchip.lowering.placement import computes_nothing
 from rocketnpu.rockchip.models.integer_model import Int8, layer_output
 from rocketnpu.rockchip.prepared import prepare
 from rocketnpu.rockchip.soc import RK3588, Soc
-from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.pooling import PoolingLayer
 

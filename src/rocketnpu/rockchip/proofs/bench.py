@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.policy import Target
+from rocketnpu.program.constants import REGION, ConstantPool, Location
 from rocketnpu.program.memory import Slot
 from rocketnpu.program.program import Program, ProgramBuffer, ProgramJob, Role
 from rocketnpu.proofs.trial import Hazard, Trial
@@ -17,9 +18,8 @@ from rocketnpu.rockchip.emission.emit import CommandList, emit
 from rocketnpu.rockchip.registers.command import write_register
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME, register
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.constants import REGION, ConstantPool
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise, convolution_tasks
-from rocketnpu.rockchip.tasks.feature import FeatureMap, Location
+from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.task import Conversion, ConvolutionTask, Elementwise, Lookup, Task
 
 Int64 = npt.NDArray[np.int64]

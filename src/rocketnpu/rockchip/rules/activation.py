@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from rocketnpu.graph import DType, Graph, Operator
-from rocketnpu.rockchip.rules.common import COMMON, Rule, features, in_reference_range, input_tensor, unquantised
+from rocketnpu.graph import Graph, Operator
+from rocketnpu.partition.rules.tensors import (
+    equal_shapes,
+    features,
+    in_reference_range,
+    input_tensor,
+    signed_features,
+    unquantised,
+    whole_range,
+)
+from rocketnpu.rockchip.rules.common import COMMON, Rule
 from rocketnpu.rockchip.soc import Soc
-
-LOGISTIC_SCALE = 1 / 256
-
-
-def equal_shapes(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """Input and output have the same shape."""
-    source, target = features(graph, operator)
-    return None if source.shape == target.shape else f"{source.shape} and {target.shape}"
-
-
-def signed_features(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """Input and output are INT8: LiteRT has no kernel of this operator for UINT8."""
-    found = features(graph, operator)[0].dtype
-    return None if found is DType.INT8 else found.value
-
-
-def whole_range(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """The output has a scale of 1/256 and the lowest zero point: LiteRT's kernel takes no other."""
-    target = features(graph, operator)[1]
-    assert target.quantisation is not None
-    lowest = {DType.INT8: -128, DType.UINT8: 0}[target.dtype]
-    fits = target.quantisation.scale == LOGISTIC_SCALE and target.quantisation.zero_point == lowest
-    return None if fits else str(target.quantisation)
 
 
 def constant_slopes(graph: Graph, operator: Operator, soc: Soc) -> str | None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from rocketnpu.graph import DType, Graph, Operator
+from rocketnpu.graph.maps import map_shape
 from rocketnpu.graph.operators import Resize, TransposeConv
-from rocketnpu.rockchip.lowering.context import map_shape
-from rocketnpu.rockchip.rules.common import (
-    COMMON,
-    Rule,
+from rocketnpu.partition.rules.tensors import (
     clamping_activation,
     features,
     in_reference_range,
     input_tensor,
+    same_scale,
 )
-from rocketnpu.rockchip.rules.convolution import constant_bias, constant_weights, kernel_size, scales_by_output
-from rocketnpu.rockchip.rules.moving import same_scale
+from rocketnpu.partition.rules.weights import constant_bias, constant_weights, scales_by_output
+from rocketnpu.rockchip.rules.common import COMMON, Rule
+from rocketnpu.rockchip.rules.convolution import kernel_size
 from rocketnpu.rockchip.soc import Soc
 
 

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.maps import map_shape
 from rocketnpu.graph.operators import Pool2D
-from rocketnpu.rockchip.lowering.context import map_shape
-from rocketnpu.rockchip.rules.common import (
-    COMMON,
-    Rule,
+from rocketnpu.partition.rules.moves import known_shape, over_the_map
+from rocketnpu.partition.rules.tensors import (
     any_byte_features,
     byte_features,
+    byte_operands,
     clamping_activation,
     equal_scales,
-    feature_maps,
     features,
     in_reference_range,
-    input_tensor,
     static_shapes,
-    unquantised,
     variable_input,
 )
+from rocketnpu.rockchip.rules.common import COMMON, Rule, feature_maps
 from rocketnpu.rockchip.soc import Soc
-
-
-def byte_operands(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """Both operands and the output are INT8 or UINT8, all of the same, with one scale and zero point."""
-    tensors = [input_tensor(graph, operator, position) for position in (0, 1)]
-    found = [tensor for tensor in tensors if tensor is not None] + [graph.tensors[operator.outputs[0]]]
-    for tensor in found:
-        failed = unquantised(tensor)
-        if failed:
-            return failed
-    types = {tensor.dtype.value for tensor in found}
-    return " and ".join(sorted(types)) if len(types) > 1 else None
 
 
 def matching_operands(graph: Graph, operator: Operator, soc: Soc) -> str | None:
@@ -81,16 +65,6 @@ def small_window(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     return f"stride {stride[0]}x{stride[1]}" if not 1 <= min(stride) <= max(stride) <= soc.max_stride else None
 
 
-def over_the_map(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """The mean is over rows, columns or both, of a tensor of four dimensions."""
-    axes = input_tensor(graph, operator, 1)
-    source = features(graph, operator)[0]
-    if axes is None or axes.data is None or len(source.shape) != 4:
-        return f"input of shape {source.shape}"
-    found = sorted({int(axis) % 4 for axis in np.ravel(axes.data).astype(np.int64)})
-    return None if found in ([1], [2], [1, 2]) else f"axes {found}"
-
-
 def same_pixels(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """Input and output have the same number of channels: then their memory is the same. A map may also become a row
     that only fully connected layers read.
@@ -100,12 +74,6 @@ def same_pixels(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     assert target is not None
     same = source[2] == target[2] and source[0] * source[1] == target[0] * target[1]
     return None if same else f"{source[2]} and {target[2]} channels"
-
-
-def known_shape(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """The new shape is constant."""
-    shape = input_tensor(graph, operator, 1)
-    return None if shape is None or shape.is_constant else f"tensor {shape.index} is computed"
 
 
 _PAIR: tuple[Rule, ...] = (static_shapes, byte_operands, operand_map, matching_operands)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph.maps import map_shape
 from rocketnpu.graph.operators import Pool2D
-from rocketnpu.rockchip.lowering.context import map_shape
-from rocketnpu.rockchip.rules.common import COMMON, Rule, clamping_activation, equal_scales, in_reference_range
+from rocketnpu.partition.rules.tensors import clamping_activation, equal_scales, in_reference_range
+from rocketnpu.rockchip.rules.common import COMMON, Rule
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.pooling import MAX_WINDOW
 

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
+from rocketnpu.program.constants import REGION as CONSTANTS
+from rocketnpu.program.constants import ConstantPool, Location
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.cbuf import Share, check_row, data_banks, map_entries, shares
 from rocketnpu.rockchip.tasks.choice import Alternative, alternatives, start_cycles
-from rocketnpu.rockchip.tasks.constants import REGION as CONSTANTS
-from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.cycles import ConvolutionShape
-from rocketnpu.rockchip.tasks.feature import FeatureMap, Location, is_packed
+from rocketnpu.rockchip.tasks.feature import FeatureMap, is_packed
 from rocketnpu.rockchip.tasks.requantise import CHANNEL_SHIFT
 from rocketnpu.rockchip.tasks.task import (
     MEMORY,

@@ -7,21 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rocketnpu.program.constants import Location
 from rocketnpu.rockchip.soc import Soc
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """A byte inside a region."""
-
-    region: str
-    offset: int = 0
-
-    def __add__(self, distance: int) -> Location:
-        return Location(self.region, self.offset + distance)
-
-    def __str__(self) -> str:
-        return f"{self.region}+0x{self.offset:x}" if self.offset else self.region
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from rocketnpu.program.constants import ConstantPool
 from rocketnpu.rockchip.soc import Soc
-from rocketnpu.rockchip.tasks.constants import ConstantPool
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise, convolution_tasks
 from rocketnpu.rockchip.tasks.cycles import START, milliseconds, task_cycles
 from rocketnpu.rockchip.tasks.feature import FeatureMap

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from rocketnpu.rockchip.tasks.feature import FeatureMap, Location
+from rocketnpu.program.constants import Location
+from rocketnpu.rockchip.tasks.feature import FeatureMap
 
 
 class FromMemory(Enum):

@@ -1,14 +1,28 @@
-"""The pool of constants: weights, biases and tables of a program, one after another in one region."""
+"""Places in regions of memory that have no address yet, and the pool of a program's constants."""
 
 from __future__ import annotations
 
-from rocketnpu.rockchip.tasks.feature import Location
+from dataclasses import dataclass
 
 REGION = "constants"
 ALIGNMENT = 64
-"""Bytes; the hardware asks for 16 (TRM), a whole cache line costs nothing."""
+"""Bytes; a whole cache line, and what a VeriSilicon NPU asks of coefficients."""
 SLACK = 64
-"""Bytes behind the last constant: the chip may fetch a little more than it uses (spec 10.2, item 11)."""
+"""Bytes behind the last constant: a chip may fetch a little more than it uses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A byte inside a region."""
+
+    region: str
+    offset: int = 0
+
+    def __add__(self, distance: int) -> Location:
+        return Location(self.region, self.offset + distance)
+
+    def __str__(self) -> str:
+        return f"{self.region}+0x{self.offset:x}" if self.offset else self.region
 
 
 class ConstantPool:

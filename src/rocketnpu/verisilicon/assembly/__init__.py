@@ -1,0 +1,1 @@
+"""Tasks become a program: regions in buffers, instructions and streams in one, jobs with their sentinels."""

@@ -1,0 +1,1 @@
+"""Tasks become instructions and command streams, with holes where addresses belong."""

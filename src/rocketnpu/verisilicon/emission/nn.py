@@ -1,0 +1,160 @@
+"""The NN instruction of a convolution, and its coefficients (facts 4 to 6)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.program.constants import Location
+from rocketnpu.verisilicon.coefficients.entropy_writer import write_entropy
+from rocketnpu.verisilicon.coefficients.kernels import KernelShape
+from rocketnpu.verisilicon.coefficients.zero_run_writer import write_zero_runs
+from rocketnpu.verisilicon.emission.words import Hole, Instruction
+from rocketnpu.verisilicon.registers.nn import NN
+from rocketnpu.verisilicon.soc import Soc
+from rocketnpu.verisilicon.tasks.caching import caching
+from rocketnpu.verisilicon.tasks.task import Convolution, Int64
+from rocketnpu.verisilicon.tasks.tiling import Tiling, tiling
+
+ADDRESS_SHIFT = 6
+"""Coefficients lie at multiples of 64 (facts 4)."""
+ADDRESS_MASK = (1 << 26) - 1
+CENTRE = 128
+"""What generation 8 takes off each byte of the image (facts 4)."""
+FIRST_PIXEL, NO_POOLING = 3, 0
+_UNUSED_END = 0x3FFFFFF
+_LARGEST, _SMALLEST = 0x7F800000, 0xFF800000
+_INT32 = 1 << 31
+_MOST_RUN_BITS = 5
+"""Widest run that the open driver tries (facts 5)."""
+_WORDS = {name: number for number, name in enumerate(NN.block.registers)}
+
+
+def job_tiling(task: Convolution, soc: Soc) -> Tiling:
+    """Return how the hardware is told to cut a task."""
+    kernels, _, rows, columns = task.weights.shape
+    size = task.target.height, task.target.width
+    return tiling(size, kernels, (rows, columns), task.step, soc, stride=task.stride)
+
+
+def kernel_shape(task: Convolution, soc: Soc) -> KernelShape:
+    """Return what the instruction says of a task's kernels."""
+    kernels, channels, rows, columns = task.weights.shape
+    return KernelShape(
+        kernels,
+        channels,
+        rows,
+        columns,
+        job_tiling(task, soc).kernels_per_core,
+        task.zero_point,
+        task.depthwise,
+        soc.cores,
+    )
+
+
+def stored_biases(task: Convolution, generation: int) -> Int64:
+    """Return the biases as they are stored, with what the hardware's own arithmetic leaves out.
+
+    Generation 7 multiplies the image's bytes as they are, so the border's share is taken off; generation 8 takes 128
+    off each, so the difference is put back (facts 4).
+
+    Raises:
+        UnsupportedError: one does not fit 32 bits.
+    """
+    net = task.weights.reshape(len(task.weights), -1).astype(np.int64) - task.zero_point
+    found: Int64 = task.biases + net.sum(axis=1) * ((CENTRE if generation == 8 else 0) - task.border)
+    if found.size and int(np.abs(found).max()) >= _INT32:
+        raise UnsupportedError(f"a bias of {int(np.abs(found).max()):,} does not fit 32 bits")
+    return found
+
+
+def coefficients(task: Convolution, soc: Soc) -> bytes:
+    """Return a task's coefficient buffer.
+
+    Raises:
+        UnsupportedError: a bias does not fit 32 bits.
+    """
+    shape = kernel_shape(task, soc)
+    biases = stored_biases(task, soc.generation)
+    if soc.generation == 8:
+        return write_entropy(task.weights, biases, shape)
+    planes = np.array(task.places or range(shape.kernels), np.int64)
+    widths = (0,) if shape.is_pointwise else range(min(soc.zero_run_bits, _MOST_RUN_BITS) + 1)
+    return write_zero_runs(task.weights, biases, planes * task.target.plane, shape, widths)
+
+
+def nn_instruction(task: Convolution, at: Location, size: int, soc: Soc) -> Instruction:
+    """Write the instruction of a task whose coefficients, of ``size`` bytes, lie ``at``.
+
+    Raises:
+        RegisterFieldError: a value does not fit its field.
+    """
+    kernels, _, rows, columns = task.weights.shape
+    source, target, tiles = task.source, task.target, job_tiling(task, soc)
+    cache = caching(tiles, source.channels, kernels, (rows, columns), size, soc)
+    eight = soc.generation == 8
+    offset = (1 << soc.offset_bits) - 1
+    # Generation 8 stores the shift less its 23 bits, as a number of seven bits with a sign.
+    shift = task.scale.shift if not eight else task.scale.shift - task.scale.bits & 0x7F
+    extra = {"NO_Z_OFFSET": 1, "NO_FLUSH": 1} if eight else {}
+    fields = {
+        **extra,
+        "KERNEL_X": columns,
+        "KERNEL_Y": rows,
+        "KERNEL_Z": source.channels,
+        "KERNELS_PER_CORE": tiles.kernels_per_core,
+        "POOLING": FIRST_PIXEL if task.step == 2 else NO_POOLING,
+        "POOLING_XY": int(task.step == 1),
+        "LAYER_FLUSH": 1,
+        "IN_X": source.width,
+        "IN_Y": source.height,
+        "IN_X_STRIDE": source.width,
+        "IN_Y_STRIDE": source.height,
+        "IN_X_OFFSET": _offset(task.left, soc) & offset,
+        "IN_Y_OFFSET": _offset(task.top, soc) & offset,
+        "OUT_X": target.width * task.step,
+        "OUT_Y": target.height * task.step,
+        "OUT_Z": kernels,
+        "OUT_X_STRIDE": target.width,
+        "OUT_Y_STRIDE": target.height,
+        "RELU": int(task.relu),
+        "MULTIPLIER": task.scale.fraction,
+        "SHIFT": shift,
+        "ROUNDING": 1,
+        "TILE_X": tiles.width,
+        "TILE_Y": tiles.height,
+        "BORDER_CONSTANT": task.border,
+        "COEFFICIENT_ZERO_POINT": task.zero_point,
+        "OUT_ZERO_POINT": task.out_zero_point,
+        "DEPTHWISE": int(task.depthwise),
+        "IMAGE_CACHING": cache.image,
+        "KERNEL_CACHING": cache.kernel,
+        "KERNEL_CACHE_START": cache.kernel_start,
+        "KERNEL_CACHE_END": cache.kernel_end,
+        "IMAGE_CACHE_START": cache.image_start,
+        "IMAGE_CACHE_END": cache.image_end,
+        "PATTERN_MSB": cache.pattern_bits,
+        "PATTERN": cache.pattern,
+        "CIRCULAR_OUT_END": _UNUSED_END,
+        "CIRCULAR_IN_END": _UNUSED_END,
+        "CONSTANT_28": _UNUSED_END,
+        "CONSTANT_29": _LARGEST,
+        "CONSTANT_30": _SMALLEST,
+    }
+    holes = {
+        _WORDS["WORD5"]: Hole(at, ADDRESS_SHIFT, ADDRESS_MASK),
+        _WORDS["WORD6"]: Hole(source.at),
+        _WORDS["WORD7"]: Hole(target.at),
+    }
+    return Instruction("NN", NN.encode(fields), holes)
+
+
+def _offset(before: int, soc: Soc) -> int:
+    """Return a window's offset: minus the rows or columns in front of the image.
+
+    Raises:
+        UnsupportedError: the field has too few bits.
+    """
+    if not -1 << soc.offset_bits - 1 <= -before < 1 << soc.offset_bits - 1:
+        raise UnsupportedError(f"a window that begins {before} pixels before the image: {soc.offset_bits} bits hold it")
+    return -before

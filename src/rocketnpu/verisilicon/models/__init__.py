@@ -1,0 +1,1 @@
+"""What tasks must give, in plain integers, and how far that may be from the frameworks' reference."""

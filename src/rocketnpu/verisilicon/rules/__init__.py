@@ -1,0 +1,1 @@
+"""The published rules by which these NPUs take an operator."""

@@ -9,6 +9,7 @@ Each says what happened, where, why, and what to try. The tree::
     +-- ProgramError            a saved program is damaged, or of another format version
     +-- FetchError              a model could not be obtained from any of its sources
     +-- RegisterFieldError      a value does not fit its register field (a fault of the compiler)
+    +-- RefusedError            a server does not answer a request as it was meant (serving/refusal.py)
     +-- CommandError            a command text or a command word cannot be read
     +-- SimulationError         a command stream does what the hardware does not define
     +-- SomeFailedError         some of many inferences failed; it has the others' results

@@ -181,10 +181,12 @@ class Session:
 
     def close(self) -> None:
         """Free everything, the device too. Kernels that the host still holds fail from now on."""
-        for kernel in list(self._kernels):
-            self.drop(kernel)
-        self._ready.clear()
-        self._device.close()
+        try:
+            for kernel in list(self._kernels):
+                self.drop(kernel)
+        finally:  # of a device that is gone no memory can be freed, and its file is open still
+            self._ready.clear()
+            self._device.close()
 
     def _workshop(self, key: int) -> Workshop:
         """Choose a core: the one where the interpreter's other parts are, else the one with the fewest."""

@@ -79,7 +79,7 @@ class Pool(Closing):
             thread.start()
 
     def _open(self) -> Inference:
-        return Inference(self.path, **self._options)
+        return Inference(self.path, in_flight=1, **self._options)
 
     @property
     def working(self) -> int:

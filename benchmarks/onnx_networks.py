@@ -1,10 +1,12 @@
 """Networks as ONNX: parts, coverage, and how far each node and the whole is from ONNX Runtime, on pictures.
 
-    python benchmarks/onnx_networks.py PICTURES [MODEL.onnx ...]
+    python benchmarks/onnx_networks.py PICTURES [MODEL.onnx | MODEL.tflite ...]
 
 MobileNetV2, ResNet-18 and a detector like YOLOv8n are made with random weights and the statistics of batch
-normalisation over the pictures of the folder PICTURES, and quantised by onnxruntime's static quantiser (QDQ, per
-channel). Quantised models named are measured as they are. Each node is given ONNX Runtime's own inputs, in both modes.
+normalisation over the pictures of the folder PICTURES; the last layer of the classifiers is fitted by least squares, so
+that each picture is of a class of its own. They are quantised by onnxruntime's static quantiser (QDQ, per channel), and
+so are TFLite classifiers that are named, their trained weights dequantised first. Quantised ONNX models named are
+measured as they are. Each node is given ONNX Runtime's own inputs, in both modes.
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+from dequantised import dequantised
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.graph import Graph
+from rocketnpu.model import tflite
 from rocketnpu.model.onnx import OnnxModel, load
 from rocketnpu.onnx_host.compare import NodeComparison, compare_onnx
 from rocketnpu.onnx_host.inference import OnnxInference
@@ -54,19 +59,38 @@ def main() -> None:
     files = sorted(path for path in chosen.pictures.iterdir() if path.suffix in (".bmp", ".jpg", ".png", ".webp"))
     print(f"{len(files)} pictures of {chosen.pictures}")
     with tempfile.TemporaryDirectory() as scratch:
-        for path in [*made(files, Path(scratch)), *chosen.models]:
+        for path in made(files, Path(scratch)):
             measure(path, files)
+        for path in chosen.models:
+            measure(trained(path, files, Path(scratch)) if path.suffix == ".tflite" else path, files)
 
 
 def made(files: list[Path], folder: Path) -> Iterator[Path]:
     """Make the networks, and yield them quantised."""
     for name, (make, size) in NETWORKS.items():
-        pictures = np.concatenate([normalise_pixels(load_picture(path, size, size)) for path in files])
-        pictures = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
-        whole, quantised = folder / f"{name} as floats.onnx", folder / f"{name}.onnx"
-        onnx.save(make(pictures[:4]), whole)
-        quantize_static(whole, quantised, Pictures(pictures), quant_format=QuantFormat.QDQ, per_channel=True)
-        yield quantised
+        pictures = channels_first(np.concatenate([normalise_pixels(load_picture(path, size, size)) for path in files]))
+        yield quantised(make(pictures), pictures, folder / f"{name}.onnx")
+
+
+def trained(path: Path, files: list[Path], folder: Path) -> Path:
+    """Return the quantised twin of a TFLite classifier that takes pixels of -1 to 1."""
+    graph = tflite.load(path)
+    _, rows, columns, _ = graph.tensors[graph.inputs[0]].shape
+    pixels = np.concatenate([load_picture(file, rows, columns) for file in files])
+    pictures = channels_first(pixels.astype(np.float32) / 127.5 - 1)
+    return quantised(dequantised(graph), pictures, folder / f"{path.stem}, real weights.onnx")
+
+
+def channels_first(pictures: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+
+
+def quantised(model: onnx.ModelProto, pictures: np.ndarray, path: Path) -> Path:
+    """Quantise a network of real numbers into a file."""
+    whole = path.with_suffix(".floats.onnx")
+    onnx.save(model, whole)
+    quantize_static(whole, path, Pictures(pictures), quant_format=QuantFormat.QDQ, per_channel=True)
+    return path
 
 
 def measure(path: Path, files: list[Path]) -> None:
@@ -91,7 +115,15 @@ def measure(path: Path, files: list[Path]) -> None:
             f"({end.itself.share:.1%})"
         )
     if len(model.graph.outputs) == 1:
-        print(f"  top-1 as ONNX Runtime: {same_class(model, files)} of {len(files)} pictures")
+        answers = classes(model, files)
+        same = sum(ours == theirs for ours, theirs, _ in answers)
+        print(
+            f"  top-1 as ONNX Runtime: {same} of {len(files)} pictures, {len({a[1] for a in answers})} classes of them"
+        )
+        gaps = ", ".join(
+            f"{path.stem} {theirs} by {gap}" for path, (_, theirs, gap) in zip(files, answers, strict=True)
+        )
+        print(f"  its class, and how many steps the next one is behind: {gaps}")
 
 
 def summary(nodes: tuple[NodeComparison, ...], mode: str) -> str:
@@ -106,16 +138,27 @@ def summary(nodes: tuple[NodeComparison, ...], mode: str) -> str:
     return f"{text}; {share:.3%} of all values" + (f", most in {worst[0]}: {worst[1].share:.2%}" if worst else "")
 
 
-def same_class(model: OnnxModel, files: list[Path]) -> int:
-    """Count pictures of which the NPU and ONNX Runtime say the same."""
+def classes(model: OnnxModel, files: list[Path]) -> list[tuple[int, int, int]]:
+    """Return of each picture the NPU's class, ONNX Runtime's, and how many steps its next best is behind."""
     host: Any = session(model.proto, fused=True)
-    name, same = model.ports[model.graph.inputs[0]].value, 0
+    name, found = model.ports[model.graph.inputs[0]].value, []
+    step = last_step(model.graph)
     with OnnxInference(model, SimulatorDevice(), cache="off") as inference:
         for path in files:
             picture = picture_input(path, model.graph)
             (wanted,) = run_session(host, None, {name: picture})
-            same += int(inference.run([picture])[0].argmax() == wanted.argmax())
-    return same
+            second, first = np.sort(wanted.reshape(-1))[-2:]
+            ours = int(inference.run([picture])[0].argmax())
+            found.append((ours, int(wanted.argmax()), round(float(first - second) / step)))
+    return found
+
+
+def last_step(graph: Graph) -> float:
+    """Return what a step of the last quantised tensor is worth in the output."""
+    tensor = graph.tensors[graph.outputs[0]]
+    while tensor.quantisation is None:
+        tensor = graph.input_of(graph.producers[tensor.index], 0)
+    return tensor.quantisation.scale
 
 
 if __name__ == "__main__":

@@ -109,13 +109,19 @@ NETWORKS: dict[str, Callable[[], Any]] = {
 
 
 def quantised(network: Any) -> bytes:
-    """Convert a network to INT8, at its borders too."""
+    """Give a network the batch statistics of random pictures, and convert it to INT8, at its borders too."""
+    shape = network.input_shape[1:]
     brightest = 255 if any("rescaling" in layer.name for layer in network.layers) else 1
 
     def pictures() -> Iterator[list[Any]]:
         random = np.random.default_rng(0)
         for _ in range(2):
-            yield [random.uniform(0, brightest, (1, *network.input_shape[1:])).astype(np.float32)]
+            yield [random.uniform(0, brightest, (1, *shape)).astype(np.float32)]
+
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.0
+    network(np.random.default_rng(1).uniform(0, brightest, (4, *shape)).astype(np.float32), training=True)
 
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

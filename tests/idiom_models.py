@@ -135,6 +135,26 @@ def mirrored(idiom: Idiom) -> int:
     return idiom.op("MIRROR_PAD", [x, idiom.integers(edges)], idiom.map(*shape), attributes)
 
 
+def padded_pool(idiom: Idiom) -> int:
+    rows, columns, channels = idiom.between(4, 11), idiom.between(4, 11), idiom.pick([3, 16, 20])
+    kernel, stride = (idiom.between(2, 4), idiom.between(2, 4)), (idiom.between(1, 3), idiom.between(1, 3))
+    edges = [(0, 0), *((idiom.between(0, k - 1), idiom.between(0, k - 1)) for k in kernel), (0, 0)]
+    x, largest = idiom.given(1, rows, columns, channels), idiom.pick([True, False])
+    shape = [n + sum(edge) for n, edge in zip((1, rows, columns, channels), edges, strict=True)]
+    inputs = [x, idiom.integers(edges)]
+    if largest and idiom.pick([True, False]):
+        limits = np.iinfo(idiom.dtype.value)
+        data = np.array([idiom.pick([limits.min, idiom.between(limits.min, limits.max)])])
+        scale, zero = idiom.quant
+        inputs.append(idiom.builder.tensor((1,), idiom.dtype, scale=scale, zero_point=zero, data=data))
+    padded = idiom.op("PADV2" if len(inputs) == 3 else "PAD", inputs, idiom.map(*shape))
+    size = [(n - k) // s + 1 for n, k, s in zip(shape[1:3], kernel, stride, strict=True)]
+    activation = idiom.pick([Activation.NONE, Activation.NONE, Activation.RELU])
+    attributes = ops.Pool2D(stride, Padding.VALID, kernel, activation)
+    y = idiom.map(1, *size, channels)
+    return idiom.op("MAX_POOL_2D" if largest else "AVERAGE_POOL_2D", [padded], y, attributes)
+
+
 def focused(idiom: Idiom) -> int:
     rows, columns, channels = idiom.between(4, 9), idiom.between(4, 9), idiom.pick([3, 16])
     x = idiom.given(1, rows, columns, channels)
@@ -247,6 +267,7 @@ IDIOMS: Mapping[str, tuple[Callable[[Idiom], int], int]] = {
     "dilated": (dilated, 1),
     "upsampled": (upsampled, 0),
     "mirrored": (mirrored, 0),
+    "padded_pool": (padded_pool, 1),
     "focused": (focused, 0),
     "blocks": (blocks, 0),
     "gathered": (gathered, 0),

@@ -121,6 +121,41 @@ def test_a_depthwise_convolution_folds_its_padding() -> None:
     assert graph.operators[0].attributes == replace(attributes, pads=((0, 1), (0, 1)))
 
 
+def pool_behind(kind: str, value: int | None, edges: object = ((0, 0), (1, 2), (0, 1), (0, 0))) -> Graph:
+    """PAD of zeros, or of a value, then a pool of 3x3."""
+    sketch, pads = Sketch(), np.asarray(edges)
+    source, middle = sketch.map(1, 8, 8, 4), sketch.map(*(np.array([1, 8, 8, 4]) + pads.sum(1)))
+    target = sketch.map(1, *(8 + int(pads[axis].sum()) - 2 for axis in (1, 2)), 4)
+    inputs = [source, sketch.constant(pads)]
+    if value is not None:
+        tensor = sketch.builder.tensor((1,), DType.UINT8, scale=0.1, zero_point=128, data=np.array([value]))
+        inputs.append(tensor)
+    sketch.builder.operator("PAD" if value is None else "PADV2", inputs, [middle])
+    sketch.builder.operator(kind, [middle], [target], ops.Pool2D((1, 1), Padding.VALID, (3, 3)))
+    return sketch.graph([source], [target])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "border"),
+    [("MAX_POOL_2D", None, None), ("MAX_POOL_2D", 0, 0), ("AVERAGE_POOL_2D", None, None)],
+)
+def test_a_pool_folds_its_padding(kind: str, value: int | None, border: int | None) -> None:
+    graph = fold_padding(pool_behind(kind, value))
+    verify(graph)
+    assert kinds(graph) == [kind]
+    assert graph.operators[0].attributes == ops.Pool2D(
+        (1, 1), Padding.VALID, (3, 3), pads=((1, 2), (0, 1)), border=border
+    )
+
+
+def test_a_pool_leaves_padding_that_it_cannot_give() -> None:
+    for graph in (
+        pool_behind("AVERAGE_POOL_2D", 0),
+        pool_behind("MAX_POOL_2D", None, [(0, 0), (3, 0), (0, 0), (0, 0)]),
+    ):
+        assert fold_padding(graph) is graph
+
+
 def test_two_convolutions_fold_the_same_padding() -> None:
     sketch = Sketch()
     source, middle = sketch.map(1, 8, 8, 4), sketch.map(1, 10, 10, 4)

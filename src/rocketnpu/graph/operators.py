@@ -97,6 +97,10 @@ class Pool2D:
     padding: Padding
     kernel: tuple[int, int]
     activation: Activation = Activation.NONE
+    pads: Pads | None = None
+    """As of :class:`Conv2D`; of an average they count."""
+    border: int | None = None
+    """The element that ``pads`` are made of, where that is not the zero point; of a maximum only."""
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,11 @@ def _fully_connected(operator: Operator, inputs: Tensors, _: Tensors) -> list[Sh
 
 def _pool(operator: Operator, inputs: Tensors, _: Tensors) -> list[Shape] | None:
     attributes, x = cast(ops.Pool2D, operator.attributes), shape_of(inputs, 0, 4)
+    pads = attributes.pads or ((0, 0), (0, 0))
+    need(attributes.pads is None or attributes.padding is Padding.VALID, "explicit padding beside SAME")
     rows, columns = (
-        window(x[1 + a], attributes.kernel[a], attributes.stride[a], 1, attributes.padding) for a in (0, 1)
+        window(x[1 + a] + sum(pads[a]), attributes.kernel[a], attributes.stride[a], 1, attributes.padding)
+        for a in (0, 1)
     )
     return [(x[0], rows, columns, x[3])]
 

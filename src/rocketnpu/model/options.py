@@ -57,7 +57,9 @@ def _fully_connected(_: str, attributes: ops.FullyConnected) -> Any:
     return table
 
 
-def _pool(_: str, attributes: ops.Pool2D) -> Any:
+def _pool(kind: str, attributes: ops.Pool2D) -> Any:
+    if attributes.pads is not None:
+        raise UnsupportedError(f"{kind} with explicit padding {attributes.pads} has no place in a TFLite file")
     table = schema.Pool2DOptionsT()
     table.strideH, table.strideW = attributes.stride
     table.filterHeight, table.filterWidth = attributes.kernel

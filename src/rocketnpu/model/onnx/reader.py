@@ -12,7 +12,7 @@ from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import DType, Graph, Quantisation
 from rocketnpu.graph.operators import Foreign
 from rocketnpu.graph.verify import verify
-from rocketnpu.model.onnx import elementwise, moving, pooling, products, windows
+from rocketnpu.model.onnx import elementwise, moving, normalisation, pooling, products, windows
 from rocketnpu.model.onnx.expand import expand, plain_name
 from rocketnpu.model.onnx.layout import Layout
 from rocketnpu.model.onnx.proto import Shapes, decode, nodes_inputs, prepare, read
@@ -29,6 +29,7 @@ _HANDLERS: Mapping[str, Callable[[Step, Writer], None]] = {
     "MaxPool": pooling.maximum_pool,
     "AveragePool": pooling.average_pool,
     "GlobalAveragePool": pooling.global_average,
+    "BatchNormalization": normalisation.batch,
     "Gemm": products.gemm,
     "MatMul": products.product,
     **dict.fromkeys(("Add", "Sub", "Mul", "Max", "Min"), elementwise.pair),
@@ -255,11 +256,13 @@ class _Reader:
         return number
 
     def _real(self, name: str) -> int | None:
-        """Return a tensor in the file's own order that a host can read; None for constants."""
+        """Return a tensor in the file's own order that a host can read; None for constants, dequantised ones too."""
         if name in self.values.constants:
             return None
         if name not in self.out.homes:
             maker = self.values.maker(name)
+            if maker is not None and maker.op_type == "DequantizeLinear" and maker.input[0] in self.values.constants:
+                return None
             if maker is None or maker.op_type != "DequantizeLinear" or maker.input[0] not in self.out.homes:
                 raise ModelError(f"nothing makes {plain_name(name)!r}")
             place = self.values.producers[name]
@@ -289,8 +292,9 @@ class _Reader:
             return self._constant(name)
         if name not in self.out.homes:
             found = self._real(name)
-            assert found is not None
-            return found
+            if found is not None:
+                return found
+            self._constant_output(name)
         number = self.out.homes[name]
         layout = self.out.ports[number].layout
         if self.out.tensors[number].is_dynamic:
@@ -299,6 +303,12 @@ class _Reader:
         if layout.is_flat and math.prod(shape) != self.out.tensors[number].elements:
             raise ModelError(f"the shape of {plain_name(name)!r} is not known")
         return self.out.moved(number, layout, Layout.plain(shape))
+
+    def _constant_output(self, name: str) -> None:
+        """Have the host dequantise a constant that the model returns."""
+        place, start = self.values.producers[name], len(self.out.operators)
+        self._foreign(place, self.values.model.graph.node[place])
+        self.covered |= dict.fromkeys(range(start, len(self.out.operators)), (place,))
 
     def _constant(self, name: str) -> int:
         if name in self.out.homes:
@@ -312,10 +322,8 @@ class _Reader:
 
     def _foreign(self, number: int, node: onnx.NodeProto) -> None:
         """Write a node as an operator that the graph does not know."""
-        inputs = []
-        for name in dict.fromkeys(nodes_inputs(node)):
-            if name not in self.values.constants:
-                inputs.append(self._real(name))
+        found = [self._real(name) for name in dict.fromkeys(nodes_inputs(node))]
+        inputs = [number for number in found if number is not None]
         outputs = []
         for name in node.output:
             if not name:

@@ -52,6 +52,8 @@ class Average:
     stride: tuple[int, int]
     padding: tuple[int, int]
     activation: Activation
+    counts_padding: bool = False
+    """Whether the padding is averaged as zeros, as behind a PAD; else the cells inside alone count."""
 
     @property
     def cells(self) -> int:
@@ -60,8 +62,8 @@ class Average:
 
     @property
     def is_padded(self) -> bool:
-        """Whether some window reaches over the border."""
-        return any(
+        """Whether some window reaches over the border, and what lies there does not count."""
+        return not self.counts_padding and any(
             len(set(counts)) > 1 or counts[0] < size for counts, size in zip(self.counts, self.kernel, strict=True)
         )
 
@@ -91,13 +93,16 @@ def average_of(context: Context, operator: Operator) -> Average:
         result = result.reshaped(size[0] // kernel[0], size[1] // kernel[1])
         return Average(source, target, feature, result, kernel, (1, 1), (0, 0), Activation.NONE)
     padding = (0, 0)
-    if attributes.padding is Padding.SAME:
+    if attributes.pads is not None:
+        padding = attributes.pads[0][0], attributes.pads[1][0]
+    elif attributes.padding is Padding.SAME:
         above, left = (
             same_padding(*sizes, 1)[1] for sizes in zip(size, attributes.kernel, attributes.stride, strict=True)
         )
         padding = (above, left)
     stride = used_stride(attributes, result)
-    return Average(source, target, feature, result, attributes.kernel, stride, padding, attributes.activation)
+    counts = attributes.pads is not None
+    return Average(source, target, feature, result, attributes.kernel, stride, padding, attributes.activation, counts)
 
 
 def used_stride(attributes: Pool2D, target: FeatureMap) -> tuple[int, int]:
@@ -121,7 +126,7 @@ def average_layers(context: Context, operator: Operator) -> list[ConvolutionLaye
         context, operator, average.feature, average.result, FINE, quantised.zero_point(average.source)
     )
     factor = quantised.scale(average.source) / (FINE * average.cells * quantised.scale(average.target))
-    layer = _windowed(layer, average.kernel, average.stride)
+    layer = replace(_windowed(layer, average.kernel, average.stride), padding=average.padding)
     return [replace(layer, requantise=clamped(encode_scale(factor, context.soc), average.target, average.activation))]
 
 
@@ -185,7 +190,7 @@ def large_average(context: Context, operator: Operator, average: Average) -> lis
     """
     feature = average.feature
     size = (feature.height, feature.width)
-    if average.kernel != size or average.is_padded:
+    if average.kernel != size or average.is_padded or any(average.padding):
         raise UnsupportedError(f"a window of {average.kernel[0]}x{average.kernel[1]} that is not the whole map")
     step = context.soc.max_stride
     parts = (-(-size[0] // step), -(-size[1] // step))

@@ -40,6 +40,8 @@ class Pool:
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
+    pad_value: int = quantised.INT8_MIN
+    """As stored; the lowest byte never wins."""
 
 
 def pool_geometry(context: Context, operator: Operator) -> Pool:
@@ -48,6 +50,11 @@ def pool_geometry(context: Context, operator: Operator) -> Pool:
     assert isinstance(attributes, Pool2D)
     source, target = context.feature(context.tensor(operator, 0)), context.feature(context.output(operator))
     stride = used_stride(attributes, target)
+    if attributes.pads is not None:
+        value = quantised.zero_point(context.output(operator))
+        if attributes.border is not None:
+            value = attributes.border - quantised.SHIFT[context.output(operator).dtype]
+        return Pool(attributes.kernel, stride, (attributes.pads[0][0], attributes.pads[1][0]), value)
     if attributes.padding is Padding.VALID:
         return Pool(attributes.kernel, stride, (0, 0))
     above, left = (
@@ -79,7 +86,7 @@ def max_pool_layers(context: Context, operator: Operator) -> list[ConvolutionLay
         pool.kernel,
         pool.stride,
         pool.padding,
-        quantised.INT8_MIN,
+        pool.pad_value,
         (Unproven.POOLING_UNIT,),
     )
     return [layer] if middle is target else [layer, clamp_layer(context, operator, middle, target, bounds)]
@@ -103,9 +110,9 @@ def _running_maxima(context: Context, operator: Operator, pool: Pool, bounds: Bo
             f"{max(pool.padding)}: convolutions take {soc.max_kernel}, {soc.max_stride} and {soc.max_padding}"
         )
     source, target = context.feature(context.tensor(operator, 0)), context.feature(context.output(operator))
-    across = Pool((1, pool.kernel[1]), (1, pool.stride[1]), (0, pool.padding[1]))
-    down = Pool((pool.kernel[0], 1), (pool.stride[0], 1), (pool.padding[0], 0))
-    does_nothing = Pool((1, 1), (1, 1), (0, 0))
+    across = Pool((1, pool.kernel[1]), (1, pool.stride[1]), (0, pool.padding[1]), pool.pad_value)
+    down = Pool((pool.kernel[0], 1), (pool.stride[0], 1), (pool.padding[0], 0), pool.pad_value)
+    does_nothing = Pool((1, 1), (1, 1), (0, 0), pool.pad_value)
     if down == does_nothing:
         return _taps(context, operator, across, (source, target), bounds)
     if across == does_nothing:
@@ -139,7 +146,7 @@ def _taps(
             weights=weights.reshape(*pool.kernel, source.channels),
             stride=pool.stride,
             padding=pool.padding,
-            pad_value=quantised.INT8_MIN,
+            pad_value=pool.pad_value,
         )
         if best is not None:
             guest = operand(best, -low, 1.0, Combine.MAXIMUM, context.soc)

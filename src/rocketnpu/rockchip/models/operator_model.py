@@ -95,11 +95,12 @@ def _run(layer: Layer, regions: Regions) -> None:
 
 
 def _maximum(layer: PoolingLayer, source: Int8) -> Int8:
-    """Take the maximum of each window; padding counts as the smallest value, so it never wins."""
+    """Take the maximum of each window, padding included."""
     rows, columns = layer.target.height, layer.target.width
     (height, width), (down, across), (top, left) = layer.kernel, layer.stride, layer.padding
     shape = ((rows - 1) * down + height, (columns - 1) * across + width, source.shape[2])
-    padded = np.full((max(shape[0], top + source.shape[0]), max(shape[1], left + source.shape[1]), shape[2]), -128)
+    size = (max(shape[0], top + source.shape[0]), max(shape[1], left + source.shape[1]), shape[2])
+    padded = np.full(size, layer.pad_value)
     padded[top : top + source.shape[0], left : left + source.shape[1]] = source
     found = np.full((rows, columns, shape[2]), -128)
     for y in range(height):

@@ -9,7 +9,6 @@ import numpy as np
 from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, Operator, Padding, Pads, Pool2D
 from rocketnpu.graph.passes.rewrite import Accepts, anything, rewrite, same_quantisation
-from rocketnpu.graph.tensors import Tensor
 
 PADS = ("PAD", "PADV2")
 

@@ -11,7 +11,7 @@ import numpy as np
 from rocketnpu.graph import Activation
 from rocketnpu.graph.operators import ByteFunction
 from rocketnpu.model.onnx.layout import Layout
-from rocketnpu.model.onnx.steps import Step
+from rocketnpu.model.onnx.step import Step
 from rocketnpu.model.onnx.writer import Writer
 
 Bounds = tuple[float, float]

@@ -11,7 +11,7 @@ from rocketnpu.graph import Activation
 from rocketnpu.graph.operators import Arithmetic, Attributes, ByteFunction, LeakyRelu, NoAttributes
 from rocketnpu.model.onnx.clamps import activation_of, byte_of, clamped
 from rocketnpu.model.onnx.layout import Layout
-from rocketnpu.model.onnx.steps import NotTakenError, Source, Step
+from rocketnpu.model.onnx.step import NotTakenError, Source, Step
 from rocketnpu.model.onnx.writer import Writer
 
 if TYPE_CHECKING:

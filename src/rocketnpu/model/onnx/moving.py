@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from rocketnpu.graph import DType
 from rocketnpu.graph.operators import Concatenation, Reduce, Resize, StridedSlice
 from rocketnpu.model.onnx.clamps import byte_of
 from rocketnpu.model.onnx.layout import Layout
-from rocketnpu.model.onnx.steps import NotTakenError, Step
+from rocketnpu.model.onnx.step import NotTakenError, Step
 from rocketnpu.model.onnx.values import scalars
 from rocketnpu.model.onnx.windows import map_of
 from rocketnpu.model.onnx.writer import Writer
@@ -31,7 +30,7 @@ def unclamped(step: Step) -> None:
         raise NotTakenError("a clamp behind an operator that moves values")
 
 
-def _input(step: Step, out: Writer) -> tuple[int, Layout, tuple[int, ...]]:
+def known_input(step: Step, out: Writer) -> tuple[int, Layout, tuple[int, ...]]:
     """Return the first input in a layout whose axes can be told, and its shape in the file."""
     number, layout = out.home(step.source(0))
     shape = out.values.shapes.get(step.source(0).name)
@@ -55,59 +54,10 @@ def axis_of(step: Step, rank: int, default: int | None = None, name: str = "axis
     return int(axis) % rank
 
 
-def reshape(step: Step, out: Writer) -> None:
-    """Write Reshape, Flatten, Squeeze, Unsqueeze and Identity as RESHAPE.
-
-    Maps that become rows lie as they did, pixel by pixel; whoever reads the row knows it.
-    """
-    unclamped(step)
-    number, layout = out.home(step.source(0))
-    wanted = out.values.shapes.get(step.targets[0].name)
-    shape = out.values.shapes.get(step.source(0).name)
-    if wanted is None or shape is None or math.prod(wanted) != math.prod(shape):
-        raise NotTakenError("its new shape is computed at run time")
-    target = _seen(layout, wanted)
-    if target is None:
-        number, target = out.read(step.source(0), Layout.plain(shape)), Layout.plain(wanted)
-    result = out.result(step.targets[0], target)
-    out.operator("RESHAPE", [number, out.integers("shape", target.shape)], [result])
-
-
-def _seen(layout: Layout, wanted: tuple[int, ...]) -> Layout | None:
-    """Return the layout under which the same memory is a value of another shape, or None where it is none."""
-    image = Layout.image(wanted) if len(wanted) in (3, 4) else None
-    if layout.is_plain:
-        # Where a map has one pixel it is NHWC and NCHW alike.
-        return image if image is not None and image.is_plain else Layout.plain(wanted)
-    if [size for size in wanted if size != 1] == [size for size in layout.split if size != 1]:
-        return _stretched(layout, wanted)
-    rows = math.prod(layout.split[:1])
-    return layout.flattened(*wanted) if len(wanted) == 2 and wanted[0] == rows == 1 else None
-
-
-def _stretched(layout: Layout, wanted: tuple[int, ...]) -> Layout | None:
-    """Return a layout that moves axes as another does, where only axes of size 1 come or go."""
-    image = Layout.image(wanted) if len(wanted) in (3, 4) else None
-    return image if image is not None and image.same_order(layout) else None
-
-
-def transpose(step: Step, out: Writer) -> None:
-    """Write Transpose: the same memory, of which the file thinks in another order."""
-    unclamped(step)
-    number, layout, shape = _input(step, out)
-    order = step.attributes.get("perm", list(range(len(shape)))[::-1])
-    if sorted(order) != list(range(len(shape))):
-        raise NotTakenError(f"an order of {order} for {len(shape)} dimensions")
-    target = layout.transposed(tuple(int(axis) for axis in order))
-    assert target is not None
-    result = out.result(step.targets[0], target)
-    out.operator("RESHAPE", [number, out.integers("shape", target.shape)], [result])
-
-
 def concatenation(step: Step, out: Writer) -> None:
     """Write Concat as CONCATENATION."""
     unclamped(step)
-    _, layout, shape = _input(step, out)
+    _, layout, shape = known_input(step, out)
     axis = axis_of(step, len(shape))
     numbers, total = [], 0
     for position in range(len(step.sources)):
@@ -140,7 +90,7 @@ def _rescaled(out: Writer, number: int, step: Step) -> int:
 def split(step: Step, out: Writer) -> None:
     """Write Split as SPLIT_V."""
     unclamped(step)
-    number, layout, shape = _input(step, out)
+    number, layout, shape = known_input(step, out)
     axis = axis_of(step, len(shape), 0)
     given = step.constant(1)
     count = len(step.targets)
@@ -162,7 +112,7 @@ def split(step: Step, out: Writer) -> None:
 def cut(step: Step, out: Writer) -> None:
     """Write Slice as STRIDED_SLICE."""
     unclamped(step)
-    number, layout, shape = _input(step, out)
+    number, layout, shape = known_input(step, out)
     starts, ends, axes, steps = (_parameter(step, name, place) for place, name in enumerate(_SLICE, 1))
     if starts is None or ends is None or len(starts) != len(ends):
         raise NotTakenError("where it begins and ends is computed at run time")
@@ -200,7 +150,7 @@ def _parameter(step: Step, name: str, position: int) -> list[int] | None:
 def pad(step: Step, out: Writer) -> None:
     """Write Pad as PAD, PADV2 where another value than zero is added, or MIRROR_PAD."""
     unclamped(step)
-    number, layout, shape = _input(step, out)
+    number, layout, shape = known_input(step, out)
     edges = _edges(step, shape)
     mode = step.attributes.get("mode", "constant")
     if mode != "constant":
@@ -248,7 +198,7 @@ def mean(step: Step, out: Writer) -> None:
     """Write ReduceMean as MEAN."""
     if step.clamp is not None:
         raise NotTakenError("a clamp behind a mean")
-    number, layout, shape = _input(step, out)
+    number, layout, shape = known_input(step, out)
     axes = _parameter(step, "axes", 1)
     if axes is None or not axes:
         raise NotTakenError("a mean over everything")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from rocketnpu.graph import DType, Padding, Quantisation
 from rocketnpu.graph.operators import DepthwiseConv2D
 from rocketnpu.model.onnx.clamps import activation_of, clamped
-from rocketnpu.model.onnx.steps import NotTakenError, Source, Step, spread
+from rocketnpu.model.onnx.step import NotTakenError, Source, Step, spread
 from rocketnpu.model.onnx.windows import map_of
 from rocketnpu.model.onnx.writer import Writer
 

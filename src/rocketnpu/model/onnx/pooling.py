@@ -7,7 +7,7 @@ import numpy as np
 from rocketnpu.graph import Activation, DType, Padding, Quantisation
 from rocketnpu.graph.operators import DepthwiseConv2D, Pool2D, Reduce
 from rocketnpu.model.onnx.clamps import activation_of, clamped
-from rocketnpu.model.onnx.steps import NotTakenError, Step
+from rocketnpu.model.onnx.step import NotTakenError, Step
 from rocketnpu.model.onnx.windows import Window, add_padding, map_of, mapped, window_of
 from rocketnpu.model.onnx.writer import Writer
 

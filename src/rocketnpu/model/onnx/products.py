@@ -13,7 +13,7 @@ from rocketnpu.graph import DType, Quantisation
 from rocketnpu.graph.operators import FullyConnected
 from rocketnpu.model.onnx.clamps import activation_of, clamped
 from rocketnpu.model.onnx.layout import Layout
-from rocketnpu.model.onnx.steps import NotTakenError, Source, Step
+from rocketnpu.model.onnx.step import NotTakenError, Source, Step
 from rocketnpu.model.onnx.windows import bias_of
 from rocketnpu.model.onnx.writer import Writer
 

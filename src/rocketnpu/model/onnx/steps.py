@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rocketnpu.errors import ModelError
 from rocketnpu.graph import DType, Quantisation
 from rocketnpu.model.onnx.expand import plain_name
+from rocketnpu.model.onnx.step import NotTakenError, Source, Step, Target, spread
 from rocketnpu.model.onnx.values import STANDARD, Values, attributes_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 CLAMPS = ("Relu", "Clip")
+VIEWS = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators that move values, whether these are quantised yet or not."""
 ELEMENTWISE = {
     *("Abs", "Add", "Ceil", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish"),
     *("Identity", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "Reciprocal", "Relu"),
@@ -31,69 +34,14 @@ _CHAIN = 32
 """Nodes of a chain, at most."""
 
 
-class NotTakenError(Exception):
-    """A node has no counterpart among the graph's operators; the text says why. Caught by the reader."""
-
-
 @dataclass(frozen=True, eq=False)
-class Source:
-    """What an operator reads: a quantised value, or a constant."""
+class _End:
+    """What follows one output of an operator."""
 
-    name: str
-    quantisation: Quantisation | None
-    data: Array | None
-    """Of a constant: integers where there is a quantisation, else what the file holds."""
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """What an operator writes: a quantised value."""
-
-    name: str
-    quantisation: Quantisation
-    dtype: DType
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """Nodes that are one operator on integers."""
-
-    node: onnx.NodeProto
-    """The one that computes; the last of a chain."""
-    kind: str
-    """Its operator, or ``Chain``."""
-    sources: tuple[Source | None, ...]
-    targets: tuple[Target, ...]
-    clamp: tuple[float, float] | None
-    """Bounds that follow, in real numbers."""
+    target: Target
     nodes: tuple[int, ...]
-    """Numbers of all nodes that it stands for, ascending; DequantizeLinear that others read too is not among them."""
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    chain: tuple[onnx.NodeProto, ...] = ()
-
-    def source(self, position: int) -> Source:
-        """Return an input that must be there.
-
-        Raises:
-            NotTakenError: it is not.
-        """
-        found = self.sources[position] if position < len(self.sources) else None
-        if found is None:
-            raise NotTakenError(f"input {position} is missing")
-        return found
-
-    def constant(self, position: int) -> Array | None:
-        """Return a constant parameter, such as axes, or None where there is none.
-
-        Raises:
-            NotTakenError: it is computed.
-        """
-        found = self.sources[position] if position < len(self.sources) else None
-        if found is None:
-            return None
-        if found.data is None or found.quantisation is not None:
-            raise NotTakenError(f"input {position} is computed")
-        return found.data
+    clamp: tuple[float, float] | None
+    views: tuple[onnx.NodeProto, ...]
 
 
 class Matcher:
@@ -139,16 +87,19 @@ class Matcher:
         if node.op_type == "MatMul":
             biased = self._bias(node)
         ends = [self._end(name) for name in ((biased[0].output[0],) if biased else node.output)]
-        clamps = {clamp for _, _, clamp in ends}
+        clamps, views = {end.clamp for end in ends}, [end.views for end in ends]
         if len(clamps) > 1:
             raise NotTakenError("its outputs are clamped in different ways")
         if biased:
             sources = (*sources, biased[1])
             nodes.add(self.values.producers[biased[0].output[0]])
-        nodes |= {inner for end in ends for inner in end[1]}
+        if len(views) > 1 and any(views):
+            raise NotTakenError("its outputs are seen in other shapes before they are quantised")
+        nodes |= {inner for end in ends for inner in end.nodes}
         nodes |= set(self._own_dequantisers(node))
-        targets = tuple(target for target, _, _ in ends)
-        return Step(node, node.op_type, sources, targets, clamps.pop(), tuple(sorted(nodes)), attributes_of(node))
+        targets = tuple(end.target for end in ends)
+        found = tuple(sorted(nodes))
+        return Step(node, node.op_type, sources, targets, clamps.pop(), found, attributes_of(node), (), views[0])
 
     def _need_bytes(self, node: onnx.NodeProto, sources: tuple[Source | None, ...]) -> None:
         found = [source for source in sources if source is not None and source.data is None]
@@ -172,19 +123,24 @@ class Matcher:
         source = None if other is None else self.source(other)
         return None if source is None or source.data is None else (addition, source)
 
-    def _end(self, name: str) -> tuple[Target, list[int], tuple[float, float] | None]:
-        """Follow an output through a clamp to QuantizeLinear."""
-        nodes, clamp = list[int](), None
+    def _end(self, name: str) -> _End:
+        """Follow an output through a clamp, and through what only moves values, to QuantizeLinear."""
+        nodes, clamp, views = list[int](), None, list["onnx.NodeProto"]()
         reader = self.values.only_reader(name)
         if reader is not None and reader.op_type in CLAMPS and reader.domain in STANDARD and reader.input[0] == name:
             clamp = self._bounds(reader)
             nodes.append(self.values.producers[reader.output[0]])
             name = reader.output[0]
             reader = self.values.only_reader(name)
+        while reader is not None and reader.op_type in VIEWS and reader.domain in STANDARD and reader.input[0] == name:
+            views.append(reader)
+            nodes.append(self.values.producers[reader.output[0]])
+            name = reader.output[0]
+            reader = self.values.only_reader(name)
         if reader is None or reader.op_type != "QuantizeLinear" or reader.input[0] != name:
             raise NotTakenError("its result is not quantised" if reader is not None else "its result has no one reader")
         nodes.append(self.values.producers[reader.output[0]])
-        return self.target(reader), nodes, clamp
+        return _End(self.target(reader), tuple(nodes), clamp, tuple(views))
 
     def _bounds(self, node: onnx.NodeProto) -> tuple[float, float]:
         if node.op_type == "Relu":
@@ -367,14 +323,3 @@ def _number(source: Source) -> float:
     if source.quantisation is not None:
         return (value - source.quantisation.zero_point) * source.quantisation.scale
     return value
-
-
-def spread(quantisation: Quantisation, rank: int) -> tuple[Array, Array]:
-    """Return scales and zero points in a shape that broadcasts over a constant of so many dimensions."""
-    if not quantisation.is_per_channel:
-        return quantisation.scales.reshape(()), quantisation.zero_points.reshape(())
-    shape = [1] * rank
-    if not 0 <= quantisation.axis < rank:
-        raise NotTakenError(f"scales along axis {quantisation.axis} of {rank}")
-    shape[quantisation.axis] = -1
-    return quantisation.scales.reshape(shape), quantisation.zero_points.reshape(shape)

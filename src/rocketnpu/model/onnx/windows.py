@@ -18,7 +18,7 @@ from rocketnpu.graph.operators import (
 )
 from rocketnpu.model.onnx.clamps import activation_of, clamped
 from rocketnpu.model.onnx.layout import Layout
-from rocketnpu.model.onnx.steps import NotTakenError, Source, Step, spread
+from rocketnpu.model.onnx.step import NotTakenError, Source, Step, spread
 from rocketnpu.model.onnx.writer import Writer
 
 Array = npt.NDArray[Any]

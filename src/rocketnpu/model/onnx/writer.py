@@ -15,7 +15,7 @@ from rocketnpu.graph.checks import check_operator
 from rocketnpu.graph.operators import Attributes, NoAttributes
 from rocketnpu.model.onnx.expand import plain_name
 from rocketnpu.model.onnx.layout import Layout
-from rocketnpu.model.onnx.steps import NotTakenError, Source, Target
+from rocketnpu.model.onnx.step import NotTakenError, Source, Target
 from rocketnpu.model.onnx.values import Values
 
 Array = npt.NDArray[Any]

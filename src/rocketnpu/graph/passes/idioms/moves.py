@@ -158,18 +158,30 @@ def _transpose(graph: Graph, operator: Operator, accepts: Accepts) -> Graph:
 def _shuffle(graph: Graph, transpose: Operator, order: list[int], accepts: Accepts) -> Graph:
     """Replace RESHAPE to groups, TRANSPOSE of groups and members, RESHAPE back, by a permutation of channels."""
     number = transpose.inputs[0] or 0
-    first, last = graph.producers.get(number), only_reader(graph, transpose.outputs[0])
-    if first is None or last is None or first.kind != "RESHAPE" or last.kind != "RESHAPE":
+    views, last = _views_before(graph, number), only_reader(graph, transpose.outputs[0])
+    if not views or last is None or last.kind != "RESHAPE":
         return graph
-    source, target = graph.input_of(first, 0), graph.tensors[last.outputs[0]]
+    source, target = graph.input_of(views[0], 0), graph.tensors[last.outputs[0]]
     groups = graph.tensors[number].shape
     whole = is_map(source) and is_map(target) and source.shape == target.shape and same_quantisation(source, target)
     if not whole or len(groups) != 5 or groups[:3] != source.shape[:3] or order != [0, 1, 2, 4, 3]:
         return graph
-    if only_reader(graph, number) is None or not same_quantisation(source, graph.tensors[number]):
+    if not all(same_quantisation(source, graph.tensors[view.outputs[0]]) for view in views):
         return graph
     chosen = np.arange(source.shape[3]).reshape(groups[3:]).T.reshape(-1).tolist()
-    return _picked(graph, last, chosen, accepts, first, transpose)
+    return _picked(graph, last, chosen, accepts, *views, transpose)
+
+
+def _views_before(graph: Graph, number: int) -> list[Operator]:
+    """Return the RESHAPEs, one behind the other, that end in a tensor, up to the first one that others see too."""
+    views: list[Operator] = []
+    while only_reader(graph, number) is not None and number in graph.producers:
+        operator = graph.producers[number]
+        if operator.kind != "RESHAPE":
+            break
+        views.insert(0, operator)
+        number = operator.inputs[0] or 0
+    return views
 
 
 _RULES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,43 +12,18 @@ from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import DType, Graph, Quantisation
 from rocketnpu.graph.operators import Foreign
 from rocketnpu.graph.verify import verify
-from rocketnpu.model.onnx import elementwise, moving, normalisation, pooling, products, views, windows
 from rocketnpu.model.onnx.expand import expand, plain_name
+from rocketnpu.model.onnx.handlers import KINDS, write
 from rocketnpu.model.onnx.layout import Layout
 from rocketnpu.model.onnx.proto import Shapes, decode, nodes_inputs, prepare, read
 from rocketnpu.model.onnx.step import NotTakenError, Source, Step
 from rocketnpu.model.onnx.steps import Matcher
-from rocketnpu.model.onnx.values import STANDARD, Values, attributes_of
+from rocketnpu.model.onnx.values import STANDARD, Values
 from rocketnpu.model.onnx.writer import Port, Writer
 
 if TYPE_CHECKING:
     import onnx
 
-_HANDLERS: Mapping[str, Callable[[Step, Writer], None]] = {
-    "Conv": windows.convolution,
-    "ConvTranspose": windows.transposed_convolution,
-    "MaxPool": pooling.maximum_pool,
-    "AveragePool": pooling.average_pool,
-    "GlobalAveragePool": pooling.global_average,
-    "BatchNormalization": normalisation.batch,
-    "Gemm": products.gemm,
-    "MatMul": products.product,
-    **dict.fromkeys(("Add", "Sub", "Mul", "Max", "Min"), elementwise.pair),
-    **dict.fromkeys(("Sigmoid", "Tanh", "HardSwish", "LeakyRelu"), elementwise.single),
-    **dict.fromkeys(("Relu", "Clip"), elementwise.clamp),
-    "PRelu": elementwise.parametric,
-    "Chain": elementwise.chain,
-    "Requantise": elementwise.requantise,
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"), views.reshape),
-    "Transpose": views.transpose,
-    "Concat": moving.concatenation,
-    "Split": moving.split,
-    "Slice": moving.cut,
-    "Pad": moving.pad,
-    "ReduceMean": moving.mean,
-    "Resize": moving.resize,
-}
-KINDS = frozenset(_HANDLERS)
 FOREIGN = "ONNX:"
 """In front of the kind of an operator that has no counterpart in the graph."""
 
@@ -205,40 +180,13 @@ class _Reader:
         try:
             for source in step.sources:
                 self._quantised(source)
-            self._written(step)
+            write(step, self.out)
         except NotTakenError as error:
             self.out.back(mark)
             self.matcher.reasons.setdefault(self._computing(step), str(error))
             return False
         self.covered |= dict.fromkeys(range(mark[1], len(self.out.operators)), step.nodes)
         return True
-
-    def _written(self, step: Step) -> None:
-        """Write a step, and behind it what only moves its values before they are quantised: it moves bytes then."""
-        if not step.views:
-            _HANDLERS[step.kind](step, self.out)
-            return
-        (target,) = step.targets
-        reals = [step.views[0].input[0], *(view.output[0] for view in step.views[:-1])]
-        between = [replace(target, name=self._quantised_name(real)) for real in reals]
-        _HANDLERS[step.kind](replace(step, targets=(between[0],)), self.out)
-        for view, given, made in zip(step.views, between, [*between[1:], target], strict=True):
-            sources = (Source(given.name, given.quantisation, None), *map(self._parameter, view.input[1:]))
-            moved = Step(view, view.op_type, sources, (made,), None, (), attributes_of(view))
-            _HANDLERS[view.op_type](moved, self.out)
-        names = {one.name for one in between}
-        for number in [number for number, port in self.out.ports.items() if port.value in names]:
-            del self.out.ports[number]  # the file has no such bytes
-
-    def _quantised_name(self, real: str) -> str:
-        """Name the bytes that real numbers of the file would be, and say what shape they have."""
-        name = f"{real} as bytes"
-        if real in self.values.shapes:
-            self.values.shapes[name] = self.values.shapes[real]
-        return name
-
-    def _parameter(self, name: str) -> Source | None:
-        return Source(name, None, self.values.constants[name]) if name in self.values.constants else None
 
     def _computing(self, step: Step) -> int:
         return self.values.producers[step.node.output[0]]

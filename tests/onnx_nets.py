@@ -263,6 +263,27 @@ class Net:
     def global_average(self, x: Value) -> Value:
         return self._averaged("GlobalAveragePool", x, (*x.shape[:2], 1, 1))
 
+    def averaged_rows(self, x: Value, view: str) -> Value:
+        """Write a mean whose real numbers become a row before they are quantised."""
+        mean, row, shape = self.name("mean"), self.name("row"), (x.shape[0], x.shape[1])
+        self.node("ReduceMean", [self.real(x)], [mean], axes=[2, 3], keepdims=1)
+        extra = {"Squeeze": [(2, 3)], "Reshape": [shape]}.get(view, [])
+        self.node(view, [mean, *(self.numbers(*numbers) for numbers in extra)], [row])
+        return self.whole(row, shape, x.spread / 2)
+
+    def normalised(self, x: Value, clamp: str = "") -> Value:
+        """Write BatchNormalization, its factors quantised as ONNX Runtime's quantiser does it."""
+        channels, result = x.shape[1], self.name("normal")
+        data = self.random.integers(-127, 128, channels).astype(np.int8)
+        held = [self.constant(data, "w"), self.constant(np.float32(1 / 64), "ws"), self.constant(np.int8(0), "wz")]
+        factors = self.name("w_real")
+        self.node("DequantizeLinear", held, [factors])
+        drawn = (self.random.normal(0, x.spread, (2, channels)), self.random.uniform(0.3, 2.0, (1, channels)))
+        rest = [self.constant(row.astype(np.float32)) for rows in drawn for row in rows]
+        self.node("BatchNormalization", [self.real(x), factors, *rest], [result])
+        spread = 2 * x.spread
+        return self.whole(self.clamped(result, clamp, spread), x.shape, spread, low=0.0 if clamp else None)
+
     def _averaged(self, kind: str, x: Value, shape: tuple[int, ...], **attributes: Any) -> Value:
         spread = x.spread / 2
         if self.form == "qoperator":
@@ -375,6 +396,9 @@ def random_net(seed: int, form: str | None = None) -> Net:
 
 
 def _classified(net: Net, choose: Random, x: Value) -> Value:
+    if net.clamps and choose.random() < 0.3:
+        rows = net.averaged_rows(x, view=choose.choice(["Flatten", "Squeeze", "Reshape"]))
+        return net.gemm(rows, choose.randint(2, 20))
     if choose.random() < 0.5:
         x = net.global_average(x)
     rows = net.moved("Flatten", x, (1, math.prod(x.shape)), axis=1)
@@ -383,7 +407,16 @@ def _classified(net: Net, choose: Random, x: Value) -> Value:
 
 def _random_operator(net: Net, choose: Random, values: list[Value]) -> Value:
     x = values[-1]
-    pick = choose.choice(["conv", "conv", "depthwise", "pool", "pair", "single", "move", "join", "enlarge"])
+    pick = choose.choice(
+        [
+            *("conv", "conv", "depthwise", "pool", "pair", "pair", "single", "move", "join", "join", "enlarge"),
+            *("pick", "pick", "normalise"),
+        ]
+    )
+    if pick == "pick":
+        return _random_picks(net, choose, x)
+    if pick == "normalise":
+        return net.normalised(x, choose.choice(["", "Relu"])) if net.clamps else net.single("Sigmoid", x, 1 / 3, 0.0)
     if pick == "conv":
         return _random_conv(net, choose, x)
     if pick == "depthwise":
@@ -487,6 +520,42 @@ def _random_move(net: Net, choose: Random, x: Value) -> Value:
     if net.form == "qoperator":
         extra.append(net.constant(np.array(x.zero, net.kind), "zero"))
     return net.moved("Pad", x, shape, extra)
+
+
+def _random_picks(net: Net, choose: Random, x: Value) -> Value:
+    """Shuffle channels, make blocks of pixels channels or the other way, mirror borders, or move to another scale."""
+    batch, channels, height, width = x.shape
+    pick = choose.choice(["shuffle", "blocks", "pixels", "border", "gather", "rescale"])
+    groups = [g for g in (2, 3, 4, 5) if channels % g == 0 and channels > g]
+    if pick == "shuffle" and groups:
+        g = choose.choice(groups)
+        x = net.moved("Reshape", x, (1, g, channels // g, height, width), [net.numbers(1, g, -1, height, width)])
+        x = net.moved("Transpose", x, (1, channels // g, g, height, width), perm=[0, 2, 1, 3, 4])
+        return net.moved("Reshape", x, (batch, channels, height, width), [net.numbers(1, channels, height, width)])
+    if pick == "blocks" and height % 2 == width % 2 == 0:
+        return net.moved("SpaceToDepth", x, (1, 4 * channels, height // 2, width // 2), blocksize=2)
+    if pick == "pixels" and channels % 4 == 0:
+        shape = (1, channels // 4, 2 * height, 2 * width)
+        return net.moved("DepthToSpace", x, shape, blocksize=2, mode=choose.choice(["DCR", "CRD"]))
+    if pick == "gather":
+        chosen = [choose.randrange(channels) for _ in range(choose.randint(1, 20))]
+        return net.moved("Gather", x, (1, len(chosen), height, width), [net.numbers(*chosen)], axis=1)
+    if pick == "rescale" and net.clamps:
+        kind = choose.choice(["Transpose", "GlobalMaxPool", "MaxPool"])
+        result = net.name("moved")
+        attributes = {"Transpose": {"perm": [0, 1, 3, 2]}, "MaxPool": {"kernel_shape": [2, 2]}}.get(kind, {})
+        shape = {"Transpose": (1, channels, width, height), "GlobalMaxPool": (1, channels, 1, 1)}.get(
+            kind, (1, channels, height - 1, width - 1)
+        )
+        if min(shape) > 0:
+            net.node(kind, [net.real(x)], [result], **attributes)
+            return net.whole(result, shape, x.spread * choose.choice([0.7, 1.5]))
+    mode = choose.choice(["reflect", "edge"])
+    if height < 3 or width < 3:
+        return net.single("Tanh", x, 0.3)
+    edges = [choose.randint(1, 2), *(choose.randint(0, 2) for _ in range(3))]
+    shape = (1, channels, height + edges[0] + edges[2], width + edges[1] + edges[3])
+    return net.moved("Pad", x, shape, [net.numbers(0, 0, *edges[:2], 0, 0, *edges[2:])], mode=mode)
 
 
 def _enlarged(net: Net, choose: Random, x: Value) -> Value:

@@ -43,9 +43,9 @@ def compared(seed: int) -> Counter[tuple[str, int]]:
 
 
 def steps(divided: Plan) -> Iterator[tuple[Operator, ...]]:
-    """Yield operators one by one, but for rows of maps, which only run with the layer that reads them."""
+    """Yield operators one by one, but for rows of maps, which only run with the layer that reads them, and shuffles."""
     for group in operator_groups(divided):
-        if any(operator.kind == "FULLY_CONNECTED" for operator in group):
+        if any(operator.kind in ("FULLY_CONNECTED", "TRANSPOSE") for operator in group):
             yield group
         else:
             yield from ((operator,) for operator in group)

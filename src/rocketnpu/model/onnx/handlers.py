@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from rocketnpu.model.onnx import elementwise, moving, normalisation, pooling, products, views, windows
+from rocketnpu.model.onnx import elementwise, moving, normalisation, picking, pooling, products, views, windows
 from rocketnpu.model.onnx.step import NotTakenError, Source, Step, Target
 from rocketnpu.model.onnx.values import attributes_of
 from rocketnpu.model.onnx.writer import Writer
@@ -33,11 +33,19 @@ _HANDLERS: Mapping[str, Callable[[Step, Writer], None]] = {
     "Pad": moving.pad,
     "ReduceMean": moving.mean,
     "Resize": moving.resize,
+    "DepthToSpace": picking.depth_to_space,
+    "SpaceToDepth": picking.space_to_depth,
+    "Gather": picking.gather,
+    "GlobalMaxPool": picking.global_maximum,
+    "ReduceMax": picking.maximum,
 }
 KINDS = frozenset(_HANDLERS)
 """Operators of ONNX, and of steps that are several, that can be written."""
 _MOVING = frozenset(
-    ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Split", "Slice", "Pad", "MaxPool")
+    {
+        *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose", "Split", "Slice", "Pad", "MaxPool"),
+        *("DepthToSpace", "SpaceToDepth", "Gather", "GlobalMaxPool", "ReduceMax"),
+    }
 )
 """Those that give values of their input as they are."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.graph import DType
-from rocketnpu.graph.operators import Concatenation, Reduce, Resize, StridedSlice
+from rocketnpu.graph.operators import Concatenation, MirrorPad, Reduce, Resize, StridedSlice
 from rocketnpu.model.onnx.clamps import byte_of
 from rocketnpu.model.onnx.layout import Layout
 from rocketnpu.model.onnx.step import NotTakenError, Step
@@ -153,7 +153,10 @@ def pad(step: Step, out: Writer) -> None:
     number, layout, shape = known_input(step, out)
     edges = _edges(step, shape)
     mode = step.attributes.get("mode", "constant")
-    if mode != "constant":
+    if mode in ("reflect", "edge") and any(map(any, edges)):
+        _mirrored(step, out, (number, layout), edges, mode)
+        return
+    if mode != "constant" and any(map(any, edges)):
         raise NotTakenError(f"mode {mode}")
     moved = [(0, 0)] * len(layout.shape)
     for axis, edge in enumerate(edges):
@@ -179,6 +182,41 @@ def pad(step: Step, out: Writer) -> None:
     data = np.array([added], tensor.dtype.value)
     constant = out.add("padding", (1,), tensor.dtype, tensor.quantisation, data)
     out.operator("PADV2", [*inputs, constant], [result])
+
+
+def _mirrored(step: Step, out: Writer, given: tuple[int, Layout], edges: Sequence[tuple[int, int]], mode: str) -> None:
+    """Write a border that mirrors the map as MIRROR_PAD; one of its edge is a mirror of one pixel, again and again."""
+    number, layout = given
+    shape = list(layout.value_shape)
+    left = [list(edge) for edge in edges]
+    if mode == "reflect" and any(max(edge) >= size for edge, size in zip(edges, shape, strict=True)):
+        raise NotTakenError(f"pads {list(edges)} of a map of shape {shape}")
+    most = max(map(max, edges)) if mode == "edge" else 1
+    if most > _MOST_EDGES:
+        raise NotTakenError(f"an edge repeated {most} times, at most {_MOST_EDGES}")
+    for turn in range(most):
+        now = [[min(n, 1) for n in edge] if mode == "edge" else edge for edge in left]
+        left = [[n - m for n, m in zip(edge, taken, strict=True)] for edge, taken in zip(left, now, strict=True)]
+        moved = [(0, 0)] * len(layout.shape)
+        for axis, (before, behind) in enumerate(now):
+            moved[layout.axis(axis)] = (before, behind)
+            shape[axis] += before + behind
+        target = layout.like(tuple(shape))
+        assert target is not None
+        tensor = out.tensors[number]
+        last = turn == most - 1
+        result = (
+            out.result(step.targets[0], target)
+            if last
+            else out.add(f"{tensor.name} wider", target.shape, tensor.dtype, tensor.quantisation)
+        )
+        inputs = [number, out.integers("paddings", moved)]
+        out.operator("MIRROR_PAD", inputs, [result], MirrorPad(symmetric=mode == "edge"))
+        number = result
+
+
+_MOST_EDGES = 8
+"""How often an edge is repeated, at most: each time is an operator."""
 
 
 def _edges(step: Step, shape: Sequence[int]) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import DType, Graph, Quantisation
 from rocketnpu.graph.operators import Foreign
 from rocketnpu.graph.verify import verify
+from rocketnpu.model.numerics import DYNAMIC
 from rocketnpu.model.onnx.expand import expand, plain_name
 from rocketnpu.model.onnx.handlers import KINDS, write
 from rocketnpu.model.onnx.layout import Layout
@@ -309,6 +310,8 @@ class _Reader:
             outputs.append(self.out.value(name, layout, dtype, dynamic=shape is None))
         kind = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
         reason = self.matcher.reasons.get(number, f"{kind} has no counterpart on the NPU")
+        if f"{FOREIGN}{kind}" in DYNAMIC:
+            reason = f"{kind} quantises at run time: the NPU needs scales that are known before (quantise statically)"
         title = f"node {plain_name(node.name)!r}: " if node.name else ""
         attributes = Foreign(f"{title}{reason}", self._macs(node))
         self.out.operator(f"{FOREIGN}{kind}", inputs, outputs, attributes)

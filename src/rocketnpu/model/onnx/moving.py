@@ -154,7 +154,7 @@ def pad(step: Step, out: Writer) -> None:
     edges = _edges(step, shape)
     mode = step.attributes.get("mode", "constant")
     if mode in ("reflect", "edge") and any(map(any, edges)):
-        _mirrored(step, out, (number, layout), edges, mode)
+        _mirrored(step, out, edges, mode)
         return
     if mode != "constant" and any(map(any, edges)):
         raise NotTakenError(f"mode {mode}")
@@ -184,9 +184,9 @@ def pad(step: Step, out: Writer) -> None:
     out.operator("PADV2", [*inputs, constant], [result])
 
 
-def _mirrored(step: Step, out: Writer, given: tuple[int, Layout], edges: Sequence[tuple[int, int]], mode: str) -> None:
+def _mirrored(step: Step, out: Writer, edges: Sequence[tuple[int, int]], mode: str) -> None:
     """Write a border that mirrors the map as MIRROR_PAD; one of its edge is a mirror of one pixel, again and again."""
-    number, layout = given
+    number, layout = map_of(out, step.source(0))
     shape = list(layout.value_shape)
     left = [list(edge) for edge in edges]
     if mode == "reflect" and any(max(edge) >= size for edge, size in zip(edges, shape, strict=True)):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from materials import CHECKOUT, find_shared
 from rocketnpu import zoo
 from rocketnpu.cli.main import run
 from rocketnpu.litert import require_litert
-from rocketnpu.pictures import load_picture
+from rocketnpu.pictures import load_picture, read_pixels
+from rocketnpu.vision.detector import Detector
+from rocketnpu.vision.drawing import draw
+from rocketnpu.vision.frames import encode_picture
 
 STEPS = 0.0112
 """Of the picture: two steps of the model's own edges. LiteRT's kernels are up to 0.0105 from each other."""
@@ -84,15 +90,63 @@ def test_boxes_are_within_two_steps_of_litert(
     assert document["estimate for the board"]["milliseconds"] > 1
 
 
-def test_several_cores_give_what_one_gives(mobiledet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Image.open(HENS) as picture:
-        hens = picture.convert("RGB")
-    for number in range(6):
-        hens.rotate(10 * number).resize((320, 240)).save(tmp_path / f"{number}.png")
-    one = detected(capsys, "-i", tmp_path, "-m", mobiledet)
-    three = detected(capsys, "-i", tmp_path, "-m", mobiledet, "--cores", 3)
-    assert [frame["name"] for frame in one["frames"]] == [f"{number}.png" for number in range(6)]
-    assert one["frames"] == three["frames"]
+PICTURES = int(os.environ.get("ROCKETNPU_TEST_PICTURES", "4"))
+"""Of the folder; 200 take some minutes."""
+
+
+def variants(folder: Path, count: int) -> list[Path]:
+    """Write pictures made of those that there are: turned, cut, mirrored, darker, of several sizes and formats."""
+    random = np.random.default_rng(5)
+    sources = [path for path, _ in pictures()]
+    for number in range(count):
+        with Image.open(sources[number % len(sources)]) as opened:
+            picture = opened.convert("RGB")
+        left, top = (int(random.integers(0, size // 4)) for size in picture.size)
+        picture = picture.crop((left, top, picture.width - left // 2, picture.height - top // 2))
+        if random.random() < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        picture = ImageEnhance.Brightness(picture.rotate(random.uniform(-20, 20))).enhance(random.uniform(0.6, 1.2))
+        size = tuple(int(one) for one in random.integers(200, 700, 2))
+        picture.resize(size).save(folder / f"{number:03}.{('png', 'jpg', 'bmp')[number % 3]}")
+    return sorted(folder.iterdir())
+
+
+def test_a_folder_on_all_cores_is_equal_to_one_by_one(
+    mobiledet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, drawn = tmp_path / "in", tmp_path / "out"
+    folder.mkdir(), drawn.mkdir()
+    paths = variants(folder, PICTURES)
+    document = detected(capsys, "-i", folder, "-m", mobiledet, "-o", drawn)
+    assert document["cores"] == 3
+    assert [frame["name"] for frame in document["frames"]] == [path.name for path in paths]
+    seen = 0
+    with Detector(mobiledet, device="simulator") as detector:
+        for path, frame in zip(paths, document["frames"], strict=True):
+            pixels = read_pixels(path)
+            found = detector.detect(pixels)
+            seen += len(found)
+            assert json.loads(json.dumps([asdict(one) for one in found])) == frame["detections"], path.name
+            assert (drawn / path.name).read_bytes() == encode_picture(path, draw(pixels, found)), path.name
+    assert seen >= PICTURES // 2
+
+
+def test_a_broken_picture_of_a_folder_is_said_and_the_others_are_done(
+    mobiledet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(HENS, tmp_path / "b.jpg")
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    (tmp_path / "c.jpg").write_bytes(HENS.read_bytes()[:3000])
+    assert run(["detect", "--device", "simulator", "--json", "-i", str(tmp_path), "-m", str(mobiledet)]) == 2
+    said = capsys.readouterr()
+    frames = json.loads(said.out)["frames"]
+    assert [frame["name"] for frame in frames] == ["a.png", "b.jpg", "c.jpg"]
+    assert frames[1]["detections"][0]["label"] == "bird"
+    assert "a.png" in frames[0]["error"]
+    assert "detections" not in frames[2]
+    assert "2 of 3 failed; the first is number 0" in said.err
+    assert run(["detect", "--device", "simulator", "-i", str(tmp_path / "a.png"), "-m", str(mobiledet)]) == 2
+    assert "a.png" in capsys.readouterr().err
 
 
 def test_a_classifier_is_no_detector(mobilenet_v1: Path, capsys: pytest.CaptureFixture[str]) -> None:

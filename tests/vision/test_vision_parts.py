@@ -16,7 +16,7 @@ from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.vision.coco import names_for
 from rocketnpu.vision.detections import Boxes, Detection, overlaps, suppress
 from rocketnpu.vision.drawing import colour_of, draw
-from rocketnpu.vision.frames import Opened, VideoWriter, write_picture
+from rocketnpu.vision.frames import Opened, VideoWriter, encode_picture
 from rocketnpu.vision.heads import PostProcessed, Yolo, head_of
 from rocketnpu.vision.letterbox import GREY, Fitting
 
@@ -135,7 +135,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"") if name.endswith("txt") else Image.new("RGB", (4, 3)).save(tmp_path / name)
     with Opened(tmp_path) as opened:
         assert opened.frames.count() == 2
-        assert [(frame.name, frame.pixels.shape) for frame in opened.frames] == [
+        assert [(frame.name, frame.read().shape) for frame in opened.frames] == [
             ("a.jpg", (3, 4, 3)),
             ("b.png", (3, 4, 3)),
         ]
@@ -152,8 +152,8 @@ def test_a_video_goes_out_and_comes_back(tmp_path: Path) -> None:
     with Opened(path) as opened:
         frames = list(opened.frames)
         assert opened.frames.rate == 10
-    assert [frame.pixels.shape for frame in frames] == [(48, 64, 3)] * 3
-    assert [round(float(frame.pixels.mean()) / 100) for frame in frames] == [0, 1, 2]
+    assert [frame.read().shape for frame in frames] == [(48, 64, 3)] * 3
+    assert [round(float(frame.read().mean()) / 100) for frame in frames] == [0, 1, 2]
     assert [frame.seconds for frame in frames] == pytest.approx([0, 0.1, 0.2])
 
 
@@ -167,4 +167,4 @@ def test_what_is_no_video_is_said(tmp_path: Path, data: bytes) -> None:
 
 def test_a_picture_of_no_known_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its ending is none of a picture"):
-        write_picture(tmp_path / "x.nothing", np.zeros((2, 2, 3), np.uint8))
+        encode_picture(tmp_path / "x.nothing", np.zeros((2, 2, 3), np.uint8))

@@ -22,7 +22,7 @@ from rocketnpu.vision.letterbox import Fitting, Pixels
 
 
 class Detector(Closing):
-    """A context manager. Works from any thread: pictures are taken one at a time."""
+    """A context manager. Works from any thread: ``in_flight`` inferences run at once, others wait."""
 
     def __init__(self, model: Path, labels: Path | None = None, threshold: float = 0.4, **options: Any) -> None:
         """Read the model and its labels, and hand to the NPU what it takes.
@@ -31,7 +31,7 @@ class Detector(Closing):
             model: a ``.tflite`` or ``.onnx`` file.
             labels: names of its classes, a line each; COCO's where not given and the number of classes fits.
             threshold: the least score of a detection, from 0 to 1.
-            **options: those of the delegate, such as ``device``.
+            **options: those of :class:`rocketnpu.inference.Inference`, such as ``device`` and ``cores``.
 
         Raises:
             InputError: it is no detector that is known here, or the labels do not fit.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -17,7 +18,6 @@ from PIL import Image
 
 from rocketnpu.closing import Closing
 from rocketnpu.errors import InputError, UnsupportedError
-from rocketnpu.files.writing import write_file
 from rocketnpu.pictures import read_pixels
 from rocketnpu.vision.letterbox import Pixels
 
@@ -35,10 +35,18 @@ class Frame:
 
     name: str
     """A picture's file, or ``frame N`` of a video."""
-    pixels: Pixels
-    """RGB, ``(rows, columns, 3)``."""
+    source: Pixels | Path
+    """A decoded frame, or a file that is read when it is wanted."""
     seconds: float | None = None
     """From the start of the video."""
+
+    def read(self) -> Pixels:
+        """Return RGB, ``(rows, columns, 3)``.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        return read_pixels(self.source) if isinstance(self.source, Path) else self.source
 
 
 class Frames(Protocol):
@@ -67,8 +75,8 @@ class PictureFiles:
         self._paths = paths
 
     def __iter__(self) -> Iterator[Frame]:
-        """Read each when its turn comes."""
-        return (Frame(path.name, read_pixels(path)) for path in self._paths)
+        """Name each; who works on it reads it."""
+        return (Frame(path.name, path) for path in self._paths)
 
     def count(self) -> int:
         """Return how many files there are."""
@@ -195,20 +203,18 @@ class Opened:
         self._stack.close()
 
 
-def write_picture(path: Path, pixels: Pixels) -> None:
-    """Write a picture; its ending says the format.
+def encode_picture(path: Path, pixels: Pixels) -> bytes:
+    """Return the bytes of a picture file; the path's ending says the format.
 
     Raises:
-        InputError: the ending is none that Pillow writes, or the file cannot be written.
+        InputError: the ending is none that Pillow writes.
     """
-    from io import BytesIO
-
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind is None or kind not in Image.SAVE:
         raise InputError(f"cannot write a picture to {path}: its ending is none of a picture, such as .png or .jpg")
     data = BytesIO()
     Image.fromarray(pixels).save(data, kind)
-    write_file(path, data.getvalue(), "picture", InputError)
+    return data.getvalue()
 
 
 def require_av() -> Any:

@@ -1,0 +1,198 @@
+"""What verbs that look at pictures share: many frames on all cores, drawn, written and counted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from rocketnpu.cli.output import counted, echo, print_json
+
+if TYPE_CHECKING:
+    from rocketnpu.errors import RocketError
+    from rocketnpu.graph import Graph
+    from rocketnpu.vision.frames import Frame, Frames
+    from rocketnpu.vision.letterbox import Pixels
+    from rocketnpu.vision.many import Seen
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Look(Generic[Found]):
+    """What a verb does with a frame."""
+
+    find: Callable[[Pixels], Found]
+    """What a model says of it; called from several threads at once."""
+    draw: Callable[[Pixels, Found], Pixels]
+    """The frame with that drawn in it."""
+    tell: Callable[[Found, bool], Sequence[str]]
+    """Lines for people; the truth says whether it is the only frame, else there is one line."""
+    document: Callable[[Found], dict[str, Any]]
+    """The same for programs."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """What looks, and how many at a time."""
+
+    device: str
+    cores: int
+    in_flight: int
+
+
+class Sink(ExitStack):
+    """Where drawn frames go: nowhere, a picture, a folder or a video."""
+
+    def __init__(self, source: Path, output: Path | None, frames: Frames) -> None:
+        """Check that the output is of the source's kind."""
+        super().__init__()
+        self._output, self._frames, self._many = output, frames, source.is_dir()
+        self._video: Any = None
+        if output is not None and self._many and not output.is_dir():
+            from rocketnpu.errors import InputError
+
+            raise InputError(f"{source} is a folder: -o must be one too, and {output} is none")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is written."""
+        return self._output is not None
+
+    def encode(self, frame: Frame, pixels: Pixels) -> tuple[Path, bytes] | Pixels:
+        """Return a picture as its file's path and bytes; frames of a video as they are. Works from any thread."""
+        from rocketnpu.vision.frames import encode_picture
+
+        assert self._output is not None
+        if self._frames.rate is not None:
+            return pixels
+        path = self._output / frame.name if self._many else self._output
+        return path, encode_picture(path, pixels)
+
+    def write(self, made: tuple[Path, bytes] | Pixels | None) -> None:
+        """Write what :meth:`encode` made, in the order of frames."""
+        from rocketnpu.errors import InputError
+        from rocketnpu.files.writing import write_file
+        from rocketnpu.vision.frames import VideoWriter
+
+        if isinstance(made, tuple):
+            write_file(made[0], made[1], "picture", InputError)
+        elif made is not None and self._output is not None and self._frames.rate is not None:
+            self._video = self._video or self.enter_context(VideoWriter(self._output, self._frames.rate))
+            self._video.write(made)
+
+
+def cores_for(wanted: int | None, frames: int, chip: str) -> int:
+    """Return how many cores work: those asked for, else one for one frame, all of the chip's for more."""
+    from rocketnpu.family import family_of
+
+    if wanted is not None:
+        return wanted
+    return 1 if frames == 1 else family_of(chip).cores
+
+
+def look_at(
+    source: Path, frames: Frames, sink: Sink, look: Look[Any], where: Where, graph: Graph, *, as_json: bool
+) -> None:
+    """Look at all frames, print what is found, write what is drawn, and say how fast it was.
+
+    Raises:
+        SomeFailedError: pictures of a folder could not be read, or inferences failed; the others are done.
+        RocketError: that of the only frame, or of a video's.
+    """
+    from rocketnpu.errors import SomeFailedError
+    from rocketnpu.vision.many import see_all
+
+    def make(frame: Frame, pixels: Pixels, found: Any) -> tuple[Path, bytes] | Pixels | None:
+        return sink.encode(frame, look.draw(pixels, found)) if sink.is_open else None
+
+    start, told, ends = time.perf_counter(), [], []
+    alone, goes_on = frames.count() == 1, frames.rate is None and frames.count() != 1
+    for frame, future in _with_bar(see_all(look.find, frames, make, where.in_flight), frames.count()):
+        error = _error(future, goes_on=goes_on)
+        ends.append(error)
+        if error is not None:
+            told.append({"name": frame.name, "seconds": frame.seconds, "error": str(error)})
+            echo(f"{frame.name}: {error}", err=True)
+            continue
+        seen = future.result()
+        sink.write(seen.made)
+        told.append({"name": frame.name, "seconds": frame.seconds, **look.document(seen.found)})
+        if not as_json:
+            lines = look.tell(seen.found, alone)
+            echo("\n".join(lines) if alone else f"{frame.name}: {', '.join(lines)}")
+    _finish(told, time.perf_counter() - start, where, graph, str(source), as_json=as_json)
+    if any(ends):
+        raise SomeFailedError(ends)
+
+
+def _error(future: Future[Seen[Any, Any]], *, goes_on: bool) -> RocketError | None:
+    """Return a frame's error where others go on; raise it otherwise, as what is a fault of this package."""
+    from rocketnpu.errors import RocketError
+
+    error = future.exception()
+    if error is None:
+        return None
+    if goes_on and isinstance(error, RocketError):
+        return error
+    raise error
+
+
+def _with_bar(
+    results: Iterable[tuple[Frame, Future[Seen[Any, Any]]]], total: int
+) -> Iterator[tuple[Frame, Future[Seen[Any, Any]]]]:
+    """Show a bar on stderr if that is a terminal and there are several frames."""
+    if total == 1 or not sys.stderr.isatty():
+        yield from results
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(results, "looking", total or None, console=Console(stderr=True), transient=True)
+
+
+def _finish(
+    told: Sequence[dict[str, Any]], elapsed: float, where: Where, graph: Graph, source: str, *, as_json: bool
+) -> None:
+    rate = len(told) / elapsed if elapsed else 0.0
+    board = _board(graph, where.cores)
+    if as_json:
+        document = {"source": source, "device": where.device, "cores": where.cores, "frames": told}
+        print_json({**document, "frames per second": rate, "estimate for the board": board})
+        return
+    on = f"on {where.device}" + (f" with {where.cores} cores" if where.cores > 1 else "")
+    echo(f"{counted(len(told), 'frame')} in {elapsed:.1f} s, {rate:.1f} a second, {on}", err=True)
+    if board is not None:
+        echo(
+            f"estimate for a board with {counted(where.cores, 'core')} and the mainline driver: "
+            f"{board['milliseconds']:.1f} ms a frame ({board['low']:.1f} to {board['high']:.1f}), at most "
+            f"{board['frames per second']:.1f} a second; without reading, drawing and "
+            f"{counted(board['operators on the CPU'], 'operator')} on the CPU",
+            err=True,
+        )
+
+
+def _board(graph: Graph, cores: int) -> dict[str, Any] | None:
+    """Estimate the model's time on a board; None where there is no timing model of the chip, or nothing to time."""
+    from rocketnpu.errors import UnsupportedError
+    from rocketnpu.estimate.estimate import Conditions
+    from rocketnpu.estimate.sources import estimate_model
+    from rocketnpu.policy import DEFAULT_CHIP
+
+    try:
+        found = estimate_model(graph, Conditions(cores=cores), DEFAULT_CHIP, allow_unproven=False)
+    except UnsupportedError:
+        return None
+    low, high = found.range_us
+    return {
+        "milliseconds": found.total_us / 1e3,
+        "low": low / 1e3,
+        "high": high / 1e3,
+        "frames per second": cores * 1e6 / found.total_us,
+        "operators on the CPU": len(found.cpu),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -20,6 +20,11 @@ from rocketnpu.program.program import Binding, Program
 Array = npt.NDArray[np.generic]
 TIMEOUT = 30.0
 """Seconds to wait for a program. The kernel's own limit of 500 ms a job strikes far earlier on an NPU."""
+
+
+CERTAIN = 8
+"""Bytes of a pattern that do not come out of a job by chance."""
+_COMPLEMENT = bytes(range(255, -1, -1))
 
 
 class PlacedProgram(Placement):
@@ -77,48 +82,63 @@ class PlacedProgram(Placement):
     def _run_one(self, inputs: Sequence[Array], results: Sequence[Array]) -> None:
         if not self._buffers:
             raise DeviceError(f"{self.device.name}: program {self.program.name} was closed")
-        for binding, array in zip(self.program.inputs, inputs, strict=True):
-            checked = _fitting(binding, array)
-            binding.layout.pack(np.ascontiguousarray(checked), self._maps[binding.buffer])
-        self._compute()
+        fitting = [_fitting(binding, array) for binding, array in zip(self.program.inputs, inputs, strict=True)]
+
+        def fill() -> None:
+            for binding, array in zip(self.program.inputs, fitting, strict=True):
+                binding.layout.pack(np.ascontiguousarray(array), self._maps[binding.buffer])
+
+        self._compute(fill)
         for binding, result in zip(self.program.outputs, results, strict=True):
             binding.layout.unpack(self._maps[binding.buffer], _fitting(binding, result))
 
-    def _compute(self) -> None:
-        """Make outputs of inputs, both in the device's memory.
+    def _compute(self, fill: Callable[[], None]) -> None:
+        """Make outputs of inputs, both in the device's memory; ``fill`` writes the inputs there.
 
         The device's turn is held until the outputs are the CPU's again: else another program's job could keep them.
         """
+        fill()
         patterns = self.mark()
         with turn_of(self.device):
-            for number in self._given:
-                self.device.sync_for_device(self._buffers[number])
-            self._execute(patterns)
+            refused = self._execute()
+            untouched = [pattern for job, pattern in enumerate(patterns) if self._is_untouched(job, pattern)]
+            if untouched and all(len(pattern) < CERTAIN for pattern in untouched):
+                # So few bytes may come out as the pattern by chance, but not as its complement too.
+                fill()
+                patterns = self.mark([pattern.translate(_COMPLEMENT) for pattern in patterns])
+                refused = self._execute()
+            for job, pattern in enumerate(patterns):
+                self.check(job, pattern, refused)
+        if refused:
+            raise refused
 
-    def mark(self) -> list[bytes]:
-        """Fill what each job's last task must write with a pattern, and return the patterns: the mainline kernel
-        reports no failed job.
+    def mark(self, patterns: Sequence[bytes] | None = None) -> list[bytes]:
+        """Fill what each job's last task must write with a pattern, random ones where none are given, and return the
+        patterns: mainline's kernel drivers report no failed job.
         """
-        patterns = []
-        for job in self.program.jobs:
+        filled = []
+        for index, job in enumerate(self.program.jobs):
             number, offset, size = job.sentinel
-            patterns.append(self._random.randbytes(size))
-            self._maps[number][offset : offset + size] = patterns[-1]
-        return patterns
+            filled.append(patterns[index] if patterns is not None else self._random.randbytes(size))
+            self._maps[number][offset : offset + size] = filled[-1]
+        return filled
 
-    def _execute(self, patterns: Sequence[bytes]) -> None:
-        """Submit, wait, and look whether every job wrote over its pattern."""
+    def _execute(self) -> DeviceTimeoutError | None:
+        """Hand over, submit and wait; return what a driver that does report failed jobs says of one."""
+        for number in self._given:
+            self.device.sync_for_device(self._buffers[number])
         refused: DeviceTimeoutError | None = None
         try:
             self.device.submit(self.jobs)
-        except DeviceTimeoutError as error:  # a driver that does report failed jobs
+        except DeviceTimeoutError as error:
             refused = error
         for number in self._awaited:
             self.device.sync_for_cpu(self._buffers[number], TIMEOUT)
-        for index, pattern in enumerate(patterns):
-            self.check(index, pattern, refused)
-        if refused:
-            raise refused
+        return refused
+
+    def _is_untouched(self, job: int, pattern: bytes) -> bool:
+        number, offset, size = self.program.jobs[job].sentinel
+        return bool(self._maps[number][offset : offset + size] == pattern)
 
     def check(self, job: int, pattern: bytes, refused: Exception | None = None) -> None:
         """Look whether a job wrote over its pattern.
@@ -126,8 +146,7 @@ class PlacedProgram(Placement):
         Raises:
             JobFailedError: it did not.
         """
-        number, offset, size = self.program.jobs[job].sentinel
-        if self._maps[number][offset : offset + size] == pattern:
+        if self._is_untouched(job, pattern):
             raise describe_failure(self, job, self._bundle_folder) from refused
 
 

@@ -115,10 +115,12 @@ def _runs(placed: Placement, job: int, index: int) -> bool:
         if not 0 <= offset <= buffer.size - family.smallest_write:
             continue
         place = slice(offset, offset + family.smallest_write)
-        pattern = os.urandom(family.smallest_write)
-        memory[place] = pattern
-        device.sync_for_device(buffer)
-        device.submit([replace(placed.jobs[job], tasks=(task,))])
-        device.sync_for_cpu(buffer, _PROBE_TIMEOUT)
-        return memory[place] != pattern
+        # The least that a task writes may be a single byte: it is not a value and its complement as well.
+        for pattern in (bytes(family.smallest_write), b"\xff" * family.smallest_write):
+            memory[place] = pattern
+            device.sync_for_device(buffer)
+            device.submit([replace(placed.jobs[job], tasks=(task,))])
+            device.sync_for_cpu(buffer, _PROBE_TIMEOUT)
+            if memory[place] != pattern:
+                return True
     return False

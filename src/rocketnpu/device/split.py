@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -59,12 +59,13 @@ class PlacedSplit(PlacedProgram):
             [np.frombuffer(memory, _CELL, len(memory) // UNIT) for memory in placed.memories] for placed in self.cores
         ]
 
-    def _compute(self) -> None:
-        """Go through the steps.
+    def _compute(self, fill: Callable[[], None]) -> None:
+        """Go through the steps. Cores that share layers write whole slots: no pattern is too short to be certain.
 
         Raises:
             JobFailedError: a core's job did not run to its end; the error names the core.
         """
+        fill()
         patterns = [placed.mark() for placed in self.cores]
         for step in self.split.steps:
             for copy in step.copies:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import time
 
 from bracketed import Bracketed
 from rocketnpu.device import uapi as drm
@@ -92,3 +93,11 @@ class Lying(Bracketed):
 
 
 NPU = A311D.identity
+
+
+def gone(rig) -> None:
+    """Wait until a node, whose threads are this process's, has seen its last file closed."""
+    end = time.monotonic() + 5
+    while rig.node.open_files and time.monotonic() < end:
+        time.sleep(0.01)
+    assert rig.node.open_files == rig.node.live_buffers == 0

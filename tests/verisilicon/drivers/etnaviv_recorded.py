@@ -1,8 +1,10 @@
-"""A recorded submission in a device's own buffers, at the device's own addresses."""
+"""Recorded submissions as programs of ours: their buffers, with a hole wherever an address is."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,63 +12,125 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import vsi_recordings as recorded
 
-from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
+from rocketnpu.device.base import Device
+from rocketnpu.device.placement import Placement
+from rocketnpu.graph import DType
+from rocketnpu.inspect.recording_file import RecordedBuffer, RecordedTensor
+from rocketnpu.program.layout import SurfaceLayout
+from rocketnpu.program.program import Binding, Program, ProgramBuffer, ProgramJob, ProgramTask, Role
+from rocketnpu.program.relocations import Relocations
 from rocketnpu.verisilicon.drivers.etnaviv_stream import stream_of
-from rocketnpu.verisilicon.registers.jobs import UNITS, started
-from rocketnpu.verisilicon.streams.machine import as_tensor
-from rocketnpu.verisilicon.streams.recording import load
+from rocketnpu.verisilicon.registers.commands import LoadState, read_commands
+from rocketnpu.verisilicon.registers.instruction import WORD, Words
+from rocketnpu.verisilicon.registers.jobs import UNITS, addresses, started
+from rocketnpu.verisilicon.registers.states import NN_START, TP_START
+from rocketnpu.verisilicon.streams.recording import Recording, Submission, load
 
-_FIELDS = ("IN_ADDRESS", "OUT_ADDRESS", "COEFFICIENTS_64", "LOOKUP_ADDRESS")
+_HEAD, _TAIL = 8, stream_of([]).size - 8
+_MASKS = {"COEFFICIENTS_64": (-6, 0x03FF_FFFF)}
+_SENTINEL = 64
+Place = tuple[int, int, int, int, int, int, int]
+"""A row of the table of relocations."""
+
+
+@cache
+def program_of(chip: str, name: str) -> tuple[Program, np.ndarray, np.ndarray]:
+    """Return a packaged recording's program, its input, and the reference's output."""
+    recording = load(recorded.PACKAGED / chip / f"{name}.zip")
+    submission = next(item for item in recording.submissions if item.buffers)
+    buffers = submission.buffers
+    stream = submission.stream[_HEAD:-_TAIL]
+    places = [*_instruction_places(submission), *_stream_places(stream, buffers)]
+    table = Relocations.from_columns(np.array(places, np.int64).T)
+    specs = [_spec(recording, buffer) for buffer in buffers]
+    given = next(number for number, spec in enumerate(specs) if spec.role is Role.INPUT)
+    made = next(number for number, spec in enumerate(specs) if spec.role is Role.OUTPUT)
+    written = tuple(number for number, spec in enumerate(specs) if spec.role in (Role.OUTPUT, Role.SCRATCH))
+    reads = tuple(number for number in range(len(specs)) if number not in written)
+    program = Program(
+        name,
+        chip,
+        (*specs, ProgramBuffer("commands", Role.COMMANDS, stream.nbytes, stream.tobytes())),
+        len(specs),
+        table,
+        (ProgramJob(tuple(_tasks(stream)), reads, written, (made, 0, _SENTINEL)),),
+        (_binding(recording.inputs[0], given),),
+        (_binding(recording.outputs[0], made),),
+    )
+    shape, kind = recording.inputs[0].shape, recording.inputs[0].dtype
+    picture = np.frombuffer(recording.input_data[0], kind).reshape(shape)
+    return program, picture, recording.reference[recording.outputs[0].index]
+
+
+def _spec(recording: Recording, buffer: RecordedBuffer) -> ProgramBuffer:
+    roles = {"written": Role.OUTPUT, "read and written": Role.SCRATCH}
+    role, name = roles.get(buffer.role, Role.CONSTANTS), f"bo{buffer.handle}"
+    raw = np.frombuffer(recording.input_data[0], recording.inputs[0].dtype)
+    stored = raw.view(np.uint8) ^ np.uint8(0x80 if raw.dtype == np.int8 else 0)
+    if role is Role.CONSTANTS and buffer.data[: stored.size] == stored.tobytes():
+        return ProgramBuffer(name, Role.INPUT, buffer.size)
+    return ProgramBuffer(name, role, buffer.size, buffer.data if role is Role.CONSTANTS else b"")
+
+
+def _binding(tensor: RecordedTensor, buffer: int) -> Binding:
+    """Describe a tensor that lies in memory as it does at the host."""
+    _, height, width, channels = (1,) * (4 - len(tensor.shape)) + tensor.shape
+    layout = SurfaceLayout(height, width, channels, 0, 0, tensor.dtype == "int8", channels)
+    return Binding(tensor.index, tensor.name, tensor.shape, DType(tensor.dtype), buffer, layout)
+
+
+def _tasks(stream: Words) -> Iterator[ProgramTask]:
+    """Cut a stream behind every state that starts a job; what follows the last one belongs to it."""
+    ends = [command.word + 2 for command in read_commands(stream) if _starts(command)]
+    begin = 0
+    for number, end in enumerate([*ends[:-1], stream.size]):
+        yield ProgramTask(begin * WORD, (end - begin) // 2, 1, number, f"job {number}")
+        begin = end
+
+
+def _starts(command: object) -> bool:
+    return isinstance(command, LoadState) and command.offset in (NN_START, TP_START)
+
+
+def _stream_places(stream: Words, buffers: tuple[RecordedBuffer, ...]) -> Iterator[Place]:
+    for command in read_commands(stream):
+        if _starts(command):
+            number, addend = _found(buffers, command.values[0] & ~63)
+            yield len(buffers), (command.word + 1) * WORD, number, addend, WORD, 0, 0xFFFF_FFC0
+
+
+def _instruction_places(submission: Submission) -> Iterator[Place]:
+    buffers = submission.buffers
+    for start in started(submission.stream):
+        layout = UNITS[start.unit]
+        target, base = _found(buffers, start.address)
+        words = buffers[target].content()[base : base + layout.size * WORD].view("<u4")
+        for name, address, _ in addresses(start.unit, layout.decode(words)):
+            register = layout.pieces[name][0].register
+            shift, mask = _MASKS.get(name, (0, 0xFFFF_FFFF))
+            yield target, base + register.offset, *_found(buffers, address), WORD, shift, mask
+
+
+def _found(buffers: tuple[RecordedBuffer, ...], address: int) -> tuple[int, int]:
+    return next(
+        (number, address - buffer.address)
+        for number, buffer in enumerate(buffers)
+        if buffer.address <= address < buffer.end
+    )
 
 
 class Moved:
-    """The working submission of a packaged recording, with every address changed to where its buffers are now."""
+    """A recorded program in a device's memory, its input filled in."""
 
     def __init__(self, device: Device, chip: str, name: str) -> None:
-        recording = load(recorded.PACKAGED / chip / f"{name}.zip")
-        submission = next(item for item in recording.submissions if item.buffers)
-        self.device, self.old = device, submission.buffers
-        self.new: list[Buffer] = [device.allocate(item.size) for item in self.old]
-        for item, buffer in zip(self.old, self.new, strict=True):
-            device.map(buffer)[:] = item.content().tobytes()
-        stream = submission.stream.copy()
-        self._move_instructions(stream)
-        for place in np.flatnonzero(np.isin(stream, (0x0801042E, 0x08010428))) + 1:
-            stream[place] = self._moved(int(stream[place]))
-        head, tail = 8, stream_of([]).size - 8
-        self.commands = device.allocate(stream[head:-tail].nbytes)
-        device.map(self.commands)[:] = stream[head:-tail].tobytes()
-        for buffer in (*self.new, self.commands):
-            device.sync_for_device(buffer)
-        self.output = next(n for item, n in zip(self.old, self.new, strict=True) if item.role == "written")
-        self.task = DeviceTask(self.commands.address, (stream.size - head - tail) // 2, 1)
-        reads = tuple(n for item, n in zip(self.old, self.new, strict=True) if item.role == "read")
-        writes = tuple(n for n in self.new if n not in reads)
-        self.job = DeviceJob((self.task,), reads, writes)
-        self.wanted = recording.reference[recording.outputs[0].index]
-
-    def _moved(self, address: int) -> int:
-        for item, buffer in zip(self.old, self.new, strict=True):
-            if item.address <= address < item.end:
-                return address - item.address + buffer.address
-        return address
-
-    def _move_instructions(self, stream) -> None:
-        for start in started(stream):
-            layout = UNITS[start.unit]
-            item, buffer = next(
-                pair for pair in zip(self.old, self.new, strict=True) if pair[0].address <= start.address < pair[0].end
-            )
-            words = np.frombuffer(self.device.map(buffer), "<u4", layout.size, start.address - item.address)
-            fields = layout.decode(words)
-            for name in _FIELDS:
-                if name in fields:
-                    scale = 64 if name.endswith("_64") else 1
-                    fields[name] = self._moved(fields[name] * scale) // scale
-            kept = words.copy()
-            changed = layout.encode(fields)
-            for place, register in enumerate(layout.registers()):
-                words[place] = int(changed[place]) | int(kept[place]) & register.reserved_mask
+        self.program, picture, self.wanted = program_of(chip, name)
+        self.device, self.placed = device, Placement(device, self.program)
+        (given,), (made,) = self.program.inputs, self.program.outputs
+        given.layout.pack(picture, self.placed.memories[given.buffer])
+        device.sync_for_device(self.placed.buffers[given.buffer])
+        self.commands = self.placed.buffers[self.program.commands]
+        self.output = self.placed.buffers[made.buffer]
+        (self.job,) = self.placed.jobs
 
     def run(self) -> None:
         """Submit and wait."""
@@ -80,5 +144,6 @@ class Moved:
 
     def off_by(self) -> int:
         """Return the largest difference from the recorded reference."""
-        found = as_tensor(np.frombuffer(self.device.map(self.output), np.uint8), self.wanted)
+        found = np.empty_like(self.wanted)
+        self.program.outputs[0].layout.unpack(self.device.map(self.output), found)
         return int(np.abs(found.astype(int) - self.wanted.astype(int)).max())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from etnaviv_kernels import Lying
+from etnaviv_kernels import Lying, gone
 from etnaviv_recorded import Moved
 
 from bracketed import Bracketed
@@ -244,11 +243,3 @@ def use(device: EtnavivDevice, moved: Moved) -> None:
     device.allocate(PAGE)
     moved.clear()
     moved.run()
-
-
-def gone(rig) -> None:
-    """Wait until the node has seen its last file closed."""
-    end = time.monotonic() + 5
-    while rig.node.open_files and time.monotonic() < end:
-        time.sleep(0.01)
-    assert rig.node.open_files == rig.node.live_buffers == 0

@@ -287,3 +287,25 @@ def test_a_shared_python_that_is_not_installed_is_named(library: Path, host: Com
     done = walk(host("walk"), moved(library, tmp_path, str(found), missing), "1")
     assert done.stdout.startswith("host was told: cannot load Python: ")
     assert f"`apt-get install libpython3.{sys.version_info[1]}`" in done.stderr
+
+
+def test_interpreters_that_python_frees_last_end_quietly(library: Path) -> None:
+    """What ``sys`` holds is freed when modules are empty: in a cache of functions, say, it is the same."""
+    done = python(
+        """
+import sys
+from ai_edge_litert.interpreter import Interpreter, load_delegate
+from delegate_bench import chain
+from rocketnpu.delegate import Delegate
+options = {"minimum_macs": 0, "device": "simulator"}
+sys.kept = [
+    Interpreter(model_content=chain("npu"), experimental_delegates=[one])
+    for one in (load_delegate(sys.argv[1], options), Delegate(**options))
+]
+[one.allocate_tensors() or one.invoke() for one in sys.kept]
+""",
+        library,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Traceback" not in done.stderr
+    assert "cffi" not in done.stderr

@@ -1,7 +1,7 @@
 """Fresh Debian systems in folders, made by mmdebstrap with an apt of their own: nothing is installed on this system.
 
-A system of this machine's architecture is complete (its packages' scripts have run) and is entered with chroot. One of
-another architecture is only unpacked; its Python runs under qemu's user emulation.
+A system of this machine's architecture is complete (its packages' scripts have run) and is entered with chroot, with a
+/proc of its own. One of another architecture is only unpacked; its Python runs under qemu's user emulation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class System:
     def run(self, *command: object, timeout: float = 600, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command inside, which must end with ``status``."""
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TMPDIR": "/tmp"}
-        return call(["chroot", self.root, *command], None, environment, timeout, status)
+        inside = ("unshare", "--mount", "--pid", "--fork", f"--mount-proc={self.root}/proc", "chroot", self.root)
+        return call([*inside, *command], None, environment, timeout, status)
 
     def call(self, *command: object, timeout: float = 600, status: int = 0) -> str:
         """Run a command inside and return what it prints."""

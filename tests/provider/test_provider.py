@@ -217,6 +217,21 @@ assert {NAME!r} in session.get_providers()
     np.testing.assert_array_equal(np.load(tmp_path / "found.npy"), direct(net, 7)[0])
 
 
+def test_a_session_that_python_frees_last_ends_quietly(library: Path, tmp_path: Path) -> None:
+    net = random_net(7)
+    (tmp_path / "net.onnx").write_bytes(net.model(*net.ends).SerializeToString())
+    script = f"""
+import onnxruntime, sys
+onnxruntime.register_execution_provider_library({NAME!r}, {str(library)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from provider_hosts import Path, session
+sys.kept = session(Path({str(tmp_path / "net.onnx")!r}))
+assert {NAME!r} in sys.kept.get_providers()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_the_device_is_listed_once() -> None:
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == NAME]
     assert len(devices) == 1

@@ -12,9 +12,11 @@ One structure did change: an array of scales was ``{size, values...}`` and becam
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import cffi
+
+from rocketnpu.delegate.lasting import lasting_callback
 
 DECLARATIONS = """
 typedef struct { int size; int data[]; } IntArray;
@@ -170,7 +172,7 @@ propagates shapes through the operators that the delegate replaced, so a resized
 
 def callback(signature: str, failed: Any = None) -> Callable[[Callable[..., Any]], Any]:
     """Make a C function of a Python function, as a decorator; ``failed`` is returned should it raise after all."""
-    return cast("Callable[[Callable[..., Any]], Any]", ffi.callback(signature, error=failed))
+    return lasting_callback(ffi, signature, failed)
 
 
 def integers(array: Any) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from rocketnpu.delegate import abi
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.interruption import deliver, is_interruption
 from rocketnpu.delegate.kernel import Kernel
+from rocketnpu.delegate.lasting import lasting
 from rocketnpu.delegate.log import NAME, Log
 from rocketnpu.delegate.session import Session
 from rocketnpu.errors import ModelError
@@ -23,7 +24,7 @@ _sessions: dict[int, Session] = {}
 _kernels: dict[int, tuple[Session, Kernel]] = {}
 _refusals: dict[int, str] = {}
 """Why delegates could not be made, for hosts that do not look."""
-_structures: dict[int, Any] = {}
+_structures: dict[int, Any] = lasting({})
 """Keeps each session's native structure alive."""
 
 
@@ -114,7 +115,7 @@ def _invoke(context: Any, node: Any) -> int:
     return _on_kernel("running a part", context, node, lambda kernel: kernel.invoke(context))
 
 
-_name = ffi.new("char[]", NAME.upper().encode())
+_name = lasting(ffi.new("char[]", NAME.upper().encode()))
 _registration = ffi.new(
     "Registration *",
     {"init": _init, "free": _free, "prepare": _prepare, "invoke": _invoke, "custom_name": _name, "version": 1},

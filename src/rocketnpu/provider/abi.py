@@ -8,10 +8,11 @@ those of version 23 (``onnxruntime_c_api.h`` and ``onnxruntime_ep_c_api.h`` of O
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from cffi import FFI
 
+from rocketnpu.delegate.lasting import lasting_callback
 from rocketnpu.errors import DeviceError
 
 VERSION = 23
@@ -226,7 +227,7 @@ class Runtime:
 
 def callback(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Make a C function of a Python function, as a decorator."""
-    return cast("Callable[[Callable[..., Any]], Any]", ffi.callback(signature))
+    return lasting_callback(ffi, signature)
 
 
 def address(pointer: Any) -> int:

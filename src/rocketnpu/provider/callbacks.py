@@ -11,6 +11,7 @@ from typing import Any
 
 from rocketnpu._version import __version__
 from rocketnpu.delegate.delegate import cache_folder
+from rocketnpu.delegate.lasting import lasting
 from rocketnpu.delegate.log import Log
 from rocketnpu.delegate.options import parse
 from rocketnpu.device.discover import open_device
@@ -19,14 +20,14 @@ from rocketnpu.provider.abi import CPU, FAIL, VERSION, Runtime, address, callbac
 from rocketnpu.provider.kernel import Kernel
 from rocketnpu.provider.session import ProviderSession
 
-_name, _vendor, _version = (ffi.new("char[]", text.encode()) for text in (NAME, VENDOR, __version__))
+_name, _vendor, _version = (lasting(ffi.new("char[]", text.encode())) for text in (NAME, VENDOR, __version__))
 _PREFIX = f"ep.{NAME.lower()}."
 """Before the options of this provider among those of a session."""
-_runtimes: dict[int, tuple[Any, Runtime]] = {}
+_runtimes: dict[int, tuple[Any, Runtime]] = lasting({})
 """By address of a factory: the structure, which must stay alive, and the interface that made it."""
-_sessions: dict[int, tuple[Any, ProviderSession, Runtime]] = {}
+_sessions: dict[int, tuple[Any, ProviderSession, Runtime]] = lasting({})
 """By address of a provider."""
-_kernels: dict[int, tuple[Any, Kernel, ProviderSession, Runtime]] = {}
+_kernels: dict[int, tuple[Any, Kernel, ProviderSession, Runtime]] = lasting({})
 """By address of what computes a part."""
 
 

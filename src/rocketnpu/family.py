@@ -265,8 +265,14 @@ class Family(abc.ABC):
         """
 
     @abc.abstractmethod
-    def simulator(self, *, strict: bool) -> SimulatedChip:
-        """Return a simulated core with empty memory; ``strict`` refuses what silicon would compute wrongly."""
+    def simulator(self, *, strict: bool, compiled: bool = True, threads: int = 1) -> SimulatedChip:
+        """Return a simulated core with empty memory.
+
+        Args:
+            strict: refuse what silicon would compute wrongly.
+            compiled: whether compiled code may compute, where the family has some.
+            threads: how many threads that code may use.
+        """
 
 
 def chips() -> tuple[str, ...]:

@@ -14,8 +14,8 @@ import pytest
 from raw_node import File, Rig, name
 
 from rocketnpu.emulator import shim_library
-from rocketnpu.emulator.library import FLAGS
 from rocketnpu.errors import DeviceError
+from rocketnpu.files.compiled import FLAGS
 
 
 def emulate(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:

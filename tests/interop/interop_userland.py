@@ -11,7 +11,8 @@ from rocketnpu.board.packages import unpack
 from rocketnpu.board.stages import Stages, digest
 from rocketnpu.board.tools import tools
 from rocketnpu.board.userland import WHEELS, compile_python, requirements, unpack_userland
-from rocketnpu.emulator.library import FLAGS, SOURCE
+from rocketnpu.emulator.library import SOURCE
+from rocketnpu.files.compiled import FLAGS
 from rocketnpu.folders import cache_folder
 
 SHIM = "librocketshim.so"

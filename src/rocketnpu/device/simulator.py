@@ -32,16 +32,20 @@ class SimulatorDevice(Closing, OneAtATime):
     Args:
         chip: name of the chip to simulate.
         strict: refuse what silicon would compute wrongly; otherwise its output is spoiled, and the report says why.
+        compiled: whether compiled code may compute, where there is a C compiler; the bytes are the same.
+        threads: how many threads that code may use.
     """
 
     name = "simulator"
     taking_turns = METHODS
 
-    def __init__(self, *, chip: str = DEFAULT_CHIP, strict: bool = True) -> None:
+    def __init__(
+        self, *, chip: str = DEFAULT_CHIP, strict: bool = True, compiled: bool = True, threads: int = 1
+    ) -> None:
         self.chip = chip
         self.reports: list[Any] = []
         """Reports of the tasks of the last submission."""
-        self._npu = family_of(chip).simulator(strict=strict)
+        self._npu = family_of(chip).simulator(strict=strict, compiled=compiled, threads=threads)
         self._memory = self._npu.memory
         self._arrays: dict[int, tuple[Buffer, Bytes]] = {}
         self._extents: list[tuple[int, int]] = [(0, PAGE)]

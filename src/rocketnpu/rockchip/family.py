@@ -227,12 +227,12 @@ class RockchipFamily(Family):
         del fetch
         return describe(jobs, buffers)
 
-    def simulator(self, *, strict: bool) -> Npu:
+    def simulator(self, *, strict: bool, compiled: bool = True, threads: int = 1) -> Npu:
         """Return a simulated core."""
         from rocketnpu.memory import Memory
         from rocketnpu.rockchip.simulator import Npu
 
-        return Npu(Memory(), soc=self.soc, strict=strict)
+        return Npu(Memory(), soc=self.soc, strict=strict, compiled=compiled, threads=threads)
 
 
 RK3588_FAMILY = RockchipFamily(

@@ -144,9 +144,9 @@ class VerisiliconFamily(Family):
 
         return describe(self.soc, jobs, buffers, fetch)
 
-    def simulator(self, *, strict: bool) -> SimulatedChip:
+    def simulator(self, *, strict: bool, compiled: bool = True, threads: int = 1) -> SimulatedChip:
         """Refuse: there are no programs for it; recordings are replayed without a device."""
-        del strict
+        del strict, compiled, threads
         self._refuse("a program")
 
     def _refuse(self, what: str) -> NoReturn:

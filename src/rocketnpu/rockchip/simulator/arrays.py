@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
 Int8 = npt.NDArray[np.int8]
+Int16 = npt.NDArray[np.int16]
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]

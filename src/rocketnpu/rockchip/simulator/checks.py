@@ -22,6 +22,11 @@ class Checks:
         self.defects: list[str] = []
         self.remarks: list[str] = []
 
+    @property
+    def silent(self) -> bool:
+        """Whether there was nothing to say so far."""
+        return not self.defects and not self.remarks
+
     def refuse(self, unit: str, register: str, message: str) -> NoReturn:
         """Give up: the hardware does not define this.
 

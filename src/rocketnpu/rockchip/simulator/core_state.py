@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from rocketnpu.rockchip.registers.rk3588 import BLOCKS
 from rocketnpu.rockchip.simulator.arrays import Int8, Scratch
-from rocketnpu.rockchip.simulator.registers import RegisterFile
+from rocketnpu.rockchip.simulator.compiled.library import Kernel, find_kernel
+from rocketnpu.rockchip.simulator.compiled.workers import Workers
+from rocketnpu.rockchip.simulator.registers import RegisterFile, Registers
 from rocketnpu.rockchip.simulator.units.lut import LutMemory
 from rocketnpu.rockchip.simulator.units.weights import StoredWeights, WeightCache
+
+_KEPT = 4096
+"""Tasks kept at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +36,49 @@ class BufferedWeights:
     """Banks of features and of weights."""
 
 
-class CoreState:
-    """State of one core. Registers and buffer contents survive jobs on silicon (addendum 7.2)."""
+class KeptTasks:
+    """Tasks that were checked before, by the registers they were started with; the least used are forgotten."""
 
     def __init__(self) -> None:
+        self._tasks: OrderedDict[tuple[Registers, ...], object] = OrderedDict()
+
+    def get(self, key: tuple[Registers, ...]) -> object | None:
+        """Return what was put under the key."""
+        found = self._tasks.get(key)
+        if found is not None:
+            self._tasks.move_to_end(key)
+        return found
+
+    def put(self, key: tuple[Registers, ...], task: object) -> None:
+        """Keep a task."""
+        self._tasks[key] = task
+        if len(self._tasks) > _KEPT:
+            self._tasks.popitem(last=False)
+
+
+class CoreState:
+    """State of one core. Registers and buffer contents survive jobs on silicon (addendum 7.2).
+
+    Args:
+        compiled: whether convolutions may be computed by compiled code, where it can be had.
+        threads: how many of them that code may use.
+    """
+
+    def __init__(self, *, compiled: bool = True, threads: int = 1) -> None:
+        self._compiled = compiled
+        self.workers = Workers(threads) if threads > 1 else None
+        self.tasks = KeptTasks()
         self.files = {unit.name: RegisterFile(unit) for unit in BLOCKS if unit.enable_bit is not None}
         self.luts = LutMemory()
         self.scratch = Scratch()
         self.weight_cache = WeightCache()
         self.features: StoredFeatures | None = None
         self.weights: BufferedWeights | None = None
+
+    @property
+    def kernel(self) -> Kernel | None:
+        """The compiled arithmetic, or None where NumPy is to compute."""
+        return find_kernel() if self._compiled else None
 
     def forget_buffer(self) -> None:
         """Stop relying on the convolution buffer: another job, or another kind of task, used the core meanwhile.

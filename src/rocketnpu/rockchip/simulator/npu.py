@@ -58,14 +58,26 @@ class Npu:
         core: which of its cores this is; nothing but S_POINTER depends on it.
         strict: refuse what would compute wrong results on silicon. Otherwise the task runs, its output is spoiled,
             and the report names the defect.
+        compiled: whether convolutions may be computed by compiled code, where there is a C compiler; the bytes are
+            the same.
+        threads: how many threads that code may use.
     """
 
-    def __init__(self, memory: Memory, *, soc: Soc = RK3588, core: int = 0, strict: bool = True) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        *,
+        soc: Soc = RK3588,
+        core: int = 0,
+        strict: bool = True,
+        compiled: bool = True,
+        threads: int = 1,
+    ) -> None:
         self.memory = memory
         self.soc = soc
         self.strict = strict
         self._pointers = START_POINTERS | core << 28
-        self._state = CoreState()
+        self._state = CoreState(compiled=compiled, threads=threads)
 
     def begin_job(self) -> None:
         """Start another job: what lies in the convolution buffer may be anybody's (addendum 7.2)."""

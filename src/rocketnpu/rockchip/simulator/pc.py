@@ -66,10 +66,11 @@ class CommandList:
     oddities: tuple[tuple[str, str, str], ...] = field(default=())
     """Unit, register and text of words whose effect is not documented."""
 
-    @property
-    def units(self) -> tuple[str, ...]:
-        """Names of the units started."""
-        return enabled_units(self.enable)
+    units: tuple[str, ...] = field(init=False)
+    """Names of the units started."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", enabled_units(self.enable))
 
 
 def _fail(message: str, register: str = "") -> SimulationError:

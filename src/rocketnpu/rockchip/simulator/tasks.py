@@ -6,22 +6,48 @@ Everything is checked, and every address is looked up, before the first value is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from rocketnpu.rockchip.simulator.arrays import Int64
+from rocketnpu.rockchip.simulator.compiled.convolution import CompiledConvolution, Work, can_compile
 from rocketnpu.rockchip.simulator.context import Context
 from rocketnpu.rockchip.simulator.registers import Registers
 from rocketnpu.rockchip.simulator.units.cbuf import check_banks
 from rocketnpu.rockchip.simulator.units.cna import feature_rows, fetch_features, fetch_weights, padded_features
 from rocketnpu.rockchip.simulator.units.cna_config import CnaConfig, read_cna
-from rocketnpu.rockchip.simulator.units.core import MacArray, read_core
-from rocketnpu.rockchip.simulator.units.dpu import Input, ow_operand, prepare_dpu, run_dpu
+from rocketnpu.rockchip.simulator.units.core import CoreConfig, MacArray, accumulator_bound, read_core
+from rocketnpu.rockchip.simulator.units.dpu import DpuTask, Input, make_pipeline, ow_operand, prepare_dpu, run_dpu
 from rocketnpu.rockchip.simulator.units.dpu_config import DpuConfig, read_dpu
 from rocketnpu.rockchip.simulator.units.ppu import read_ppu, run_ppu
 from rocketnpu.rockchip.simulator.units.rdma import RdmaConfig, main_reader, read_rdma
-from rocketnpu.rockchip.simulator.units.weights import MAX_INPUT
+from rocketnpu.rockchip.simulator.units.weights import MAX_INPUT, StoredWeights
 
 Units = Mapping[str, Registers]
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class ConvolutionTask:
+    """A convolution that was checked and whose operands and output have their places."""
+
+    cna: CnaConfig
+    core: CoreConfig
+    dpu: DpuTask
+    operand: Int64
+    """The OW operand of each output."""
+    mapped: int
+    """The memory's count of changes when places were looked up."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, padding channels included."""
+        return self.cna.out_width * self.cna.out_height * self.cna.kernel.total_bytes
+
+    def current(self, context: Context) -> bool:
+        """Whether the memory is mapped as it was, and holds the same operands."""
+        found = self.dpu.bs_operands.current and self.dpu.bn_operands.current
+        return found and self.mapped == context.memory.changes
 
 
 def run_convolution(units: Units, context: Context) -> int:
@@ -30,6 +56,22 @@ def run_convolution(units: Units, context: Context) -> int:
     Raises:
         SimulationError: the registers ask for something that is not defined.
     """
+    kept, key = context.state.tasks, tuple(units.values())
+    task = kept.get(key)
+    if not isinstance(task, ConvolutionTask) or not task.current(context):
+        task = _prepare(units, context)
+        if context.checks.silent:
+            kept.put(key, task)
+    weights = fetch_weights(task.cna, context)
+    ready = weights.ready.get(task) if context.checks.silent else None
+    if ready is None:
+        _run_new(task, weights, context)
+    else:
+        ready.run(context)
+    return task.macs
+
+
+def _prepare(units: Units, context: Context) -> ConvolutionTask:
     checks = context.checks
     cna = units["CNA"].read(CnaConfig, read_cna, checks)
     check_banks(cna, context.soc, checks)
@@ -42,14 +84,27 @@ def run_convolution(units: Units, context: Context) -> int:
     task = prepare_dpu(dpu, rdma, context)
     if not cna.packed:
         feature_rows(cna, context.memory)
-    weights = fetch_weights(cna, context)
     outputs = min(dpu.real_channels, cna.outputs)
     operand = ow_operand(dpu, task.bs_operands) if core.sums_features else np.zeros(outputs, np.int64)
-    net = weights.net(outputs, operand[:outputs])
+    return ConvolutionTask(cna, core, task, operand[:outputs], context.memory.changes)
+
+
+def _run_new(task: ConvolutionTask, weights: StoredWeights, context: Context) -> None:
+    """Run a task whose weights were not seen with it before, compiled where that is possible."""
+    cna, core, outputs, kernel = task.cna, task.core, len(task.operand), context.state.kernel
+    usable = kernel is not None and context.checks.silent and not cna.banks.data_reuse
+    packed = weights.pack(outputs, task.operand) if usable else None
+    bound = weights.net(outputs, task.operand).bound if packed is None else packed.bound
+    pipeline = make_pipeline(task.dpu, accumulator_bound(core, bound), context)
+    if kernel is not None and packed is not None and context.checks.silent and can_compile(pipeline, task.dpu):
+        compiled = CompiledConvolution(kernel, Work(cna, core, task.dpu, pipeline, packed), context)
+        weights.ready[task] = compiled
+        compiled.run(context)
+        return
+    net = weights.net(outputs, task.operand)
     features = padded_features(cna, fetch_features(cna, context), net.lanes, context.state.scratch)
     mac = MacArray(cna, core, features, net, context.state.scratch)
-    run_dpu(task, Input(mac, mac.bound, mac.rows_at_once), context)
-    return cna.out_width * cna.out_height * cna.kernel.total_bytes
+    run_dpu(task.dpu, pipeline, Input(mac, mac.rows_at_once), context)
 
 
 def _check_convolution(cna: CnaConfig, dpu: DpuConfig, core_channels: int, context: Context) -> None:
@@ -79,7 +134,8 @@ def run_flying(units: Units, context: Context) -> int:
         message = "without a convolution in front DPU and DPU_RDMA need FLYING_MODE"
         context.checks.refuse("DPU", "FEATURE_MODE_CFG", message)
     task = prepare_dpu(dpu, rdma, context)
-    run_dpu(task, Input(main_reader(rdma, context), MAX_INPUT, dpu.height), context)
+    source = main_reader(rdma, context)
+    run_dpu(task, make_pipeline(task, MAX_INPUT, context), Input(source, dpu.height), context)
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from rocketnpu.memory import Memory
-from rocketnpu.rockchip.simulator.arrays import Array, Float32, Int8, Int64, Scratch, slots
+from rocketnpu.rockchip.simulator.arrays import Array, Bytes, Float32, Int8, Int64, Scratch, slots
 from rocketnpu.rockchip.simulator.context import Context
 from rocketnpu.rockchip.simulator.core_state import BufferedWeights, StoredFeatures
 from rocketnpu.rockchip.simulator.rounding import INT8_MAX, INT8_MIN, shift_half_away, shift_half_even
@@ -70,7 +70,10 @@ def fetch_features(config: CnaConfig, context: Context) -> Int8:
         context.checks.distrust("CNA", "CBUF_CON0", message)
     data: Int8 = state.scratch.take("features", shape, np.int8)
     if config.packed:
-        _fetch_packed(config, context.memory, data)
+        pixels, table = packed_pixels(config, context.memory), converted_bytes(config)
+        data[..., config.packed :] = 0
+        for channel in range(config.packed):
+            data[..., channel] = table[channel][pixels[..., channel]]
     else:
         target = slots(data)
         for span, view in feature_rows(config, context.memory):
@@ -124,23 +127,27 @@ def feature_rows(config: CnaConfig, memory: Memory) -> list[tuple[slice, Int8]]:
     ]
 
 
-def _fetch_packed(config: CnaConfig, memory: Memory, out: Int8) -> None:
-    """Fetch packed pixels: channels contiguous, LINE_STRIDE pixels a row (Mesa, captures; spec 3.4).
+def packed_pixels(config: CnaConfig, memory: Memory) -> Bytes:
+    """View packed pixels [rows, columns, channels]: LINE_STRIDE pixels a row (Mesa, captures; spec 3.4).
 
-    Lanes without a packed channel are don't-care, because their net weights vanish; they read 0 here.
+    Lanes without a packed channel are don't-care, because their net weights vanish; they read 0 in the units.
     """
     count = config.packed
-    view = memory.view(
+    view: Bytes = memory.view(
         config.feature_address,
         (config.height, config.width, count),
         (config.line_stride * count, count, 1),
         unit="CNA",
         register="FEATURE_DATA_ADDR",
-        dtype=np.int8 if config.converter.signed else np.uint8,
     )
-    out[..., count:] = 0
-    for channel in range(count):
-        out[..., channel] = _convert(view[..., channel].astype(np.int64), channel, config.converter)
+    return view
+
+
+def converted_bytes(config: CnaConfig) -> Int8:
+    """Return what the input converter makes of each of the 256 bytes: [channels of a packed pixel, 256]."""
+    values = np.arange(256, dtype=np.uint8).view(np.int8 if config.converter.signed else np.uint8).astype(np.int64)
+    converted = [_convert(values, channel, config.converter) for channel in range(config.packed)]
+    return np.array(converted).astype(np.int8)
 
 
 def _convert(values: Int64, channel: int, converter: Converter) -> Int64:

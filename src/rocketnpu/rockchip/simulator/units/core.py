@@ -51,13 +51,17 @@ def read_core(regs: Registers, cna: CnaConfig, checks: Checks) -> CoreConfig:
     )
 
 
+def accumulator_bound(core: CoreConfig, bound: int) -> int:
+    """Return the largest magnitude behind truncation of sums that ``bound`` limits."""
+    return (bound >> core.truncate) + 1 if core.truncate else bound
+
+
 class MacArray:
     """One convolution's accumulators."""
 
     def __init__(self, cna: CnaConfig, core: CoreConfig, features: Float32, net: NetWeights, scratch: Scratch) -> None:
         self._cna, self._core, self._features, self._net, self._scratch = cna, core, features, net, scratch
         self.lanes = net.matrix.shape[1]
-        self.bound = net.bound >> core.truncate if core.truncate == 0 else (net.bound >> core.truncate) + 1
 
     @property
     def window(self) -> int:

@@ -54,8 +54,6 @@ class Input:
     """The DPU's main input."""
 
     source: RowSource
-    bound: int
-    """Largest magnitude it can have."""
     rows_at_once: int
     """Rows that the source delivers most cheaply."""
 
@@ -163,7 +161,8 @@ class Writer:
         self._dpu = dpu
         self._lanes = SLOT_BYTES // BYTES[dpu.out.precision]
         self.surfaces = -(-dpu.real_channels // self._lanes)
-        self._line = (dpu.width + dpu.line_notch) * SLOT_BYTES
+        self.line = (dpu.width + dpu.line_notch) * SLOT_BYTES
+        """Bytes from one row to the next."""
         self._targets = self._place(memory, 0, self.surfaces)
         self._tail = self._place_tail(memory)
 
@@ -187,12 +186,12 @@ class Writer:
             start = max(start, first)  # noqa: PLW2901
             address = dpu.address + start // step * dpu.group_stride + start % step * dpu.surface_stride
             shape = (stop - start, dpu.height, dpu.width, SLOT_BYTES)
-            strides = (dpu.surface_stride, self._line, SLOT_BYTES, 1)
+            strides = (dpu.surface_stride, self.line, SLOT_BYTES, 1)
             view = memory.view(address, shape, strides, unit="DPU", register="DST_BASE_ADDR", write=True)
             placed.append((slice(start, stop), view))
         return placed
 
-    def _place_tail(self, memory: Memory) -> list[Bytes]:
+    def _place_tail(self, memory: Memory) -> list[Bytes | None]:
         """View the surfaces of padding channels as far as they lie in the same buffer as the first one.
 
         Tasks write whole kernel groups, so a neighbour that lies behind is overwritten (RK3568 and RK3576; addendum
@@ -201,14 +200,20 @@ class Writer:
         """
         dpu = self._dpu
         home = memory.find(dpu.address, dpu.address + 1)
-        tail = []
+        tail: list[Bytes | None] = []
         for surface in range(self.surfaces, -(-dpu.channels // self._lanes)):
             group, place = divmod(surface, dpu.group_surfaces)
             low = dpu.address + group * dpu.group_stride + place * dpu.surface_stride
-            found = memory.find(low, low + (dpu.height - 1) * self._line + dpu.width * SLOT_BYTES)
-            if home is not None and found is not None and found[0] is home[0]:
-                tail.append(self._place(memory, surface, surface + 1)[0][1])
+            found = memory.find(low, low + (dpu.height - 1) * self.line + dpu.width * SLOT_BYTES)
+            inside = home is not None and found is not None and found[0] is home[0]
+            tail.append(self._place(memory, surface, surface + 1)[0][1] if inside else None)
         return tail
+
+    @property
+    def surface_views(self) -> list[Bytes | None]:
+        """Views [rows, columns, 16] of all surfaces, those of padding channels last; None where one is lost."""
+        real: list[Bytes | None] = [surface for _, run in self._targets for surface in run]
+        return [*real, *(None if surface is None else surface[0] for surface in self._tail)]
 
     def write(self, values: Array, spoil: bool) -> None:
         """Write ``values[pixels, padded lanes]``, and what padding channels hold into the surfaces behind."""
@@ -219,9 +224,11 @@ class Writer:
         source = slots(data)
         for span, target in self._targets:
             np.copyto(slots(target)[..., 0].transpose(1, 2, 0), source[..., span])
-        for target in self._tail:
+        for padding in self._tail:
+            if padding is None:
+                continue
             fill = np.full(self._lanes, np.array(dpu.fill).astype(values.dtype)).view(np.uint8)
-            np.copyto(target, fill)
+            np.copyto(padding, fill)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +255,12 @@ def prepare_dpu(dpu: DpuConfig, rdma: RdmaConfig | None, context: Context) -> Dp
     )
 
 
-def _pipeline(task: DpuTask, bound: int, context: Context) -> Pipeline:
+def make_pipeline(task: DpuTask, bound: int, context: Context) -> Pipeline:
+    """Put the stages in order for an input of magnitude ``bound`` at most.
+
+    Raises:
+        SimulationError: an operand outside mapped memory.
+    """
     dpu, tables = task.dpu, context.state.luts.tables
     pipeline = Pipeline([], 0)
     pipeline.saturate(bound)
@@ -263,14 +275,9 @@ def _pipeline(task: DpuTask, bound: int, context: Context) -> Pipeline:
     return pipeline
 
 
-def run_dpu(task: DpuTask, given: Input, context: Context) -> None:
-    """Run the stages over all rows, a cache-sized block at a time, then write the output.
-
-    Raises:
-        SimulationError: an operand outside mapped memory.
-    """
+def run_dpu(task: DpuTask, pipeline: Pipeline, given: Input, context: Context) -> None:
+    """Run the stages over all rows, a cache-sized block at a time, then write the output."""
     dpu, lanes, scratch = task.dpu, task.dpu.real_channels, context.state.scratch
-    pipeline = _pipeline(task, given.bound, context)
     kind = _KINDS[dpu.out.precision]
     result = scratch.take("result", (dpu.height * dpu.width, task.writer.padded_lanes), kind)
     result[:, lanes:] = np.array(dpu.fill).astype(kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -36,8 +37,50 @@ from rocketnpu.rockchip.simulator.units.dpu_config import (
 from rocketnpu.rockchip.simulator.units.lut import lookup
 from rocketnpu.rockchip.simulator.units.rdma import ChannelOperands, PixelSource
 
-Step = Callable[[Float64, int, int], None]
-"""Works on a block; the other arguments are its first output row and the one behind its last."""
+
+class Step(Protocol):
+    """Something that works on blocks in place."""
+
+    def __call__(self, block: Float64, start: int, stop: int) -> None:
+        """Work on a block: output rows ``start..stop-1``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Add to each channel its value; one for all may be given."""
+
+    values: Float64
+
+    def __call__(self, block: Float64, start: int, stop: int) -> None:
+        """Work on a block."""
+        np.add(block, self.values, out=block)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Saturate."""
+
+    low: int
+    high: int
+
+    def __call__(self, block: Float64, start: int, stop: int) -> None:
+        """Work on a block."""
+        clip_in_place(block, self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Multiply each channel by its factor, negative values by one of their own, and round."""
+
+    positive: Float64
+    negative: Float64
+    half_away: bool = False
+
+    def __call__(self, block: Float64, start: int, stop: int) -> None:
+        """Work on a block."""
+        same = self.positive is self.negative
+        np.multiply(block, self.positive if same else np.where(block < 0, self.negative, self.positive), out=block)
+        round_in_place(block, half_away=self.half_away)
 
 
 @dataclass(slots=True)
@@ -50,21 +93,20 @@ class Pipeline:
     def saturate(self, bound: int) -> None:
         """Record the bound after a step, saturating to int32 if it may be exceeded."""
         if bound > INT32_MAX:
-            self.steps.append(lambda block, *_: clip_in_place(block, INT32_MIN, INT32_MAX))
+            self.steps.append(Clip(INT32_MIN, INT32_MAX))
         self.bound = min(bound, INT32_MAX + 1)
 
 
-def _relu(limit: int | None) -> Step:
+def _relu(limit: int | None) -> Clip:
     """ReLU, or RELUX with its upper bound (spec 5.4)."""
-    ceiling = INT32_MAX if limit is None else max(limit, 0)
-    return lambda block, *_: clip_in_place(block, 0, ceiling)
+    return Clip(0, INT32_MAX if limit is None else max(limit, 0))
 
 
 def scale_stage(pipeline: Pipeline, stage: ScaleStage, operands: ChannelOperands) -> None:
     """Append BS or BN: ALU, MUL, ReLU (spec 5.4)."""
     if stage.alu is not None:
         addend = _operand(stage.alu_operand, operands.alu) * (1 if stage.alu == ADD else -1)
-        pipeline.steps.append(_adder(addend.astype(np.float64)))
+        pipeline.steps.append(Add(addend.astype(np.float64)))
         pipeline.saturate(pipeline.bound + int(np.abs(addend).max()))
     if stage.mul:
         multiplier = _operand(stage.mul_operand, operands.mul)
@@ -81,14 +123,7 @@ def _operand(constant: int | None, channels: Int64 | None) -> Int64:
     return channels if channels is not None else np.zeros(1, np.int64)
 
 
-def _adder(addend: Float64) -> Step:
-    def add(block: Float64, *_: int) -> None:
-        np.add(block, addend, out=block)
-
-    return add
-
-
-def _multiplier(stage: ScaleStage, multiplier: Float64) -> Step:
+def _multiplier(stage: ScaleStage, multiplier: Float64) -> Scale:
     """Multiply and shift; negative values have a shift of their own (TRM: two fields; addendum 5.3).
 
     With PReLU only negative values are multiplied (NVDLA; spec 5.4).
@@ -96,19 +131,7 @@ def _multiplier(stage: ScaleStage, multiplier: Float64) -> Step:
     positive, negative = multiplier * factor(1, stage.shift), multiplier * factor(1, stage.shift_negative)
     if stage.prelu:
         positive = np.ones_like(multiplier)
-    if np.array_equal(positive, negative):
-
-        def multiply(block: Float64, *_: int) -> None:
-            np.multiply(block, positive, out=block)
-            round_in_place(block)
-
-        return multiply
-
-    def multiply_by_sign(block: Float64, *_: int) -> None:
-        np.multiply(block, np.where(block < 0, negative, positive), out=block)
-        round_in_place(block)
-
-    return multiply_by_sign
+    return Scale(positive, positive if np.array_equal(positive, negative) else negative)
 
 
 def element_stage(
@@ -116,8 +139,7 @@ def element_stage(
 ) -> None:
     """Append EW: operand converter, ALU or MUL, look-up table, ReLU (spec 5.5)."""
     if stage.operate:
-        fetch = _operand_fetcher(stage, operand, lanes)
-        pipeline.steps.append(_combine(stage, fetch))
+        pipeline.steps.append(Combine(stage, operand, lanes))
         limit = INT32_MAX + 1
         pipeline.saturate(pipeline.bound * limit if stage.multiply else pipeline.bound + limit)
     config = stage.lut
@@ -129,61 +151,62 @@ def element_stage(
         pipeline.steps.append(_relu(stage.limit))
 
 
-def _operand_fetcher(stage: ElementStage, source: PixelSource | None, lanes: int) -> Callable[[int, int], Float64]:
-    def convert(values: Float64) -> Float64:
+_OPERATIONS: dict[int, Callable[[Float64, Float64], Float64]] = {
+    EW_MAX: np.maximum,
+    EW_MIN: np.minimum,
+    EW_ADD: np.add,
+    EW_MINUS: np.subtract,
+    EW_ABS: lambda block, _: np.abs(block),
+    EW_NEG: lambda block, _: -block,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """EW's ALU or MUL, with an operand from memory or a constant."""
+
+    stage: ElementStage
+    source: PixelSource | None
+    lanes: int
+
+    def __call__(self, block: Float64, start: int, stop: int) -> None:
+        """Work on a block."""
+        stage, operand = self.stage, self._fetch(start, stop)
+        if not stage.multiply:
+            np.copyto(block, _OPERATIONS[stage.algorithm](block, operand))
+            return
+        # A product of two 32-bit values is exact in int64, but not always in float64.
+        product = block.astype(np.int64) * operand.astype(np.int64)
+        shifted = shift_half_even(product, stage.truncate)
+        if stage.truncate != stage.truncate_negative:
+            shifted = np.where(product < 0, shift_half_even(product, stage.truncate_negative), shifted)
+        np.copyto(block, shifted)
+
+    def _fetch(self, start: int, stop: int) -> Float64:
+        stage = self.stage
+        if self.source is None:
+            values = np.array([[stage.constant]], np.float64)
+        else:
+            values = self.source.rows(start, stop)[:, : self.lanes].astype(np.float64)
         if not stage.convert:
             return values
         if stage.offset_first:
-            values = values + stage.offset
+            values += stage.offset
         scale_in_place(values, factor(stage.scale, stage.shift), half_away=stage.half_away)
         if not stage.offset_first:
             values += stage.offset
         clip_in_place(values, INT32_MIN, INT32_MAX)
         return values
 
-    if source is None:
-        constant = convert(np.array([[stage.constant]], np.float64))
-        return lambda *_: constant
-    return lambda start, stop: convert(source.rows(start, stop)[:, :lanes].astype(np.float64))
-
-
-def _combine(stage: ElementStage, fetch: Callable[[int, int], Float64]) -> Step:
-    if stage.multiply:
-        # A product of two 32-bit values is exact in int64, but not always in float64.
-        def multiply(block: Float64, start: int, stop: int) -> None:
-            product = block.astype(np.int64) * fetch(start, stop).astype(np.int64)
-            shifted = shift_half_even(product, stage.truncate)
-            if stage.truncate != stage.truncate_negative:
-                shifted = np.where(product < 0, shift_half_even(product, stage.truncate_negative), shifted)
-            np.copyto(block, shifted)
-
-        return multiply
-    operations: dict[int, Callable[[Float64, Float64], Float64]] = {
-        EW_MAX: np.maximum,
-        EW_MIN: np.minimum,
-        EW_ADD: np.add,
-        EW_MINUS: np.subtract,
-        EW_ABS: lambda block, _: np.abs(block),
-        EW_NEG: lambda block, _: -block,
-    }
-    operation = operations[stage.algorithm]
-
-    def combine(block: Float64, start: int, stop: int) -> None:
-        np.copyto(block, operation(block, fetch(start, stop)))
-
-    return combine
-
 
 def output_stage(pipeline: Pipeline, out: OutputConverter, low: int, high: int) -> None:
     """Append the output converter: offset after the shift, or before the multiplication with CVT_TYPE 1 (spec 5.8)."""
-    scale = factor(out.scale, out.shift)
-
-    def convert(block: Float64, *_: int) -> None:
-        if out.offset_first and out.offset:
-            np.add(block, out.offset, out=block)
-        scale_in_place(block, scale, half_away=out.half_away)
-        if not out.offset_first and out.offset:
-            np.add(block, out.offset, out=block)
-        clip_in_place(block, low, high)
-
-    pipeline.steps.append(convert)
+    scale, offset = factor(out.scale, out.shift), np.array([out.offset], np.float64)
+    if out.offset_first and out.offset:
+        pipeline.steps.append(Add(offset))
+    if scale != 1.0:
+        factors = np.array([scale])
+        pipeline.steps.append(Scale(factors, factors, out.half_away))
+    if not out.offset_first and out.offset:
+        pipeline.steps.append(Add(offset))
+    pipeline.steps.append(Clip(low, high))

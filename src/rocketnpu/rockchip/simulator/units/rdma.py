@@ -37,6 +37,13 @@ class ChannelOperands:
     alu: Int64 | None = None
     ow: Int64 | None = None
     mul: Int64 | None = None
+    seen: tuple[tuple[Array, Array], ...] = ()
+    """Views of the memory they were read from, each with its content at that time."""
+
+    @property
+    def current(self) -> bool:
+        """Whether the memory still holds what was read."""
+        return all(np.array_equal(view, content) for view, content in self.seen)
 
 
 def read_records(address: int, use: int, channels: int, stage: str, context: Context) -> ChannelOperands:
@@ -55,6 +62,7 @@ def read_records(address: int, use: int, channels: int, stage: str, context: Con
     record = RECORD_CHANNELS * sum(size for bit, size, _ in kinds if use & bit)
     groups = -(-channels // RECORD_CHANNELS)
     found: dict[int, Int64] = {}
+    seen: list[tuple[Array, Array]] = []
     place = 0
     for bit, size, kind in kinds:
         if not use & bit:
@@ -63,8 +71,9 @@ def read_records(address: int, use: int, channels: int, stage: str, context: Con
         shape, strides = ((channels,), (size,)) if alone else ((groups, RECORD_CHANNELS), (record, size))
         view = context.memory.view(address + place, shape, strides, unit="DPU_RDMA", register=register, dtype=kind)
         found[bit] = view.reshape(-1)[:channels].astype(np.int64)
+        seen.append((view, view.copy()))
         place += RECORD_CHANNELS * size
-    return ChannelOperands(found.get(USE_ALU), found.get(USE_OW), found.get(USE_MUL))
+    return ChannelOperands(found.get(USE_ALU), found.get(USE_OW), found.get(USE_MUL), tuple(seen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +193,16 @@ class SurfaceReader:
     """Reads rows of a tensor in 16-channel surfaces; several engines may share the surfaces in turn."""
 
     def __init__(self, views: list[Int8], enlarge: tuple[int, int], scratch: Scratch, name: str) -> None:
-        self._views, self._enlarge, self._scratch, self._name = views, enlarge, scratch, name
+        self.views, self._enlarge, self._scratch, self._name = views, enlarge, scratch, name
         self._surfaces = sum(len(view) for view in views)
 
     def rows(self, start: int, stop: int) -> Int8:
         """Return [pixels, 16 * surfaces] of rows ``start..stop-1``."""
         across, down = self._enlarge
-        columns = self._views[0].shape[2] * across
+        columns = self.views[0].shape[2] * across
         out: Int8 = self._scratch.take(self._name, (stop - start, columns, self._surfaces * SLOT_BYTES), np.int8)
-        target, engines = slots(out), len(self._views)
-        for turn, view in enumerate(self._views):
+        target, engines = slots(out), len(self.views)
+        for turn, view in enumerate(self.views):
             part = slots(view)[..., 0].transpose(1, 2, 0)
             if across > 1 or down > 1:
                 lines = np.arange(start, stop) // down

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from rocketnpu.rockchip.simulator.arrays import Bytes, Float32, Int8, Int64
+from rocketnpu.rockchip.simulator.arrays import Bytes, Float32, Int8, Int16, Int64
 
 KERNEL_GROUP = 32
 """Kernels of one block, int8 (TRM)."""
@@ -21,6 +23,8 @@ LANES = 32
 """Input channels of one block."""
 DEPTHWISE_GROUP = 64
 """Channels of one depthwise block."""
+PACKED_GROUP = 32
+"""Outputs that the compiled arithmetic works on together."""
 MAX_INPUT = 128
 """Largest magnitude of an int8 feature."""
 EXACT_FLOAT32 = 1 << 24
@@ -67,6 +71,19 @@ class NetWeights:
     lanes: int
 
 
+@dataclass(frozen=True, slots=True)
+class PackedWeights:
+    """Net weights as the compiled arithmetic wants them: int16, in groups of 32 outputs.
+
+    ``values`` is [groups, taps, lanes / 2, 32, 2] for regular convolutions and [groups, taps / 2, 32, 2] for depthwise
+    ones, an odd tap with zeros beside it. ``lanes`` is even.
+    """
+
+    values: Int16
+    bound: int
+    lanes: int
+
+
 @dataclass(slots=True)
 class StoredWeights:
     """Bytes of a weight buffer, as fetched, and what was decoded from them."""
@@ -74,6 +91,9 @@ class StoredWeights:
     raw: Bytes
     shape: KernelShape
     nets: dict[tuple[int, bytes], NetWeights] = field(default_factory=dict)
+    packed: dict[tuple[int, bytes], PackedWeights | None] = field(default_factory=dict)
+    ready: WeakKeyDictionary[Any, Any] = field(default_factory=WeakKeyDictionary)
+    """Compiled forms of tasks that use these weights, by the task."""
 
     def net(self, outputs: int, operand: Int64) -> NetWeights:
         """Return the first ``outputs`` kernels (channels, if depthwise) with ``operand`` added to each weight.
@@ -83,16 +103,25 @@ class StoredWeights:
         key = (outputs, operand.tobytes())
         found = self.nets.get(key)
         if found is None:
-            decode = decode_depthwise if self.shape.depthwise else decode_regular
-            found = self.nets[key] = _net(
-                decode(self.raw.view(np.int8), self.shape)[..., :outputs], operand, self.shape
-            )
+            found = self.nets[key] = self._decoded(outputs, operand)
         return found
+
+    def pack(self, outputs: int, operand: Int64) -> PackedWeights | None:
+        """Return the same for the compiled arithmetic; None where they exceed int16, or sums could exceed int32."""
+        key = (outputs, operand.tobytes())
+        if key not in self.packed:
+            self.packed[key] = _pack(self._decoded(outputs, operand), self.shape)
+        return self.packed[key]
+
+    def _decoded(self, outputs: int, operand: Int64) -> NetWeights:
+        decode = decode_depthwise if self.shape.depthwise else decode_regular
+        return _net(decode(self.raw.view(np.int8), self.shape)[..., :outputs], operand, self.shape)
 
     @property
     def held_bytes(self) -> int:
         """Memory in use."""
-        return self.raw.size + sum(net.matrix.nbytes for net in self.nets.values())
+        packed = sum(one.values.nbytes for one in self.packed.values() if one is not None)
+        return self.raw.size + sum(net.matrix.nbytes for net in self.nets.values()) + packed
 
 
 def decode_regular(raw: Int8, shape: KernelShape) -> Int8:
@@ -142,6 +171,25 @@ def _net(decoded: Int8, operand: Int64, shape: KernelShape) -> NetWeights:
     if shape.depthwise or bound < EXACT_FLOAT32:
         return NetWeights(matrix, (slice(0, len(matrix)),), bound, lanes)
     return NetWeights(matrix, _exact_parts(magnitude), bound, lanes)
+
+
+def _pack(net: NetWeights, shape: KernelShape) -> PackedWeights | None:
+    limits = np.iinfo(np.int16)
+    if net.bound > np.iinfo(np.int32).max or net.matrix.min() < limits.min or net.matrix.max() > limits.max:
+        return None
+    taps, outputs = shape.height * shape.width, net.matrix.shape[1]
+    groups = -(-outputs // PACKED_GROUP)
+    if shape.depthwise:
+        taps += taps % 2
+        whole: Int16 = np.zeros((taps, groups * PACKED_GROUP), np.int16)
+        whole[: len(net.matrix), :outputs] = net.matrix
+        pairs = whole.reshape(taps // 2, 2, groups, PACKED_GROUP).transpose(2, 0, 3, 1)
+        return PackedWeights(np.ascontiguousarray(pairs), net.bound, net.lanes)
+    lanes = net.lanes + net.lanes % 2
+    whole = np.zeros((taps, lanes, groups * PACKED_GROUP), np.int16)
+    whole[:, : net.lanes, :outputs] = net.matrix.reshape(taps, net.lanes, outputs)
+    pairs = whole.reshape(taps, lanes // 2, 2, groups, PACKED_GROUP).transpose(3, 0, 1, 4, 2)
+    return PackedWeights(np.ascontiguousarray(pairs), net.bound, lanes)
 
 
 def _exact_parts(magnitude: Float32) -> tuple[slice, ...]:

@@ -1,0 +1,1 @@
+"""Convolution tasks in compiled C: the same bytes as the NumPy units, several times faster."""

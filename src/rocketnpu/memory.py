@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ class Memory:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._arrays: list[Bytes] = []
-        self.changes = 0
-        """How often buffers came or went: views that were made at the same count are still good."""
+        self.on_unmap: list[Callable[[], None]] = []
+        """Called when a buffer has gone: whoever keeps views lets go of them."""
 
     def map(self, address: int, buffer: Bytes | memoryview | bytearray | bytes) -> None:
         """Make ``buffer`` visible at ``address``. Read-only memory is allowed; writing to it is an error then.
@@ -46,7 +46,6 @@ class Memory:
             raise DeviceError(f"0x{address:x}..0x{end - 1:x} overlaps memory that is mapped already")
         self._starts.insert(place, address)
         self._arrays.insert(place, array)
-        self.changes += 1
 
     def unmap(self, address: int) -> None:
         """Forget the buffer that starts at ``address``.
@@ -58,7 +57,8 @@ class Memory:
         if place < 0 or self._starts[place] != address:
             raise DeviceError(f"no buffer starts at 0x{address:x}")
         del self._starts[place], self._arrays[place]
-        self.changes += 1
+        for let_go in self.on_unmap:
+            let_go()
 
     def find(self, low: int, high: int) -> tuple[Bytes, int] | None:
         """Return the array that holds bytes ``low..high-1``, and the offset of ``low`` in it; None if none does."""

@@ -37,7 +37,10 @@ class BufferedWeights:
 
 
 class KeptTasks:
-    """Tasks that were checked before, by the registers they were started with; the least used are forgotten."""
+    """Tasks that were checked before, by the registers they were started with; the least used are forgotten.
+
+    They hold views of memory, so all are forgotten when a buffer goes.
+    """
 
     def __init__(self) -> None:
         self._tasks: OrderedDict[tuple[Registers, ...], object] = OrderedDict()
@@ -54,6 +57,10 @@ class KeptTasks:
         self._tasks[key] = task
         if len(self._tasks) > _KEPT:
             self._tasks.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._tasks.clear()
 
 
 class CoreState:

@@ -36,18 +36,16 @@ class ConvolutionTask:
     dpu: DpuTask
     operand: Int64
     """The OW operand of each output."""
-    mapped: int
-    """The memory's count of changes when places were looked up."""
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates, padding channels included."""
         return self.cna.out_width * self.cna.out_height * self.cna.kernel.total_bytes
 
-    def current(self, context: Context) -> bool:
-        """Whether the memory is mapped as it was, and holds the same operands."""
-        found = self.dpu.bs_operands.current and self.dpu.bn_operands.current
-        return found and self.mapped == context.memory.changes
+    @property
+    def current(self) -> bool:
+        """Whether the memory still holds the same operands."""
+        return self.dpu.bs_operands.current and self.dpu.bn_operands.current
 
 
 def run_convolution(units: Units, context: Context) -> int:
@@ -58,7 +56,7 @@ def run_convolution(units: Units, context: Context) -> int:
     """
     kept, key = context.state.tasks, tuple(units.values())
     task = kept.get(key)
-    if not isinstance(task, ConvolutionTask) or not task.current(context):
+    if not isinstance(task, ConvolutionTask) or not task.current:
         task = _prepare(units, context)
         if context.checks.silent:
             kept.put(key, task)
@@ -86,7 +84,7 @@ def _prepare(units: Units, context: Context) -> ConvolutionTask:
         feature_rows(cna, context.memory)
     outputs = min(dpu.real_channels, cna.outputs)
     operand = ow_operand(dpu, task.bs_operands) if core.sums_features else np.zeros(outputs, np.int64)
-    return ConvolutionTask(cna, core, task, operand[:outputs], context.memory.changes)
+    return ConvolutionTask(cna, core, task, operand[:outputs])
 
 
 def _run_new(task: ConvolutionTask, weights: StoredWeights, context: Context) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -254,6 +256,39 @@ def test_memory_mapped_anew_is_noticed(kernel):
     assert kernel.calls == 2
     assert np.array_equal(other[: 64 * 30], expected[: 64 * 30])
     assert not memory[OUTPUT].any()
+
+
+def test_each_address_space_has_its_own_places(kernel):
+    """The emulated node's cores work on one file's buffers after another's."""
+    stream, _ = build(SIMPLE)
+    words = stream.words()
+    spaces = []
+    for seed in (1, 2, 1):
+        memory = buffers(SIMPLE, *tensors(SIMPLE, seed))
+        mapped = Memory()
+        for address, content in (memory | {COMMANDS: words.view(np.uint8)}).items():
+            mapped.map(address, content)
+        spaces.append((memory, mapped))
+    npu = Npu(spaces[0][1])
+    for _, mapped in (*spaces, *spaces[:2]):
+        npu.memory = mapped
+        npu.run_task(COMMANDS, words.size)
+    first, second, third = (memory[OUTPUT] for memory, _ in spaces)
+    assert kernel.calls == 5
+    assert np.array_equal(first, third)
+    assert not np.array_equal(first, second)
+
+
+def test_views_do_not_outlive_their_buffers(kernel):
+    stream, _ = build(SIMPLE)
+    memory = buffers(SIMPLE, *tensors(SIMPLE))
+    npu, _ = run(stream, memory)
+    for address, content in memory.items():
+        gone = weakref.ref(content)
+        npu.memory.unmap(address)
+        memory[address] = content = None
+        gc.collect()
+        assert gone() is None, hex(address)
 
 
 def test_weights_beyond_16_bits_are_left_to_numpy():

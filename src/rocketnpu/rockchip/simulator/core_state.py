@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
+from rocketnpu.memory import Memory
 from rocketnpu.rockchip.registers.rk3588 import BLOCKS
 from rocketnpu.rockchip.simulator.arrays import Int8, Scratch
 from rocketnpu.rockchip.simulator.compiled.library import Kernel, find_kernel
@@ -74,13 +76,21 @@ class CoreState:
     def __init__(self, *, compiled: bool = True, threads: int = 1) -> None:
         self._compiled = compiled
         self.workers = Workers(threads) if threads > 1 else None
-        self.tasks = KeptTasks()
+        self._tasks: WeakKeyDictionary[Memory, KeptTasks] = WeakKeyDictionary()
         self.files = {unit.name: RegisterFile(unit) for unit in BLOCKS if unit.enable_bit is not None}
         self.luts = LutMemory()
         self.scratch = Scratch()
         self.weight_cache = WeightCache()
         self.features: StoredFeatures | None = None
         self.weights: BufferedWeights | None = None
+
+    def tasks_in(self, memory: Memory) -> KeptTasks:
+        """Return the tasks kept for an address space: a core works on that of each job's file in turn."""
+        found = self._tasks.get(memory)
+        if found is None:
+            found = self._tasks[memory] = KeptTasks()
+            memory.on_unmap.append(found.clear)
+        return found
 
     @property
     def kernel(self) -> Kernel | None:

@@ -78,7 +78,6 @@ class Npu:
         self.strict = strict
         self._pointers = START_POINTERS | core << 28
         self._state = CoreState(compiled=compiled, threads=threads)
-        memory.on_unmap.append(self._state.tasks.clear)
 
     def begin_job(self) -> None:
         """Start another job: what lies in the convolution buffer may be anybody's (addendum 7.2)."""

@@ -54,7 +54,7 @@ def run_convolution(units: Units, context: Context) -> int:
     Raises:
         SimulationError: the registers ask for something that is not defined.
     """
-    kept, key = context.state.tasks, tuple(units.values())
+    kept, key = context.state.tasks_in(context.memory), tuple(units.values())
     task = kept.get(key)
     if not isinstance(task, ConvolutionTask) or not task.current:
         task = _prepare(units, context)

@@ -283,10 +283,9 @@ def test_views_do_not_outlive_their_buffers(kernel):
     stream, _ = build(SIMPLE)
     memory = buffers(SIMPLE, *tensors(SIMPLE))
     npu, _ = run(stream, memory)
-    for address, content in memory.items():
-        gone = weakref.ref(content)
+    for address in tuple(memory):
+        gone = weakref.ref(memory.pop(address))
         npu.memory.unmap(address)
-        memory[address] = content = None
         gc.collect()
         assert gone() is None, hex(address)
 

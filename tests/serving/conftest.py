@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,10 +11,9 @@ REASON = "is not installed (pip install 'rocketnpu[serve]' 'tritonclient[http]')
 for package in ("starlette", "uvicorn", "prometheus_client", "zmq", "tritonclient", "httpx"):
     pytest.importorskip(package, reason=f"{package} {REASON}")
 
-from served import Served, classifier, detector  # noqa: E402
+from served import Served  # noqa: E402
 
-if TYPE_CHECKING:
-    pass
+from picture_models import classifier, detector  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served import Served, classifier
+from served import Served
 
+from picture_models import classifier
 from rocketnpu.cli.main import run
 from rocketnpu.errors import InputError
 from rocketnpu.serving.listening import Door, is_loopback, token_from

@@ -56,6 +56,9 @@ VERBS: dict[str, Verb] = {
     "compare": Verb("rocketnpu.cli.model.compare:compare", "Compare with LiteRT's reference kernels, layer by layer."),
     "disassemble": Verb("rocketnpu.cli.stream.disassemble:disassemble", "Print command lists, word by word."),
     "replay": Verb("rocketnpu.cli.stream.replay:replay", "Run a recording or a failure bundle on the simulator."),
+    "evaluate": Verb(
+        "rocketnpu.cli.vision.evaluate:evaluate", "Say how often a model is right, with and without the chip."
+    ),
     "serve": Verb("rocketnpu.cli.device.serve:serve", "Serve models to other programs and computers."),
     "operators": Verb("rocketnpu.cli.model.operators:operators", "Print the rules by which the NPU takes an operator."),
     "evidence": Verb("rocketnpu.cli.stream.evidence:evidence", "Say what speaks for each hardware rule."),

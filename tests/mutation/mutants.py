@@ -25,6 +25,7 @@ import ast
 import collections
 import contextlib
 import json
+import math
 import os
 import random
 import resource
@@ -54,6 +55,8 @@ ROOMS = (
 GIGABYTES = 6
 """Of memory for a run, so that a mutant that fills it ends."""
 HOURS = 2
+FIRST = 3
+"""Seconds of tests, and files, of the first batch; each further one is four times as large."""
 PYTEST = ("-m", "pytest", "-n", "0", "-p", "watched", "-p", "no:cacheprovider")
 
 
@@ -85,8 +88,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the clone and the results lie (a new temporary folder)")
     parser.add_argument("--again", type=Path, metavar="RESULTS", help="run the survivors of these results")
     parser.add_argument("--whole", action="store_true", help="run all tests for what survives")
+    parser.add_argument("--budget", type=float, default=math.inf, help="seconds of tests for a mutant")
     given = parser.parse_args()
-    work = Workplace(given.folder or Path(tempfile.mkdtemp(prefix="rocketnpu-mutants-")))
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="rocketnpu-mutants-"))
+    work = Workplace(folder, whole=given.whole)
     work.prepare()
     if given.again:
         lines = [json.loads(line) for line in given.again.read_text().splitlines()]
@@ -97,7 +102,7 @@ def main() -> int:
     done = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     with Progress(disable=not sys.stderr.isatty()) as progress, results.open("a") as file:
         for mutant in progress.track(chosen[len(done) :], description="mutants"):
-            done.append(work.judge(mutant, whole=given.whole))
+            done.append(work.judge(mutant, budget=given.budget))
             file.write(json.dumps(done[-1]) + "\n")
             file.flush()
     return _summary(done)
@@ -159,7 +164,8 @@ def _annotations(tree: ast.AST) -> list[tuple[tuple[int, int], tuple[int, int]]]
 class Workplace:
     """A clone without ``shared``, what is known of its tests, and runs on changed code."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, whole: bool) -> None:
+        self.whole = whole
         self.folder = folder.resolve()
         self.clone = self.folder / "clone"
         self._python = self.folder / "venv" / "bin" / "python"
@@ -186,6 +192,9 @@ class Workplace:
             subprocess.run(compiled, check=True, cwd=self.clone)
         if not (self.folder / "times.json").exists():
             self._measure()
+        if not (self.folder / "coverage").exists():
+            combine = [sys.executable, "-m", "coverage", "combine", "--quiet", f"--data-file={self.folder}/coverage"]
+            subprocess.run([*combine, self.folder], check=True)
         self._times = {
             node: tuple(value) for node, value in json.loads((self.folder / "times.json").read_text()).items()
         }
@@ -227,8 +236,6 @@ class Workplace:
                 check=False,
                 preexec_fn=_bounded,
             )
-        combine = [sys.executable, "-m", "coverage", "combine", "--quiet", f"--data-file={self.folder}/coverage"]
-        subprocess.run([*combine, self.folder], check=True)
 
     def _read_contexts(self) -> None:
         from coverage.numbits import numbits_to_nums
@@ -252,19 +259,25 @@ class Workplace:
         before, after = pairs[0] if pairs else ("", "")
         return changed, before.strip(), after.strip()
 
-    def judge(self, mutant: Mutant, *, whole: bool) -> dict[str, object]:
-        """Change the code, run the tests, change it back."""
+    def judge(self, mutant: Mutant, *, budget: float) -> dict[str, object]:
+        """Change the code, run the tests, change it back.
+
+        Tests are taken until they took ``budget`` seconds together where nothing was changed; "left" says how many
+        were not run for that reason.
+        """
         path, began = self.clone / mutant.file, time.monotonic()
         text, before, after = self.changed(mutant)
-        first, second, rest = self._order(mutant, path.read_text())
         original = path.read_text()
+        tests = self._order(mutant, original)
         path.write_text(text)
-        outcome, by, ran = "survived", "", 0
+        outcome, by, ran, spent = "survived", "", 0, 0.0
         try:
-            for stage, tests in enumerate((first, second, rest if whole else [])):
-                if outcome == "survived" and tests:
-                    outcome, by = self._run(tests)
-                    ran = stage + 1
+            for batch in self._batches(tests):
+                if outcome != "survived" or spent >= budget:
+                    break
+                outcome, by = self._run(batch)
+                ran += len(batch)
+                spent += sum(self._times[node][0] for node in batch)
         finally:
             path.write_text(original)
         result = {
@@ -273,26 +286,40 @@ class Workplace:
             "operator": mutant.operator,
             "occurrence": mutant.occurrence,
         }
-        result |= {"before": before, "after": after, "outcome": outcome, "by": by, "stage": ran, "tests": len(first)}
-        return result | {"seconds": round(time.monotonic() - began, 1)}
+        result |= {"before": before, "after": after, "outcome": outcome, "by": by}
+        return result | {"tests": len(tests), "left": len(tests) - ran, "seconds": round(time.monotonic() - began, 1)}
 
-    def _order(self, mutant: Mutant, text: str) -> tuple[list[str], list[str], list[str]]:
-        """Return the tests that execute the statement, those of the same files and room, and the others."""
+    def _batches(self, tests: list[str]) -> Iterator[list[str]]:
+        """Cut the tests, so that a mutant that dies soon does not wait for all their files to be imported."""
+        batch: list[str] = []
+        spent, size = 0.0, FIRST
+        for node in tests:
+            batch.append(node)
+            spent += self._times[node][0]
+            if spent > size or len({one.partition("::")[0] for one in batch}) >= size:
+                yield batch
+                batch, spent, size = [], 0.0, size * 4
+        if batch:
+            yield batch
+
+    def _order(self, mutant: Mutant, text: str) -> list[str]:
+        """Return the tests that execute the statement, those of the same files and room, and with WHOLE the others."""
         usable = {node for node, (_, outcome) in self._times.items() if outcome == "passed"}
         lines, imported = _statement(text, mutant.line)
         named = set().union(*(self._tests.get((mutant.file, line), set()) for line in lines))
-        if imported or "" in named:
-            named = usable
-        room = Path(mutant.file).parent.relative_to(SOURCE).as_posix()
-        home = f"tests/{room}/"
+        everything = imported or "" in named or self.whole
+        named &= usable
+        room = "tests" / Path(mutant.file).parent.relative_to(SOURCE)
+        while not (self.clone / room).is_dir():
+            room = room.parent
+        home = f"{room.as_posix()}/"
+        files = {node.partition("::")[0] for node in named}
+        near = {node for node in usable if node.startswith(home) or node.partition("::")[0] in files}
 
-        def rank(node: str) -> tuple[bool, float]:
-            return not node.startswith(home), self._times[node][0]
+        def rank(node: str) -> tuple[bool, bool, float]:
+            return node not in named, not node.startswith(home), self._times[node][0]
 
-        first = sorted(named & usable, key=rank)
-        files = {node.partition("::")[0] for node in first}
-        second = sorted((n for n in usable - named if n.startswith(home) or n.partition("::")[0] in files), key=rank)
-        return first, second, sorted(usable - named - set(second), key=rank)
+        return sorted(usable if everything else named | near, key=rank)
 
     def _run(self, tests: list[str]) -> tuple[str, str]:
         chosen = self.folder / "chosen.txt"

@@ -171,6 +171,7 @@ class Workplace:
         self._python = self.folder / "venv" / "bin" / "python"
         self._times: dict[str, tuple[float, str]] = {}
         self._tests: dict[tuple[str, int], set[str]] = {}
+        self._server: Server | None = None
 
     def prepare(self) -> None:
         """Clone, and run the tests once under coverage; what an earlier call has left is used."""
@@ -268,14 +269,17 @@ class Workplace:
         path, began = self.clone / mutant.file, time.monotonic()
         text, before, after = self.changed(mutant)
         original = path.read_text()
-        tests = self._order(mutant, original)
+        tests, imported = self._order(mutant, original)
         path.write_text(text)
         outcome, by, ran, spent = "survived", "", 0, 0.0
         try:
             for batch in self._batches(tests):
                 if outcome != "survived" or spent >= budget:
                     break
-                outcome, by = self._run(batch)
+                outcome, by = self._run(batch) if imported else self._serve(path, batch)
+                if outcome == "not replaced":
+                    imported = True
+                    outcome, by = self._run(batch)
                 ran += len(batch)
                 spent += sum(self._times[node][0] for node in batch)
         finally:
@@ -302,12 +306,15 @@ class Workplace:
         if batch:
             yield batch
 
-    def _order(self, mutant: Mutant, text: str) -> list[str]:
-        """Return the tests that execute the statement, those of the same files and room, and with WHOLE the others."""
+    def _order(self, mutant: Mutant, text: str) -> tuple[list[str], bool]:
+        """Return the tests that execute the statement, those of the same files and room, and with WHOLE the others; and
+        whether the statement runs while modules are imported.
+        """
         usable = {node for node, (_, outcome) in self._times.items() if outcome == "passed"}
         lines, imported = _statement(text, mutant.line)
         named = set().union(*(self._tests.get((mutant.file, line), set()) for line in lines))
-        everything = imported or "" in named or self.whole
+        imported = imported or "" in named
+        everything = imported or self.whole
         named &= usable
         room = "tests" / Path(mutant.file).parent.relative_to(SOURCE)
         while not (self.clone / room).is_dir():
@@ -319,7 +326,16 @@ class Workplace:
         def rank(node: str) -> tuple[bool, bool, float]:
             return node not in named, not node.startswith(home), self._times[node][0]
 
-        return sorted(usable if everything else named | near, key=rank)
+        return sorted(usable if everything else named | near, key=rank), imported
+
+    def _serve(self, path: Path, tests: list[str]) -> tuple[str, str]:
+        """Run tests in a fork of a process that has collected all of them already."""
+        if self._server is None:
+            self._server = Server(self._python, self.clone, self._environment(), self.folder / "server.txt")
+        found = self._server.ask(path, [(node, self._times[node][0]) for node in tests])
+        if "failed" in found:
+            return "killed", str(found["failed"])
+        return next(iter(found), "survived"), ""
 
     def _run(self, tests: list[str]) -> tuple[str, str]:
         chosen = self.folder / "chosen.txt"
@@ -349,6 +365,37 @@ class Workplace:
         failed = [line for line in said.splitlines() if line.startswith(("FAILED", "ERROR"))]
         kind = "timed out" if "Timeout (" in said or status == -signal.SIGKILL else "killed"
         return kind, failed[0].split(" - ")[0] if failed else f"exit status {status}: {said.strip()[-200:]}"
+
+
+class Server:
+    """A process of ``served.py``."""
+
+    def __init__(self, python: Path, clone: Path, environment: dict[str, str], log: Path) -> None:
+        requests, self._requests = os.pipe()
+        answers, theirs = os.pipe()
+        command = [python, "-m", "pytest", "-n", "0", "-p", "served", "-p", "no:cacheprovider"]
+        with log.open("w") as output:
+            subprocess.Popen(
+                command,
+                cwd=clone,
+                env={**environment, "MUTANTS_REQUESTS": str(requests), "MUTANTS_ANSWERS": str(theirs)},
+                stdout=output,
+                stderr=output,
+                pass_fds=(requests, theirs),
+                preexec_fn=_bounded,  # noqa: PLW1509 - this process has one thread
+            )
+        os.close(requests)
+        os.close(theirs)
+        self._answers = os.fdopen(answers)
+        print(f"mutants: the server has {self._answers.readline().strip()}", file=sys.stderr)
+
+    def ask(self, path: Path, tests: list[tuple[str, float]]) -> dict[str, object]:
+        """Have tests run on a changed file."""
+        os.write(self._requests, (json.dumps({"file": str(path), "tests": tests}) + "\n").encode())
+        answer = self._answers.readline()
+        if not answer:
+            sys.exit("mutants: the server has ended; see server.txt")
+        return dict(json.loads(answer))
 
 
 def _bounded() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -11,12 +12,14 @@ from rocketnpu.device.base import DeviceJob, DeviceTask
 from rocketnpu.errors import DeviceError
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
-from rocketnpu.rockchip.drivers.check import check_task, unbalanced_operands
+from rocketnpu.rockchip.drivers.check import DPU_MASK, check_task, output_addresses, unbalanced_operands
 from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
 from rocketnpu.rockchip.drivers.rocket import RocketDevice
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.prepared import lower
-from rocketnpu.rockchip.registers.command import MARKER, NOP, enable, write
+from rocketnpu.rockchip.registers.command import MARKER, NOP, enable, pack, write
+from rocketnpu.rockchip.registers.rk3588 import BY_NAME
+from rocketnpu.rockchip.registers.rk3588 import register as register_of
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.jobs import job_groups
 from rocketnpu.rockchip.tasks.task import ConvolutionTask
@@ -108,3 +111,105 @@ def test_random_tasks_of_every_kind_fetch_what_they_consume() -> None:
                 counts["depthwise" if depthwise else type(task).__name__] += 1
     assert set(counts) == {"ConvolutionTask", "depthwise", "FlyingTask", "PoolingTask"}
     assert counts.total() >= 500, counts
+
+
+CONVOLUTION = ("CNA", "CORE", "DPU", "DPU_RDMA")
+
+
+def checked(*writes: int, units: tuple[str, ...] = CONVOLUTION, owned: tuple[int, ...] = (0x1000,)) -> str:
+    """Check a list of these writes; return what is said against it."""
+    words = np.array([*writes, NOP, write("PC.REGISTER_AMOUNTS"), MARKER, enable(units)], "<u8")
+    task = DeviceTask(address=0x2000, words=len(words), kind=int(words[-1]) >> 16 & 0xFFFFFFFF)
+
+    def owns(address: int, size: int) -> bool:
+        assert size == 16
+        return address in owned
+
+    try:
+        check_task(task, words, owns, dpu_required=False)
+    except DeviceError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("value", [0x1000, 0, 0x1010, 0x1008])
+@pytest.mark.parametrize(
+    ("register", "used", "optional"),
+    [
+        ("CNA.FEATURE_DATA_ADDR", CONVOLUTION, False),
+        ("CNA.DCOMP_ADDR0", CONVOLUTION, False),
+        ("DPU_RDMA.RDMA_SRC_BASE_ADDR", CONVOLUTION, True),
+        ("DPU_RDMA.RDMA_BS_BASE_ADDR", CONVOLUTION, True),
+        ("DPU_RDMA.RDMA_BN_BASE_ADDR", CONVOLUTION, True),
+        ("DPU_RDMA.RDMA_EW_BASE_ADDR", CONVOLUTION, True),
+        ("PPU_RDMA.RDMA_SRC_BASE_ADDR", ("PPU", "PPU_RDMA"), True),
+    ],
+)
+def test_addresses_are_judged_where_their_unit_is_started(
+    register: str, used: tuple[str, ...], optional: bool, value: int
+) -> None:
+    """0 stands for an operand that is off, but not where a unit reads in any case."""
+    register_write = pack(TARGETS[register.partition(".")[0]], register_of(register).offset, value)
+    good = value == 0x1000 or (optional and value == 0)
+    said = checked(register_write, units=used)
+    assert (said == "") == good
+    if not good:
+        assert f"{register} = 0x{value:x} is not an aligned address inside this device's buffers" in said
+    others = ("PPU", "PPU_RDMA") if used is CONVOLUTION else CONVOLUTION
+    assert checked(register_write, units=others) == ""
+
+
+@pytest.mark.parametrize(("unit", "other"), [("DPU", "PPU"), ("PPU", "DPU")])
+def test_outputs_are_judged_where_their_unit_is_started(unit: str, other: str) -> None:
+    units = {"DPU": CONVOLUTION, "PPU": ("PPU", "PPU_RDMA")}
+    for value in (0, 0x1010):
+        register_write = pack(TARGETS[unit], register_of(f"{unit}.DST_BASE_ADDR").offset, value)
+        assert f"{unit}.DST_BASE_ADDR = 0x{value:x}" in checked(register_write, units=units[unit])
+        assert checked(register_write, units=units[other]) == ""
+
+
+def test_addresses_that_are_owned_but_crooked_are_refused() -> None:
+    register_write = pack(TARGETS["CNA"], register_of("CNA.DCOMP_ADDR0").offset, 0x1008)
+    assert "not an aligned address" in checked(register_write, owned=(0x1008,))
+
+
+def test_the_end_of_a_list_is_what_starts_it() -> None:
+    body = [write("DPU.DST_BASE_ADDR", DST_BASE_ADDR=0x1000)]
+    tail = [NOP, write("PC.REGISTER_AMOUNTS"), MARKER, enable(("DPU",))]
+    mask = int(tail[-1]) >> 16 & 0xFFFFFFFF
+    for words, address, kind, said in (
+        ([*body, *tail], 0x2000, mask, ""),
+        ([*body, *tail], 0x2008, mask, "its address is not a multiple of 16"),
+        (tail, 0x2000, mask, ""),
+        (tail[1:], 0x2000, mask, "does not end with a marker and an enable word"),
+        ([*tail[:2], NOP, tail[3]], 0x2000, mask, "does not end with a marker and an enable word"),
+        ([*tail[:3], tail[3] ^ 1], 0x2000, mask, "does not end with a marker and an enable word"),
+        ([*tail[:3], tail[3] ^ 1 << 48], 0x2000, mask, "does not end with a marker and an enable word"),
+        (tail, 0x2000, mask | 1, f"its enable word is 0x{mask:x}, the task says 0x{mask | 1:x}"),
+    ):
+        task = DeviceTask(address, len(words), kind)
+        if not said:
+            check_task(task, np.array(words, "<u8"), lambda *_: True, dpu_required=True)
+            continue
+        with pytest.raises(DeviceError, match=re.escape(said)):
+            check_task(task, np.array(words, "<u8"), lambda *_: True, dpu_required=True)
+
+
+def test_the_mainline_kernel_waits_for_the_dpu() -> None:
+    words = np.array([NOP, write("PC.REGISTER_AMOUNTS"), MARKER, enable(("PPU", "PPU_RDMA"))], "<u8")
+    task = DeviceTask(0x2000, 4, 0x60)
+    check_task(task, words, lambda *_: True, dpu_required=False)
+    with pytest.raises(DeviceError, match=r"does not use the DPU \(enable 0x60\)"):
+        check_task(task, words, lambda *_: True, dpu_required=True)
+
+
+def test_outputs_are_those_of_started_units() -> None:
+    words = np.array([pack(TARGETS[u], register_of(f"{u}.DST_BASE_ADDR").offset, n) for u, n in UNITS], "<u8")
+    assert output_addresses(words, DPU_MASK) == [0x1000]
+    assert output_addresses(words, 0x60) == [0x3000]
+    assert output_addresses(words, DPU_MASK | 0x60) == [0x1000, 0x3000]
+    assert output_addresses(words, 1) == []
+
+
+UNITS = (("DPU", 0x1000), ("PPU", 0x3000))
+TARGETS = {name: unit.target or 0 for name, unit in BY_NAME.items()}

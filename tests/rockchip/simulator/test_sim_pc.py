@@ -207,3 +207,44 @@ def test_a_chain_that_ends_early():
     with pytest.raises(SimulationError, match="ends after 2 of 3 tasks") as caught:
         Npu(memory).run_chain(address, amount, 3, first_task=10)
     assert caught.value.task == 12
+
+
+POINTER, SHIFT, OFFSET = 0x4004, 0x4088, 0x4080
+
+
+def segments(*writes):
+    words = [*(pack(0x1001, offset, value) for offset, value in writes), MARKER, enable(["DPU", "DPU_RDMA"])]
+    found = parse(np.array(words, "<u8").tobytes()).segments.get("DPU", ())
+    return [(one.pointer, dict(zip(one.index.tolist(), one.values.tolist(), strict=True))) for one in found]
+
+
+def test_a_segment_ends_where_the_pointer_is_written():
+    """What stands right before it belongs to the group before, what stands right behind it to the next."""
+    shift, offset = (SHIFT - 0x4000) // 4, (OFFSET - 0x4000) // 4
+    assert segments((SHIFT, 1), (POINTER, 14), (SHIFT, 2), (OFFSET, 3), (POINTER, 30), (OFFSET, 4)) == [
+        (None, {shift: 1}),
+        (14, {shift: 2, offset: 3}),
+        (30, {offset: 4}),
+    ]
+    assert segments((POINTER, 14), (SHIFT, 1)) == [(14, {shift: 1})]
+    assert segments((SHIFT, 1), (POINTER, 14)) == [(None, {shift: 1}), (14, {})]
+    assert segments((POINTER, 14), (POINTER, 15)) == [(14, {}), (15, {})]
+    assert segments((SHIFT, 1), (OFFSET, 2), (SHIFT, 3)) == [(None, {shift: 3, offset: 2})]
+    assert segments() == []
+
+
+def test_links_are_of_16_bytes_and_their_amount_has_16_bits():
+    words = [pack(0x0101, 0x0010, 0x1234_567F), pack(0x0101, 0x0014, 0x0003_0041), MARKER, enable(["DPU", "DPU_RDMA"])]
+    found = parse(np.array(words, "<u8").tobytes())
+    assert (found.next_address, found.next_amount, found.units) == (0x1234_5670, 0x41, ("DPU", "DPU_RDMA"))
+
+
+@pytest.mark.parametrize("words", [[], [0], [MARKER]])
+def test_lists_that_start_nothing(words):
+    with pytest.raises(SimulationError, match=f"none of the {len(words)} words starts a unit"):
+        parse(np.array(words, "<u8").tobytes())
+
+
+def test_an_enable_word_of_another_register():
+    with pytest.raises(SimulationError, match="enable word for register 0x0009"):
+        parse(np.array([MARKER, pack(0x0081, 9, 0x18)], "<u8").tobytes())

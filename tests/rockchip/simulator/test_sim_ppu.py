@@ -135,3 +135,22 @@ def test_leftover_rows_starve_the_unit():
     memory = {FEATURES: np.zeros(4096, np.uint8), OUTPUT: np.zeros(512, np.uint8)}
     with pytest.raises(SimulationError, match="windows span 8 cells, input and padding make 9"):
         run(stream, memory)
+
+
+def test_writing_to_read_only_memory_is_refused():
+    stream, _ = pooling((8, 8, 32), (2, 2), (2, 2))
+    output = np.zeros(512, np.uint8)
+    output.flags.writeable = False
+    with pytest.raises(SimulationError, match="write to read-only memory") as caught:
+        run(stream, {FEATURES: np.zeros(2048, np.uint8), OUTPUT: output})
+    assert (caught.value.unit, caught.value.register) == ("PPU", "DST_BASE_ADDR")
+
+
+def test_reading_from_read_only_memory_is_no_fault():
+    x = tensor((8, 8, 32))
+    stream, out = pooling(x.shape, (2, 2), (2, 2))
+    features, output = to_slots(x), np.zeros(512, np.uint8)
+    features.flags.writeable = False
+    run(stream, {FEATURES: features, OUTPUT: output})
+    wanted = x.reshape(4, 2, 4, 2, 32).max(axis=(1, 3))
+    assert np.array_equal(from_slots(output, *out, 32), wanted)

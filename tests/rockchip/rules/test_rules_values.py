@@ -9,6 +9,9 @@ import pytest
 
 from rocketnpu.graph import Activation, DType, Graph, Operator, Padding, Quantisation, Tensor
 from rocketnpu.graph import operators as ops
+from rocketnpu.partition.rules import moves
+from rocketnpu.partition.rules import tensors as tensor_rules
+from rocketnpu.partition.rules import weights as weight_rules
 from rocketnpu.rockchip.rules import activation, common, convolution, enlarging, moving, others, pooling
 from rocketnpu.rockchip.rules.common import Rule
 from rocketnpu.rockchip.soc import RK3588
@@ -80,15 +83,15 @@ def test_slopes(slopes: T | None, said: str | None) -> None:
 )
 def test_a_logistic_gives_the_whole_range(dtype: DType, scale: float, zero: int, taken: bool) -> None:
     target = T(*MAP, dtype=dtype, q=Quantisation.per_tensor(scale, zero))
-    said = found(activation.whole_range, "LOGISTIC", [T(*MAP, dtype=dtype)], [target])
+    said = found(tensor_rules.whole_range, "LOGISTIC", [T(*MAP, dtype=dtype)], [target])
     assert said == (None if taken else str(target.q))
 
 
 def test_shapes_and_types_of_byte_functions() -> None:
-    assert found(activation.equal_shapes, "TANH", [T(*MAP)], [T(*MAP)]) is None
-    assert found(activation.equal_shapes, "TANH", [T(1, 4, 16, 16)], [T(*MAP)]) == "(1, 4, 16, 16) and (1, 8, 8, 16)"
-    assert found(activation.signed_features, "ABS", [T(*MAP)], [T(*MAP)]) is None
-    assert found(activation.signed_features, "ABS", [T(*MAP, dtype=DType.UINT8)], [T(*MAP)]) == "uint8"
+    assert found(tensor_rules.equal_shapes, "TANH", [T(*MAP)], [T(*MAP)]) is None
+    assert found(tensor_rules.equal_shapes, "TANH", [T(1, 4, 16, 16)], [T(*MAP)]) == "(1, 4, 16, 16) and (1, 8, 8, 16)"
+    assert found(tensor_rules.signed_features, "ABS", [T(*MAP)], [T(*MAP)]) is None
+    assert found(tensor_rules.signed_features, "ABS", [T(*MAP, dtype=DType.UINT8)], [T(*MAP)]) == "uint8"
 
 
 @pytest.mark.parametrize(
@@ -113,18 +116,18 @@ def test_shapes_and_types_of_byte_functions() -> None:
     ],
 )
 def test_weights(kind: str, weights: T | None, said: str | None) -> None:
-    answer = found(convolution.constant_weights, kind, [T(*MAP), weights], [T(*MAP)])
+    answer = found(weight_rules.constant_weights, kind, [T(*MAP), weights], [T(*MAP)])
     assert answer == said or (said is not None and answer is not None and answer.startswith(said) and "scales" in said)
 
 
 def test_unsigned_weights() -> None:
     source, one = T(*MAP, dtype=DType.UINT8), T(16, 1, 1, 16, dtype=DType.UINT8, data=1, q=SCALE)
     many = T(16, 1, 1, 16, dtype=DType.UINT8, data=1, q=per_channel(16, 0))
-    assert found(convolution.constant_weights, "CONV_2D", [source, one], [source]) is None
+    assert found(weight_rules.constant_weights, "CONV_2D", [source, one], [source]) is None
     assert "uint8 weights with 16 scales" in str(
-        found(convolution.constant_weights, "CONV_2D", [source, many], [source])
+        found(weight_rules.constant_weights, "CONV_2D", [source, many], [source])
     )
-    assert found(convolution.constant_weights, "CONV_2D", [source, T(16, 1, 1, 16, data=1, q=W)], [source]) is None
+    assert found(weight_rules.constant_weights, "CONV_2D", [source, T(16, 1, 1, 16, data=1, q=W)], [source]) is None
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_unsigned_weights() -> None:
 )
 def test_scales_lie_along_the_outputs(kind: str, axis: int, count: int, said: str | None) -> None:
     weights = T(16, 1, 1, 16, data=1, q=per_channel(count, axis))
-    assert found(convolution.scales_by_output, kind, [T(*MAP), weights], [T(*MAP)]) == said
+    assert found(weight_rules.scales_by_output, kind, [T(*MAP), weights], [T(*MAP)]) == said
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_scales_lie_along_the_outputs(kind: str, axis: int, count: int, said: st
 def test_biases(kind: str, bias: T | None, said: str | None) -> None:
     weights = T(16, 1, 1, 16, data=1, q=W)
     inputs = [T(*MAP), weights, bias] if kind == "CONV_2D" else [T(4, data=8, q=None), weights, T(*MAP), bias]
-    assert found(convolution.constant_bias, kind, inputs, [T(*MAP)]) == said
+    assert found(weight_rules.constant_bias, kind, inputs, [T(*MAP)]) == said
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_channels(kind: str, given: int, weights: tuple[int, ...], made: int, ta
 def test_matrices(source: Any, weights: Any, shuffled: bool, said: str | None) -> None:
     attributes = ops.FullyConnected(shuffled_weights=shuffled)
     given = [T(*source), T(*weights, data=1, q=W)]
-    assert found(convolution.plain_weights, "FULLY_CONNECTED", given, [T(3, 8)], attributes) == said
+    assert found(weight_rules.plain_weights, "FULLY_CONNECTED", given, [T(3, 8)], attributes) == said
 
 
 @pytest.mark.parametrize(
@@ -259,16 +262,18 @@ def test_maps(shape: tuple[int, ...], taken: bool) -> None:
 
 def test_features_of_bytes() -> None:
     byte, wide = T(*MAP, dtype=DType.UINT8), T(*MAP, dtype=DType.INT16)
-    assert found(common.byte_features, "RELU", [byte], [byte]) is None
-    assert found(common.byte_features, "RELU", [byte], [T(*MAP)]) == "uint8 and int8"
-    assert found(common.any_byte_features, "QUANTIZE", [byte], [T(*MAP)]) is None
-    assert found(common.any_byte_features, "QUANTIZE", [byte], [wide]) == "tensor 1 is int16"
-    assert found(common.eight_bits, "RELU", [wide], [byte]) == "tensor 0 is int16"
-    assert found(common.eight_bits, "RELU", [byte], [byte]) is None
-    assert found(common.variable_input, "RELU", [T(*MAP, data=1)], [byte]) == "it is constant"
-    assert found(common.variable_input, "RELU", [byte], [byte]) is None
-    assert found(common.static_shapes, "RELU", [byte], [byte]) is None
-    assert "tensor 1 has a dimension" in str(found(common.static_shapes, "RELU", [byte], [T(*MAP, is_dynamic=True)]))
+    assert found(tensor_rules.byte_features, "RELU", [byte], [byte]) is None
+    assert found(tensor_rules.byte_features, "RELU", [byte], [T(*MAP)]) == "uint8 and int8"
+    assert found(tensor_rules.any_byte_features, "QUANTIZE", [byte], [T(*MAP)]) is None
+    assert found(tensor_rules.any_byte_features, "QUANTIZE", [byte], [wide]) == "tensor 1 is int16"
+    assert found(tensor_rules.eight_bits, "RELU", [wide], [byte]) == "tensor 0 is int16"
+    assert found(tensor_rules.eight_bits, "RELU", [byte], [byte]) is None
+    assert found(tensor_rules.variable_input, "RELU", [T(*MAP, data=1)], [byte]) == "it is constant"
+    assert found(tensor_rules.variable_input, "RELU", [byte], [byte]) is None
+    assert found(tensor_rules.static_shapes, "RELU", [byte], [byte]) is None
+    assert "tensor 1 has a dimension" in str(
+        found(tensor_rules.static_shapes, "RELU", [byte], [T(*MAP, is_dynamic=True)])
+    )
 
 
 @pytest.mark.parametrize(
@@ -276,19 +281,19 @@ def test_features_of_bytes() -> None:
 )
 def test_equal_scales(scale: float, zero: int, taken: bool) -> None:
     other = T(*MAP, q=Quantisation.per_tensor(scale, zero))
-    assert (found(common.equal_scales, "MAXIMUM", [T(*MAP), other], [T(*MAP)]) is None) == taken
-    assert (found(moving.same_scale, "SPLIT", [T(1, data=3, q=None), T(*MAP)], [T(*MAP), other]) is None) == taken
-    assert (found(moving.one_scale_if_signed, "CONCATENATION", [T(*MAP), other], [T(*MAP)]) is None) == taken
+    assert (found(tensor_rules.equal_scales, "MAXIMUM", [T(*MAP), other], [T(*MAP)]) is None) == taken
+    assert (found(tensor_rules.same_scale, "SPLIT", [T(1, data=3, q=None), T(*MAP)], [T(*MAP), other]) is None) == taken
+    assert (found(moves.one_scale_if_signed, "CONCATENATION", [T(*MAP), other], [T(*MAP)]) is None) == taken
     unsigned = T(*MAP, dtype=DType.UINT8)
-    assert found(moving.one_scale_if_signed, "CONCATENATION", [unsigned, other], [unsigned]) is None
+    assert found(moves.one_scale_if_signed, "CONCATENATION", [unsigned, other], [unsigned]) is None
 
 
 @pytest.mark.parametrize("kind", list(Activation))
 def test_fused_activations(kind: Activation) -> None:
     clamps = {Activation.NONE, Activation.RELU, Activation.RELU6, Activation.RELU_N1_TO_1}
-    said = found(common.clamping_activation, "ADD", [T(*MAP), T(*MAP)], [T(*MAP)], ops.Arithmetic(kind))
+    said = found(tensor_rules.clamping_activation, "ADD", [T(*MAP), T(*MAP)], [T(*MAP)], ops.Arithmetic(kind))
     assert said == (None if kind in clamps else kind.value)
-    assert found(common.clamping_activation, "RELU", [T(*MAP)], [T(*MAP)]) is None
+    assert found(tensor_rules.clamping_activation, "RELU", [T(*MAP)], [T(*MAP)]) is None
 
 
 @pytest.mark.parametrize(
@@ -312,11 +317,11 @@ def test_constant_operands() -> None:
     constant = T(1, 8, 1, 16, data=1)
     assert found(others.matching_operands, "ADD", [T(*MAP), constant], [T(*MAP)]) is None
     assert found(others.matching_operands, "ADD", [constant, constant], [T(*MAP)]) == "both are constant"
-    assert found(others.byte_operands, "ADD", [T(*MAP), constant], [T(*MAP)]) is None
+    assert found(tensor_rules.byte_operands, "ADD", [T(*MAP), constant], [T(*MAP)]) is None
     unsigned = T(*MAP, dtype=DType.UINT8)
-    assert found(others.byte_operands, "ADD", [T(*MAP), T(*MAP)], [unsigned]) == "int8 and uint8"
-    assert found(others.byte_operands, "ADD", [T(*MAP), unsigned], [T(*MAP)]) == "int8 and uint8"
-    assert found(others.byte_operands, "ADD", [T(*MAP), T(*MAP, q=None)], [T(*MAP)]) == "tensor 1 has no scale"
+    assert found(tensor_rules.byte_operands, "ADD", [T(*MAP), T(*MAP)], [unsigned]) == "int8 and uint8"
+    assert found(tensor_rules.byte_operands, "ADD", [T(*MAP), unsigned], [T(*MAP)]) == "int8 and uint8"
+    assert found(tensor_rules.byte_operands, "ADD", [T(*MAP), T(*MAP, q=None)], [T(*MAP)]) == "tensor 1 has no scale"
 
 
 @pytest.mark.parametrize(
@@ -376,7 +381,7 @@ def test_windows_of_maxima(kernel: Any, stride: Any, made: Any, taken: bool) -> 
 )
 def test_axes_of_means(axes: list[int] | None, shape: Any, said: str | None) -> None:
     given = T(2, dtype=DType.INT32, q=None) if axes is None else T(len(axes), dtype=DType.INT32, q=None, data=axes)
-    assert found(others.over_the_map, "MEAN", [T(*shape), given], [T(1, 1, 1, 16)]) == said
+    assert found(moves.over_the_map, "MEAN", [T(*shape), given], [T(1, 1, 1, 16)]) == said
 
 
 @pytest.mark.parametrize(
@@ -396,9 +401,9 @@ def test_views(source: Any, target: Any, taken: bool) -> None:
 def test_shapes_that_are_computed() -> None:
     shape = T(4, dtype=DType.INT32, q=None)
     constant = T(4, dtype=DType.INT32, q=None, data=MAP)
-    assert found(others.known_shape, "RESHAPE", [T(*MAP), shape], [T(*MAP)]) == "tensor 1 is computed"
-    assert found(others.known_shape, "RESHAPE", [T(*MAP), constant], [T(*MAP)]) is None
-    assert found(others.known_shape, "RESHAPE", [T(*MAP)], [T(*MAP)]) is None
+    assert found(moves.known_shape, "RESHAPE", [T(*MAP), shape], [T(*MAP)]) == "tensor 1 is computed"
+    assert found(moves.known_shape, "RESHAPE", [T(*MAP), constant], [T(*MAP)]) is None
+    assert found(moves.known_shape, "RESHAPE", [T(*MAP)], [T(*MAP)]) is None
     for kind, place in (("RESIZE_BILINEAR", 1), ("TRANSPOSE_CONV", 0)):
         for size in (shape, constant, None):
             inputs: list[T | None] = [T(*MAP, data=1), T(*MAP, data=1), T(*MAP)]
@@ -466,17 +471,17 @@ def test_paddings(edges: list[list[int]] | None, said: str | None) -> None:
     rank = 4 if edges is None else len(edges)
     given = T(rank, 2, dtype=DType.INT32, q=None, data=edges)
     source = T(*MAP[4 - rank :])
-    assert str(found(moving.constant_paddings, "PAD", [source, given], [source])).replace("(", "[").replace(
+    assert str(found(moves.constant_paddings, "PAD", [source, given], [source])).replace("(", "[").replace(
         ")", "]"
     ) == str(said)
 
 
 def test_joins() -> None:
     for axis, taken in ((3, True), (-1, True), (1, True), (2, True), (0, False)):
-        said = found(moving.joins_a_map, "CONCATENATION", [T(*MAP)] * 2, [T(*MAP)], ops.Concatenation(axis))
+        said = found(moves.joins_a_map, "CONCATENATION", [T(*MAP)] * 2, [T(*MAP)], ops.Concatenation(axis))
         assert said == (None if taken else f"axis {axis}")
     attributes = ops.Concatenation(3, Activation.RELU)
-    assert found(moving.joins_a_map, "CONCATENATION", [T(*MAP)] * 2, [T(*MAP)], attributes) == "RELU"
+    assert found(moves.joins_a_map, "CONCATENATION", [T(*MAP)] * 2, [T(*MAP)], attributes) == "RELU"
     for other, said in (
         (T(*MAP, data=1), "tensor 1 is constant"),
         (T(*MAP, is_dynamic=True), "tensor 1 is of unknown shape"),
@@ -490,7 +495,7 @@ def test_joins() -> None:
 def test_slices() -> None:
     def slice_of(begin: list[int], size: list[int], made: tuple[int, ...]) -> str | None:
         inputs = [T(*MAP), *(T(4, dtype=DType.INT32, q=None, data=values) for values in (begin, size))]
-        return found(moving.known_slices, "SLICE", inputs, [T(*made)])
+        return found(moves.known_slices, "SLICE", inputs, [T(*made)])
 
     assert slice_of([0, 1, 2, 3], [1, 4, -1, 5], (1, 4, 6, 5)) is None
     assert slice_of([0, 1, 2, 3], [1, 0, 2, 5], (1, 0, 2, 5)) == "an empty slice"

@@ -92,6 +92,29 @@ class Lying(Bracketed):
         return None
 
 
+class Behind(Bracketed):
+    """The emulated NPU as the third core of its node, behind two GPUs, as mainline collects an i.MX 8M Plus's cores."""
+
+    pipe = 2
+
+    def ioctl(self, fd: int, request: int, argument: ctypes.Structure) -> None:
+        if request not in (uapi.GET_PARAM, uapi.SUBMIT, uapi.WAIT_FENCE):
+            return super().ioctl(fd, request, argument)
+        if argument.pipe == self.pipe:
+            argument.pipe = 0
+            try:
+                return super().ioctl(fd, request, argument)
+            finally:
+                argument.pipe = self.pipe
+        if request == uapi.GET_PARAM and argument.pipe < self.pipe:
+            identity = (GPU_3D, GPU_2D)[argument.pipe]
+            argument.value = {uapi.PARAM_MODEL: identity.model, uapi.PARAM_REVISION: identity.revision}.get(
+                argument.param, 0
+            )
+            return None
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+
+
 NPU = A311D.identity
 
 

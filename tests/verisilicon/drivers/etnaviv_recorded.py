@@ -105,7 +105,7 @@ def _instruction_places(submission: Submission) -> Iterator[Place]:
         layout = UNITS[start.unit]
         target, base = _found(buffers, start.address)
         words = buffers[target].content()[base : base + layout.size * WORD].view("<u4")
-        for name, address, _ in addresses(start.unit, layout.decode(words)):
+        for name, address, _ in addresses(start.unit, words):
             register = layout.pieces[name][0].register
             shift, mask = _MASKS.get(name, (0, 0xFFFF_FFFF))
             yield target, base + register.offset, *_found(buffers, address), WORD, shift, mask

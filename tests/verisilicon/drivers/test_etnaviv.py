@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from etnaviv_kernels import Lying, gone
+from etnaviv_kernels import Behind, Lying, gone
 from etnaviv_recorded import Moved
 
 from bracketed import Bracketed
@@ -41,6 +41,17 @@ def test_recorded_streams_at_our_own_addresses(make_node, chip, name):
             assert moved.off_by() <= 1
     assert (calls.unbalanced, rig.lines) == ([], [])
     assert rig.node.live_buffers == 0
+
+
+@pytest.mark.parametrize("chip", ["a311d", "imx8mp"])
+def test_the_npu_is_asked_at_its_own_pipe(make_node, chip):
+    rig = make_node(chip, gated=False)
+    with EtnavivDevice(SOCS[chip], calls=Behind()) as device:
+        assert device.pipe == 2
+        moved = Moved(device, chip, SMALL)
+        moved.run()
+        assert moved.off_by() <= 1
+    assert rig.lines == []
 
 
 def test_one_submission_a_part_and_one_for_the_modes_after_a_rest(make_node, monkeypatch):

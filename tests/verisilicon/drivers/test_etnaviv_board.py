@@ -12,8 +12,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from etnaviv_kernels import GPU_2D, GPU_3D, Nodes
 
+from rocketnpu.cli.device import rules as module
+from rocketnpu.cli.main import run
+from rocketnpu.device.calls import SystemCalls
+from rocketnpu.device.discover import open_device
 from rocketnpu.device.doctor import examine, usable
 from rocketnpu.device.machine import Fact, Machine
+from rocketnpu.emulator import shim_library
 from rocketnpu.verisilicon.drivers.board import KERNEL_NEEDS
 from rocketnpu.verisilicon.soc import A311D, IMX8MP
 
@@ -110,3 +115,12 @@ def test_a_node_that_may_not_be_opened(tmp_path):
     found = facts(tmp_path, VIM3, Refused())
     assert found["node"].state == "bad"
     assert "no permission to open /dev/dri/renderD129" in found["node"].found
+
+
+def test_no_rules_are_asked_of_these_chips_yet(make_node, monkeypatch, tmp_path, capsys):
+    make_node("imx8mp", gated=False)
+    monkeypatch.setenv("ROCKETNPU_CONFIG", str(tmp_path))
+    monkeypatch.setattr(module, "open_device", lambda name: open_device(name, calls=SystemCalls(str(shim_library()))))
+    assert run(["selftest", "--device", "etnaviv", "--rules"]) == 2
+    assert "no programs ask the NXP i.MX 8M Plus for its rules yet" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

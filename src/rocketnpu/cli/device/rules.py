@@ -10,6 +10,7 @@ from typing import Any
 from rocketnpu.cli.output import echo, print_json, print_table
 from rocketnpu.device.discover import open_device
 from rocketnpu.device.doctor import examine
+from rocketnpu.errors import UnsupportedError
 from rocketnpu.family import Family, family_of
 from rocketnpu.policy import Target
 from rocketnpu.proofs.campaign import run_trials
@@ -33,11 +34,14 @@ def ask_board(name: str, *, risky: bool, limit: float, as_json: bool) -> tuple[d
 
     Raises:
         DeviceError: there is no such device, or a file cannot be written.
+        UnsupportedError: there are no trials for its chip.
     """
     with open_device(name) as device:
         identity, name, family = identify(device), device.name, family_of(device.chip)
         target = family.target_of(name)
     trials = family.trials()
+    if not trials:
+        raise UnsupportedError(f"no programs ask the {family.title} for its rules yet; `rocketnpu evidence` lists them")
     if risky and identity is not None and not as_json:
         echo(RISK, err=True)
     outcomes = _run(trials, name, family, target, identity, risky=risky, limit=limit, as_json=as_json)

@@ -59,8 +59,8 @@ def _check_instruction(
     size = layout.size * WORD
     if not _inside(listed, start.address, size):
         raise DeviceError(f"{place}: the {start.unit} instruction at 0x{start.address:x} lies in no buffer of its job")
-    fields = layout.decode(np.frombuffer(fetch(start.address, size), "<u4"))
-    for name, address, writes in addresses(start.unit, fields):
+    words = np.frombuffer(fetch(start.address, size), "<u4")
+    for name, address, writes in addresses(start.unit, words):
         if not _inside(written if writes else listed, address, 1):
             kind = "that its job writes" if writes else "of its job"
             raise DeviceError(

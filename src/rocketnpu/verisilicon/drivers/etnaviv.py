@@ -39,6 +39,8 @@ _CLOSING_TIMEOUT = 5.0
 _FORGETS_AFTER = 0.1
 """Seconds since the last submission after which the modes are set anew: the kernel switches the NPU off 0.2 s after its
 last job (autosuspend in etnaviv_gpu.c), and resets it when it drops one, which takes longer than this."""
+_KEPT = 8
+"""Lists of jobs that stay prepared."""
 _BOTH = kernel.SUBMIT_BO_READ | kernel.SUBMIT_BO_WRITE
 
 
@@ -74,7 +76,8 @@ class EtnavivDevice(KernelDevice):
             DeviceError: no such node, no permission, another driver, another chip, or a kernel that is too old.
         """
         self.chip = soc.name
-        self._prepared: _Prepared | None = None
+        self._prepared: list[_Prepared] = []
+        """The last few lists of jobs, the latest first: a network's parts take turns."""
         self._held: set[int] = set()
         """Handles of buffers that the CPU may touch."""
         self._fence, self._pending, self._last = 0, False, float("-inf")
@@ -154,8 +157,7 @@ class EtnavivDevice(KernelDevice):
         if buffer.handle not in self._held:
             self._take(buffer.handle, _CLOSING_TIMEOUT)
         self._held.discard(buffer.handle)
-        if self._prepared is not None and buffer.handle in self._prepared.sources:
-            self._forget_jobs()
+        self._prepared = [one for one in self._prepared if buffer.handle not in one.sources]
         self._ioctl(kernel.CPU_FINI, kernel.CpuFini(handle=buffer.handle), "hand a buffer to the device")
 
     def sync_for_cpu(self, buffer: Buffer, timeout: float) -> None:
@@ -183,13 +185,13 @@ class EtnavivDevice(KernelDevice):
         wanted = tuple(jobs)
         if not wanted:
             return
-        if self._prepared is None or self._prepared.jobs != wanted:
-            self._prepared = self._prepare(wanted)
+        prepared = next((one for one in self._prepared if one.jobs == wanted), None) or self._prepare(wanted)
+        self._prepared = [prepared, *(one for one in self._prepared if one is not prepared)][:_KEPT]
         if time.monotonic() - self._last > _FORGETS_AFTER:
             self._send(self._request(MODES), "set the NPU's modes")
-        for request in self._prepared.requests:
+        for request in prepared.requests:
             self._send(request, f"submit {len(wanted)} jobs")
-        for owned in self._prepared.writes:
+        for owned in prepared.writes:
             owned.busy = True
 
     def _send(self, request: kernel.Submit, action: str) -> None:
@@ -252,7 +254,7 @@ class EtnavivDevice(KernelDevice):
         self._wait(_CLOSING_TIMEOUT)
 
     def _forget_jobs(self) -> None:
-        self._prepared = None
+        self._prepared = []
 
 
 def _chunks(parts: Sequence[Words]) -> Iterator[list[Words]]:

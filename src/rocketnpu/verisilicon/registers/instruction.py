@@ -7,7 +7,7 @@ it holds. :class:`Layout` reads and writes such fields whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,6 +84,17 @@ class Layout:
         values = [register.decode(word) for register, word in zip(self.registers(), words.tolist(), strict=False)]
         parts = {name: value for word in values for name, value in word.items() if name != RESERVED}
         return {name: sum(parts[piece.part] << piece.low for piece in pieces) for name, pieces in self.pieces.items()}
+
+    def read(self, words: Words, names: Iterable[str]) -> dict[str, int]:
+        """Return some fields, pieces joined: much quicker than all of them."""
+        place = {register.name: number for number, register in enumerate(self.registers())}
+        return {
+            name: sum(
+                piece.register.fields[piece.part].extract(int(words[place[piece.register.name]])) << piece.low
+                for piece in self.pieces[name]
+            )
+            for name in names
+        }
 
     def reserved(self, words: Words) -> dict[str, int]:
         """Return the bits outside every field that are set, by word."""

@@ -46,11 +46,12 @@ def instructions(stream: Words, fetch: Callable[[int, int], bytes | None]) -> It
             yield start, layout.decode(np.frombuffer(data, "<u4"))
 
 
-def addresses(unit: str, fields: Mapping[str, int]) -> Iterator[tuple[str, int, bool]]:
+def addresses(unit: str, words: Words) -> Iterator[tuple[str, int, bool]]:
     """Return each address that an instruction uses: the field's name, where it leads, and whether it is written there.
 
     A window of TP may begin before its image, and counters may lead backwards: only where they begin is said.
     """
+    fields = UNITS[unit].read(words, _ADDRESSES[unit])
     yield "IN_ADDRESS", fields["IN_ADDRESS"], False
     yield "OUT_ADDRESS", fields["OUT_ADDRESS"], True
     if unit == "NN":
@@ -59,5 +60,9 @@ def addresses(unit: str, fields: Mapping[str, int]) -> Iterator[tuple[str, int, 
         yield "LOOKUP_ADDRESS", fields["LOOKUP_ADDRESS"], False
 
 
+_ADDRESSES = {
+    "NN": ("IN_ADDRESS", "OUT_ADDRESS", "COEFFICIENTS_64"),
+    "TP": ("IN_ADDRESS", "OUT_ADDRESS", "LOOKUP", "LOOKUP_ADDRESS"),
+}
 COEFFICIENT_ALIGNMENT = 64
 """Coefficients lie at multiples of this: the instruction holds their address divided by it (facts 4)."""

@@ -1,4 +1,4 @@
-"""Ctrl-C while a delegate is applied: a real process, a real signal, while a part is compiled inside the host's call."""
+"""Ctrl-C while a delegate is applied: a real process gets a real signal while a part is compiled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from delegate_bench import chain
 
 SCRIPT = """

@@ -29,8 +29,10 @@ def joined_groups(old: Graph, new: Graph) -> Iterator[Group]:
     """Find the operators that a rewritten graph's stand for: those between tensors that both graphs have.
 
     An operator that stands in no group was folded away: its results are constants of the new graph, or nobody wants
-    them there any more.
+    them there any more. What is computed of shapes and constants alone stands for nothing that anybody computes: a
+    shape may be asked of a tensor far away.
     """
+    known = _known(old)
     pending: list[Operator] = []
     for operator in new.operators:
         pending.append(operator)
@@ -38,8 +40,19 @@ def joined_groups(old: Graph, new: Graph) -> Iterator[Group]:
             continue
         made = {number for one in pending for number in one.outputs}
         read = {number for one in pending for number in one.inputs if number is not None} - made
-        yield Group(tuple(pending), _between(old, operator.outputs, read))
+        yield Group(tuple(pending), _between(old, operator.outputs, read | known))
         pending = []
+
+
+def _known(graph: Graph) -> set[int]:
+    """Return the tensors that operators compute of shapes and constants alone."""
+    found: set[int] = set()
+    for operator in graph.operators:
+        inputs = [number for number in operator.inputs if number is not None]
+        fixed = operator.kind == "SHAPE" or all(n in found or graph.tensors[n].is_constant for n in inputs)
+        if inputs and fixed:
+            found.update(operator.outputs)
+    return found
 
 
 def _between(graph: Graph, outputs: Sequence[int], inputs: set[int]) -> tuple[Operator, ...]:

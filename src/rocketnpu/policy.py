@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rocketnpu.evidence import HardwareRule
+from rocketnpu.partition.rates import PUBLISHED, Rates
 
 DEFAULT_CHIP = "rk3588"
 """The chip that is compiled for where neither a device nor the user names one."""
@@ -31,6 +32,9 @@ class Policy:
     weighs: bool = False
     """Whether a part stays on the CPU where that is estimated to be faster, cuts included
     (:mod:`rocketnpu.estimate.price`); of no effect on the simulator."""
+
+    rates: Rates = PUBLISHED
+    """What estimated times rest on where parts are weighed."""
 
     def allows(self, rule: HardwareRule) -> bool:
         """Say whether a program may rely on a rule.

@@ -17,12 +17,13 @@ from rocketnpu.delegate.options import Options
 from rocketnpu.device.base import Device
 from rocketnpu.device.group import cores_of
 from rocketnpu.device.standing import policy_of, standing_of
-from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.errors import InputError, ModelError, UnsupportedError
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.graph.propagate import propagate
 from rocketnpu.graph.verify import verify
 from rocketnpu.partition.plan import plan
+from rocketnpu.partition.rates import PUBLISHED, Rates, local_rates
 from rocketnpu.policy import Policy
 from rocketnpu.program.cache import ProgramCache
 from rocketnpu.program.program import Program
@@ -51,7 +52,16 @@ def policy_for(device: Device, options: Options) -> Policy:
         device, allow_unproven=options.allow_unproven, minimum_macs=options.minimum_macs, target=options.target
     )
     # Who asks for every part, however small, gets every part.
-    return replace(found, weighs=options.minimum_macs > 0)
+    return replace(found, weighs=options.minimum_macs > 0, rates=_rates(found.chip))
+
+
+def _rates(chip: str) -> Rates:
+    """Return this board's rates; a damaged file of them is no reason to refuse a host's network."""
+    try:
+        return local_rates(chip)
+    except InputError as error:
+        say(str(error))
+        return PUBLISHED
 
 
 class Session:

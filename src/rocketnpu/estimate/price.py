@@ -1,6 +1,7 @@
 """What a part saves against what a cut costs: estimated times, with the assumptions that they rest on in one place.
 
-Nothing here is a figure of the machine that decides. The NPU's time and the host's share of a cut are those of
+Nothing here is a figure of the machine that decides, unless that is a board on which a benchmark kept its rates
+(:mod:`rocketnpu.partition.rates`). The NPU's time and the host's share of a cut are those of
 ``rocketnpu estimate`` (rates fitted to times that others measured on boards); the CPU's are the published ones of
 :mod:`rocketnpu.estimate.cpu`, and an assumption for operators without weights.
 """
@@ -17,6 +18,7 @@ from rocketnpu.family import Family
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.work import operator_macs
 from rocketnpu.partition.price import Price
+from rocketnpu.partition.rates import PUBLISHED, Rates
 from rocketnpu.policy import Policy
 
 CPU_VALUES_PER_US = 1000.0
@@ -42,12 +44,14 @@ def price(family: Family, graph: Graph, part: Graph, policy: Policy) -> Price | 
         tasks = family.timed(compile_graph(part, policy), conditions)
     except UnsupportedError:
         return None
-    return Price(sum(task.us for task in tasks), board.host_us, processor_us(graph, part.operators))
+    rates = policy.rates
+    npu = sum(task.us for task in tasks) * rates.npu
+    return Price(npu, board.host_us * rates.npu, processor_us(graph, part.operators, rates))
 
 
-def processor_us(graph: Graph, operators: Sequence[Operator]) -> float:
+def processor_us(graph: Graph, operators: Sequence[Operator], rates: Rates = PUBLISHED) -> float:
     """Estimate how long the CPU takes for some operators."""
     macs = [operator_macs(graph, operator) for operator in operators]
     plain = [o for o, count in zip(operators, macs, strict=True) if not count and o.kind not in _VIEWS]
     values = sum(graph.tensors[number].elements for operator in plain for number in operator.outputs)
-    return cpu_us(graph, macs) + values / CPU_VALUES_PER_US
+    return cpu_us(graph, macs, rates) + values / CPU_VALUES_PER_US

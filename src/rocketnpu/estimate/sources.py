@@ -12,6 +12,7 @@ from rocketnpu.estimate.estimate import Conditions, CpuOperator, Estimate, Lever
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.partition.plan import Plan, plan
+from rocketnpu.partition.rates import PUBLISHED, Rates
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Program
 
@@ -36,13 +37,16 @@ def estimate_plan(divided: Plan, conditions: Conditions) -> Estimate:
     return _estimate(divided.graph.name, divided.policy.chip, conditions, cpu, _programs_timer(programs))
 
 
-def estimate_model(graph: Graph, conditions: Conditions, chip: str, allow_unproven: bool) -> Estimate:
-    """Divide, compile and estimate a model for a board; see :func:`estimate_plan`."""
+def estimate_model(
+    graph: Graph, conditions: Conditions, chip: str, allow_unproven: bool, rates: Rates = PUBLISHED
+) -> Estimate:
+    """Divide, compile and estimate a model for a board; see :func:`estimate_plan`. ``rates`` are its processor's."""
     policy = Policy(conditions.driver, allow_unproven, chip=chip)
     divided = plan(graph, policy)
     found = estimate_plan(divided, conditions)
-    alone = cpu_us(graph, (decision.macs for decision in divided.decisions))
-    note = "all of it, by a published rate; faster than the NPU" if alone < found.total_us else "by a published rate"
+    alone = cpu_us(graph, (decision.macs for decision in divided.decisions), rates)
+    rate = "a rate kept on this board" if rates.measured else "a published rate"
+    note = f"all of it, by {rate}; faster than the NPU" if alone < found.total_us else f"by {rate}"
     found = replace(
         found, levers=(*found.levers, Lever("the board's CPU instead", alone, found.total_us - alone, note))
     )

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ASSUMPTIONS = (
-    "times are estimates: the NPU's from rates fitted to published boards (`rocketnpu estimate`), the CPU's from two "
-    "networks on an RK3588 with LiteRT and eight threads, and 1,000 values a microsecond for operators without weights"
-)
-"""In words, for every report that rests on them."""
-
 
 @dataclass(frozen=True)
 class Price:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--in_flight", "--in-flight", type=click.IntRange(1, 64), default=1, show_default=True, help="At a time.")
 @click.option("--split", type=click.Choice(["off", "auto"]), default="off", show_default=True)
 @click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven.")
+@click.option("--keep-rates", is_flag=True, help="On an NPU: keep what was measured as this board's rates.")
 @chip_option
 @json_option
 def benchmark(
@@ -36,6 +38,7 @@ def benchmark(
     in_flight: int,
     split: str,
     allow_unproven: bool,
+    keep_rates: bool,
     chip: str,
     as_json: bool,
 ) -> None:
@@ -44,6 +47,9 @@ def benchmark(
     Words and options are those of LiteRT's benchmark_model. On the simulator the time is the simulator's; what an NPU
     would take is the estimate beside it. With several inferences in flight (two a core keep it busy) each takes longer,
     and more are made in a second.
+
+    With --keep-rates the model also runs on the processor alone, and what both took replaces the published rates by
+    which networks are divided on this board.
     """
     from rocketnpu.estimate.measured import circumstances, measure, shown
     from rocketnpu.family import family_of
@@ -56,6 +62,16 @@ def benchmark(
         timings = measure(host.start, warmup_runs, num_runs, in_flight=in_flight)
         where = circumstances(family_of(chip), host.device_name, cores)
     estimated = _estimated(host.graph, chip, where, allow_unproven)
+    kept = None
+    if keep_rates:
+        from rocketnpu.errors import UnsupportedError
+        from rocketnpu.estimate import kept as keeping
+
+        keeping.check_worth(path, host.graph, where, in_flight)
+        if estimated is None:
+            raise UnsupportedError(f"there is no timing model of {chip}, to which rates could be told")
+        figures = (host.graph, timings, estimated, where)
+        kept = keeping.keep_rates(path, chip, host.inputs, (warmup_runs, num_runs), figures)
     if as_json:
         low, high = estimated.range_us if estimated else (0.0, 0.0)
         print_json(
@@ -68,6 +84,7 @@ def benchmark(
                 "circumstances": where,
                 "estimated_ms": estimated.total_us / 1e3 if estimated else None,
                 "estimated_range_ms": [low / 1e3, high / 1e3] if estimated else None,
+                "rates": asdict(kept[0]) if kept else None,
             }
         )
         return
@@ -75,6 +92,8 @@ def benchmark(
     print_table(("", "ms"), rows, right=("ms",), title=f"{path.name}, {num_runs} runs after {warmup_runs}")
     echo(f"{timings.per_second:.1f} inferences a second, {in_flight} at a time")
     _tell(where, estimated)
+    if kept:
+        echo(f"kept in {kept[1]}: {kept[0]}")
 
 
 class _Host:
@@ -94,7 +113,8 @@ class _Host:
         self.graph: Graph = inference.graph
         self.device_name = inference.device_name
         random = np.random.default_rng(0)
-        inputs = []
+        self.inputs: list[Any] = []
+        inputs = self.inputs
         for number in self.graph.inputs:
             tensor = self.graph.tensors[number]
             kind = np.dtype(tensor.dtype.value)

@@ -73,6 +73,7 @@ def _estimate(model: str, conditions: Conditions, chip: str, allow_unproven: boo
     from rocketnpu.estimate.sources import estimate_model, estimate_program, estimate_tasks
     from rocketnpu.files.reading import read_head
     from rocketnpu.model.files import read
+    from rocketnpu.partition.rates import local_rates
     from rocketnpu.program import store
     from rocketnpu.zoo import resolve
 
@@ -85,7 +86,7 @@ def _estimate(model: str, conditions: Conditions, chip: str, allow_unproven: boo
 
         recording = room_of(path).timed(path)
         return estimate_tasks(recording.name, recording.chip, conditions, recording.tasks)
-    return estimate_model(read(path), conditions, chip, allow_unproven)
+    return estimate_model(read(path), conditions, chip, allow_unproven, local_rates(chip))
 
 
 def _document(found: Estimate) -> dict[str, Any]:

@@ -62,12 +62,14 @@ def inspect(
     from rocketnpu.model.files import placeholders, read_all
     from rocketnpu.model.numerics import remark
     from rocketnpu.partition.plan import plan
+    from rocketnpu.partition.rates import PUBLISHED, local_rates
     from rocketnpu.policy import Policy, Target
     from rocketnpu.zoo import resolve
 
     chosen: dict[str, Target] = {"simulator": "simulator", "mainline": "mainline", "vendor": "vendor"}
     graphs = read_all(resolve(model), dict(shapes))
     weighs = target != "simulator"
+    rates = local_rates(chip) if weighs else PUBLISHED
     here = local_standing(family_of(chip), chosen[target]) if weighs else UNASKED
     policies = [
         Policy(
@@ -75,6 +77,7 @@ def inspect(
             allowed,
             chip=chip,
             weighs=weighs,
+            rates=rates,
             proven=frozenset(here.proven),
             refuted=frozenset(here.refuted),
         )
@@ -170,13 +173,11 @@ def _print(summary: ModelSummary, proven: Plan) -> None:
 
 def _print_prices(divided: Plan) -> None:
     """Say what each part was estimated to save, and on what that rests."""
-    from rocketnpu.partition.price import ASSUMPTIONS
-
     for number, cost in enumerate(divided.prices):
         if cost is not None:
             echo(f"part {number}: {cost}")
     if divided.policy.weighs:
-        echo(ASSUMPTIONS)
+        echo(str(divided.policy.rates))
 
 
 _FOUND = " Found: "

@@ -116,6 +116,18 @@ lookup-rounding: What a look-up gives is rounded half away from zero and clamped
 table-ends: Exponents 0 and 31 of the float, and the entry behind the last, are read as the simulator does.
     assumed; no known table has the one or is read at the other
     verisilicon/simulator/test_vsi_tp.py::test_the_float_of_the_tables
+## Optional rules
+inner-window: A window that begins or ends inside the image reads that part of it alone.
+    assumed; facts 7: known windows hold the whole image, or go beyond it
+    verisilicon/simulator/test_vsi_tp.py::test_a_window_inside_the_image
 """
+
+
+class Unproven:
+    """Names of the rules that a program can do without: tasks list those that they need."""
+
+    INNER_WINDOW = "inner-window"
+
+
 TABLE = EvidenceTable.read("A311D or i.MX 8M Plus", _TABLE, NOTE)
 """All rules, of both generations."""

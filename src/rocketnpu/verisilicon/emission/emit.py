@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rocketnpu.program.constants import ConstantPool
-from rocketnpu.verisilicon.emission.nn import coefficients, nn_instruction
+from rocketnpu.program.constants import REGION, ConstantPool, Location
+from rocketnpu.verisilicon.emission.nn import coefficients, nn_instruction, stored_biases
 from rocketnpu.verisilicon.emission.tp import tp_instruction
 from rocketnpu.verisilicon.emission.words import Instruction
 from rocketnpu.verisilicon.registers.commands import load_state
@@ -32,6 +32,19 @@ def emit(task: Task, constants: ConstantPool, soc: Soc) -> Instruction:
     if isinstance(task, Convolution):
         data = coefficients(task, soc)
         return nn_instruction(task, constants.add(data), len(data), soc)
+    return tp_instruction(task)
+
+
+def outline(task: Task, soc: Soc) -> Instruction:
+    """Write a task's instruction without packing its coefficients.
+
+    Raises:
+        RegisterFieldError: a value does not fit its field.
+        UnsupportedError: a bias does not fit.
+    """
+    if isinstance(task, Convolution):
+        stored_biases(task, soc.generation)
+        return nn_instruction(task, Location(REGION), task.weights.size, soc)
     return tp_instruction(task)
 
 

@@ -1,0 +1,60 @@
+"""What lowering an operator needs to know: the graph, where its tensors lie, and the pool of constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.policy import Policy
+from rocketnpu.program.constants import ConstantPool, Location
+from rocketnpu.verisilicon.evidence import TABLE
+from rocketnpu.verisilicon.soc import Soc
+from rocketnpu.verisilicon.tasks.task import Planes
+
+
+@dataclass
+class Context:
+    """One compilation: read by every operator's lowering, written through ``constants`` and ``fresh`` only."""
+
+    graph: Graph
+    soc: Soc
+    features: Mapping[int, Planes]
+    policy: Policy
+    constants: ConstantPool = field(default_factory=ConstantPool)
+    temporaries: int = 0
+
+    def tensor(self, operator: Operator, position: int) -> Tensor:
+        """Return an operator's input tensor.
+
+        Raises:
+            UnsupportedError: it is absent.
+        """
+        number = operator.input(position)
+        if number is None:
+            raise UnsupportedError(f"operator {operator.index} ({operator.kind}) lacks input {position}")
+        return self.graph.tensors[number]
+
+    def output(self, operator: Operator) -> Tensor:
+        """Return an operator's only output tensor."""
+        return self.graph.tensors[operator.outputs[0]]
+
+    def planes(self, tensor: Tensor) -> Planes:
+        """Return where a tensor lies."""
+        return self.features[tensor.index]
+
+    def fresh(self, channels: int, height: int, width: int) -> Planes:
+        """Make a temporary map in a region of its own."""
+        self.temporaries += 1
+        return Planes(Location(f"temporary{self.temporaries}"), channels, height, width)
+
+    def need(self, rule: str) -> tuple[str, ...]:
+        """Return a rule that a task relies on, if the policy lets it.
+
+        Raises:
+            UnsupportedError: it does not.
+        """
+        if not TABLE.allows(rule, self.policy):
+            raise UnsupportedError(f"it needs a hardware rule without proof on this chip: {rule}")
+        return (rule,)

@@ -1,0 +1,39 @@
+"""Deciding about the operators of one graph: the published rules first, then whether instructions can express it."""
+
+from __future__ import annotations
+
+from rocketnpu.graph import Graph, Operator
+from rocketnpu.partition.published import text_of
+from rocketnpu.policy import Policy
+from rocketnpu.verisilicon.lowering.context import Context
+from rocketnpu.verisilicon.lowering.lowering import check_operator
+from rocketnpu.verisilicon.lowering.placement import computes_nothing, is_view, place
+from rocketnpu.verisilicon.rules.table import RULES
+from rocketnpu.verisilicon.soc import Soc
+
+
+class VerisiliconChecker:
+    """A :class:`rocketnpu.family.Checker` of one graph, on one chip, under one policy."""
+
+    def __init__(self, graph: Graph, soc: Soc, policy: Policy) -> None:
+        self._graph, self._soc = graph, soc
+        self._context = Context(graph, soc, place(graph), policy)
+
+    def refusal(self, operator: Operator) -> str | None:
+        """Say which rule an operator fails and the value found, or return None."""
+        rules = RULES.get(operator.kind)
+        if rules is None:
+            return f"the NPU has no {operator.kind}"
+        for rule in rules:
+            failed = rule(self._graph, operator, self._soc)
+            if failed is not None:
+                return f"{text_of(rule)} Found: {failed}"
+        return check_operator(self._context, operator)
+
+    def computes_nothing(self, operator: Operator) -> bool:
+        """Say whether an operator's output lies where its input is."""
+        return computes_nothing(self._graph, operator)
+
+    def is_view(self, operator: Operator) -> bool:
+        """Say whether an operator only gives the same memory another shape."""
+        return is_view(self._graph, operator)

@@ -253,7 +253,7 @@ def _run_part(plan: Plan, part: Graph, values: Tensors) -> dict[int, Array]:
     found: dict[int, Array] = constant_outputs(part)
     if len(found) < len(part.outputs):
         program = compile_graph(part, plan.policy)
-        with SimulatorDevice() as device:
+        with SimulatorDevice(chip=plan.policy.chip) as device:
             made = run(device, program, [values[binding.tensor] for binding in program.inputs])
         found |= {binding.tensor: array for binding, array in zip(program.outputs, made, strict=True)}
     return found

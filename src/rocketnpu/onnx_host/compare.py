@@ -157,7 +157,9 @@ def _ends(
     model: OnnxModel, inputs: Sequence[Array], policy: Policy, runs: Sequence[Mapping[int, Array]]
 ) -> tuple[EndComparison, ...]:
     graph = model.graph
-    with OnnxInference(model, SimulatorDevice(), allow_unproven=policy.allow_unproven, cache="off") as inference:
+    with OnnxInference(
+        model, SimulatorDevice(chip=policy.chip), allow_unproven=policy.allow_unproven, cache="off"
+    ) as inference:
         results = inference.run(inputs)
     rows = []
     for number, result in zip(graph.outputs, results, strict=True):

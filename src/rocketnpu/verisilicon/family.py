@@ -1,12 +1,11 @@
-"""What this family brings for each of its chips. Nothing is compiled for them yet: they are simulated."""
+"""What this family brings for each of its chips. Rooms are imported when they are first entered."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from rocketnpu.errors import UnsupportedError
 from rocketnpu.family import Family
 from rocketnpu.verisilicon.soc import A311D, IMX8MP, Soc
 
@@ -25,28 +24,7 @@ if TYPE_CHECKING:
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy
     from rocketnpu.program.program import Program
-
-
-@dataclass(frozen=True)
-class NothingTaken:
-    """Refuses every operator."""
-
-    title: str
-
-    def refusal(self, operator: Operator) -> str | None:
-        """Say why."""
-        del operator
-        return f"nothing is compiled for the {self.title} yet: other compilers' streams for it are simulated"
-
-    def computes_nothing(self, operator: Operator) -> bool:
-        """Say that no operator is placed."""
-        del operator
-        return False
-
-    def is_view(self, operator: Operator) -> bool:
-        """Say that no operator is a view of anything on the NPU."""
-        del operator
-        return False
+    from rocketnpu.verisilicon.rules.checker import VerisiliconChecker
 
 
 @dataclass(frozen=True)
@@ -83,45 +61,63 @@ class VerisiliconFamily(Family):
 
         return board_facts(machine)
 
-    def checker(self, graph: Graph, policy: Policy) -> NothingTaken:
-        """Return what refuses every operator."""
-        del graph, policy
-        return NothingTaken(self.title)
+    def checker(self, graph: Graph, policy: Policy) -> VerisiliconChecker:
+        """Return what decides about a graph's operators."""
+        from rocketnpu.verisilicon.rules.checker import VerisiliconChecker
+
+        return VerisiliconChecker(graph, self.soc, policy)
 
     def published(self) -> tuple[PublishedOperator, ...]:
-        """Return no rules: no operator is taken."""
-        return ()
+        """Return the published rules of every kind of operator."""
+        from rocketnpu.verisilicon.rules.table import published
+
+        return published()
 
     def prepare(self, graph: Graph, policy: Policy) -> Graph:
-        """Return the graph as it is."""
-        del policy
-        return graph
+        """Run all graph passes whose results the NPU takes."""
+        from rocketnpu.verisilicon.prepared import prepare
+
+        return prepare(graph, self.soc, policy)
 
     def compile(self, graph: Graph, policy: Policy) -> Program:
-        """Refuse; see :meth:`rocketnpu.family.Family.compile`."""
-        del policy
-        self._refuse(graph.name)
+        """Compile a part; see :meth:`rocketnpu.family.Family.compile`."""
+        from rocketnpu.verisilicon.assembly.assemble import assemble
+        from rocketnpu.verisilicon.prepared import lower
+
+        return assemble(lower(graph, self.soc, policy), graph.name, self.soc)
 
     def work(self, graph: Graph, policy: Policy) -> PartWork:
-        """Refuse: nothing is compiled."""
-        del policy
-        self._refuse(graph.name)
+        """Count jobs and bytes of coefficients of each operator."""
+        from rocketnpu.verisilicon.assembly.work import part_work
+        from rocketnpu.verisilicon.prepared import lower
+
+        return part_work(lower(graph, self.soc, policy), self.soc)
+
+    def explain(self, graph: Graph, number: int, policy: Policy) -> list[str]:
+        """Say what an operator becomes, a line for each job."""
+        from rocketnpu.verisilicon.prepared import lower
+
+        return [str(task.label) for task in lower(graph, self.soc, policy).tasks if task.operator == number]
 
     def model(
         self, graph: Graph, inputs: Mapping[int, npt.NDArray[Any]], policy: Policy
     ) -> dict[int, npt.NDArray[Any]]:
-        """Refuse: nothing is compiled that a model could be held against."""
-        del inputs, policy
-        self._refuse(graph.name)
+        """Compute a part by the integer model; see :meth:`rocketnpu.family.Family.model`."""
+        from rocketnpu.verisilicon.models.operator_model import graph_model
+
+        return graph_model(graph, inputs, policy, self.soc)
 
     def bound(self, graph: Graph, operators: Sequence[Operator]) -> Bound:
-        """Refuse: no operator is taken."""
-        del operators
-        self._refuse(graph.name)
+        """Return the stated bound of operators that run as one."""
+        from rocketnpu.verisilicon.models.bounds import bound_of
+
+        return bound_of(graph, operators)
 
     def bound_of_kind(self, kind: str) -> Bound:
-        """Refuse: no operator is taken."""
-        self._refuse(kind)
+        """Return the stated bound of a kind of operator."""
+        from rocketnpu.verisilicon.models.bounds import bound_of_kind
+
+        return bound_of_kind(kind)
 
     def command_text(self, words: npt.NDArray[np.uint64], fetch: Fetch | None = None) -> str:
         """Return front-end commands as text, and the instructions that they start, where those can be read."""
@@ -145,15 +141,11 @@ class VerisiliconFamily(Family):
         return describe(self.soc, jobs, buffers, fetch)
 
     def simulator(self, *, strict: bool, compiled: bool = True, threads: int = 1) -> SimulatedChip:
-        """Refuse: there are no programs for it; recordings are replayed without a device."""
-        del strict, compiled, threads
-        self._refuse("a program")
+        """Return a simulated NPU with empty memory; it is written in NumPy alone."""
+        from rocketnpu.verisilicon.simulator.tasks import TaskNpu
 
-    def _refuse(self, what: str) -> NoReturn:
-        raise UnsupportedError(
-            f"{what}: nothing is compiled for the {self.title} yet; `rocketnpu replay` and `rocketnpu emulate --chip "
-            f"{self.name}` run other compilers' streams for it"
-        )
+        del compiled, threads
+        return TaskNpu(self.soc, strict=strict)
 
 
 def _family(soc: Soc, compatibles: tuple[str, ...]) -> VerisiliconFamily:

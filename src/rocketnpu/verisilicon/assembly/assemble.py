@@ -137,12 +137,17 @@ def _laid_out(
 
 
 def _relocations(holes: Sequence[tuple[int, Hole]], slots: Mapping[str, Slot]) -> Relocations:
-    rows = [
-        (COMMANDS, at, slots[hole.at.region].buffer, slots[hole.at.region].offset + hole.at.offset, WORD, -hole.shift)
-        for at, hole in holes
-    ]
-    columns = np.array(rows, np.int64).reshape(-1, 6).T.copy()
-    return Relocations(*columns, np.array([hole.mask for _, hole in holes], np.uint64))
+    places = [slots[hole.at.region] for _, hole in holes]
+    count = len(holes)
+    return Relocations(
+        targets=np.full(count, COMMANDS, np.int64),
+        offsets=np.array([at for at, _ in holes], np.int64),
+        buffers=np.array([slot.buffer for slot in places], np.int64),
+        addends=np.array([s.offset + hole.at.offset for s, (_, hole) in zip(places, holes, strict=True)], np.int64),
+        widths=np.full(count, WORD, np.int64),
+        shifts=np.array([-hole.shift for _, hole in holes], np.int64),
+        masks=np.array([hole.mask for _, hole in holes], np.uint64),
+    )
 
 
 def _jobs(lowered: Lowered, made: Sequence[ProgramTask], plan: MemoryPlan) -> tuple[ProgramJob, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.errors import UnsupportedError
@@ -71,8 +74,9 @@ _FAR = 1 << 14
 """Steps beyond every byte that a table's numbers hold with a step's fraction."""
 
 
-def _rounded(reals: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Int64:
-    return np.clip(np.floor(reals + 0.5), 0, stored.BYTE_MAX).astype(np.int64)
+def _rounded(reals: npt.NDArray[np.floating[Any]]) -> Int64:
+    found: Int64 = np.clip(np.floor(reals + 0.5), 0, stored.BYTE_MAX).astype(np.int64)
+    return found
 
 
 def lookup_tasks(context: Context, operator: Operator, source: Planes, target: Planes, table: ByteTable) -> list[Task]:

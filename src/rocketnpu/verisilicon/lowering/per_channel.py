@@ -163,9 +163,9 @@ def _two_terms(
         biases = np.rint((exact - np.rint(exact)) * (REACH / largest)).astype(np.int64)
         part = _part(kernel, run, weights, run.scale * largest / REACH, biases)
         tasks += window_tasks(context, operator, *_sliced(source, kernel, run, part, window, fine_out))
-    weights = operand_weights(coarse_out.scale, fine_out.scale, output.scale)
+    pair_weights = operand_weights(coarse_out.scale, fine_out.scale, output.scale)
     pair = (
         Source(places[0], middle, coarse_out.scale),
         Source(places[1], CENTRE, fine_out.scale),
     )
-    return [*tasks, *pair_tasks(context, operator, pair, weights, output)]
+    return [*tasks, *pair_tasks(context, operator, pair, pair_weights, output)]

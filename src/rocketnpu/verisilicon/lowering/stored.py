@@ -51,6 +51,6 @@ def clamp(activation: Activation, tensor: Tensor) -> tuple[int, int]:
     zero = zero_point(tensor)
     # Divided in single precision, then half away from zero, as LiteRT's Quantize does.
     with np.errstate(over="ignore"):
-        steps = np.clip(np.float32(_LIMITS[activation]) / np.float32(scale(tensor)), -_FAR, _FAR)
+        steps = np.clip(np.array(_LIMITS[activation], np.float32) / np.float32(scale(tensor)), -_FAR, _FAR)
     low, high = (zero + int(np.copysign(np.floor(abs(step) + 0.5), step)) for step in steps.astype(float))
     return min(max(low, 0), BYTE_MAX), max(min(high, BYTE_MAX), 0)

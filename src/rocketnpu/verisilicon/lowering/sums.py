@@ -165,9 +165,7 @@ def _with_constant(context: Context, operator: Operator, output: Output, sign: f
     channels = variable.planes.channels
     values = (stored.stored(constant).astype(np.float64) - stored.zero_point(constant)) * stored.scale(constant)
     if values.size not in (1, channels) or (values.size > 1 and constant.shape[-1] != channels):
-        raise UnsupportedError(
-            f"a constant of shape {constant.shape} for {channels} channels"
-        )
+        raise UnsupportedError(f"a constant of shape {constant.shape} for {channels} channels")
     unit = variable.scale / FINE
     biases = np.rint(np.broadcast_to(signs[1] * values.reshape(-1), (channels,)) / unit).astype(np.int64)
     negative = signs[0] < 0

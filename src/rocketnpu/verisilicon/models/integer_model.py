@@ -47,7 +47,9 @@ def _sums(task: Convolution, centred: Int64) -> Int64:
     net = task.weights.astype(np.int64) - task.zero_point
     height, width = task.target.height, task.target.width
     extent = [(size - 1) * task.step + taps for size, taps in ((height, rows), (width, columns))]
-    whole = [max(e, front + size) for e, front, size in zip(extent, (task.top, task.left), centred.shape[1:], strict=True)]
+    whole = [
+        max(e, front + size) for e, front, size in zip(extent, (task.top, task.left), centred.shape[1:], strict=True)
+    ]
     padded = np.zeros((len(centred), *whole), np.float64)
     padded[:, task.top : task.top + centred.shape[1], task.left : task.left + centred.shape[2]] = centred
     total = np.zeros((kernels, height, width), np.float64)

@@ -56,7 +56,7 @@ MEANS: Mapping[str, Means] = {
         f"upper clamps inside the output's range by a look-up; {_SCALES}."
     ),
     "DEPTHWISE_CONV_2D": Means(
-        f"Generation 8: depthwise kernels; generation 7, and depth multipliers: dense kernels of zero points; {_SCALES}."
+        f"Generation 8: depthwise kernels; generation 7, and multipliers: dense kernels of zero points; {_SCALES}."
     ),
     "FULLY_CONNECTED": Means("1x1 convolution over the rows; clamps and scales as CONV_2D."),
     "ADD": _SUM,

@@ -18,5 +18,6 @@ Array = npt.NDArray[Any]
 
 def simulate(graph: Graph, inputs: Sequence[Array], policy: Policy | None = None) -> list[Array]:
     """Compile a graph and run it on the simulator."""
-    with SimulatorDevice() as device:
-        return run(device, compile_graph(graph, policy or Policy()), inputs)
+    policy = policy or Policy()
+    with SimulatorDevice(chip=policy.chip) as device:
+        return run(device, compile_graph(graph, policy), inputs)

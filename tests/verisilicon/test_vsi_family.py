@@ -15,7 +15,6 @@ import vsi_recordings as recorded
 from rocketnpu.cli.main import run
 from rocketnpu.device.doctor import examine
 from rocketnpu.device.machine import Machine
-from rocketnpu.errors import UnsupportedError
 from rocketnpu.evidence import Evidence
 from rocketnpu.family import chips, family_of
 from rocketnpu.inspect.evidence_page import evidence_page
@@ -52,28 +51,23 @@ def test_the_page_is_up_to_date():
 
 
 @pytest.mark.parametrize("chip", recorded.CHIPS)
-def test_what_is_not_there_yet_is_said(chip, capsys):
+def test_a_model_goes_all_the_way(chip, capsys):
     assert chip in chips()
     family = family_of(chip)
     graph = tflite.load(MODEL)
     policy = Policy(chip=chip)
-    assert family.prepare(graph, policy) is graph
-    assert "nothing is compiled" in family.checker(graph, policy).refusal(graph.operators[0])
-    for refused in (
-        lambda: family.compile(graph, policy),
-        lambda: family.work(graph, policy),
-        lambda: family.model(graph, {}, policy),
-        lambda: family.bound(graph, graph.operators),
-        lambda: family.simulator(strict=True),
-    ):
-        with pytest.raises(UnsupportedError, match=f"emulate --chip {chip}"):
-            refused()
+    program = family.compile(graph, policy)
+    assert program.chip == chip
+    assert [task.kind for task in program.tasks] == [1]
+    assert family.work(graph, policy).operators[0].weight_bytes > 0
+    assert family.explain(graph, 0, policy) == ["CONV_2D 5x5, 8 to 16 channels"]
     assert run(["inspect", "-m", str(MODEL), "--chip", chip, "--json"]) == 0
     (operator,) = json.loads(capsys.readouterr().out)["operators"]
-    assert operator["where"] == "cpu"
-    assert "nothing is compiled" in operator["reason"]
-    assert run(["operators", "--chip", chip]) == 2
-    assert "nothing is compiled for it yet" in capsys.readouterr().err
+    assert operator["where"] == "npu 0"
+    assert run(["compare", "-m", str(MODEL), "--chip", chip, "--json"]) == 0
+    (operator,) = json.loads(capsys.readouterr().out)["operators"]
+    assert operator["equals integer model"]
+    assert operator["difference"]["maximum"] <= operator["bound"] == 1
 
 
 @pytest.mark.parametrize(("module", "found"), [("etnaviv 1 0", "etnaviv is there"), ("", "no etnaviv")])

@@ -204,3 +204,18 @@ def test_what_is_not_known_is_refused(changes, said):
         rig.run(TP, fields | changes)
     assert said in str(caught.value)
     assert (rig.target == FILL).all()
+
+
+@given(SIZE, SIZE, SIZE, st.integers(0, 8), st.integers(0, 8))
+def test_a_window_inside_the_image(rows, columns, planes, top, left):
+    rig = Rig()
+    top, left = top % rows, left % columns
+    image = image_of(rig, (planes, rows, columns))
+    height, width = rows - top, columns - left
+    window = (left, top, columns - 1, rows - 1)
+    rig.run(
+        TP,
+        tp_fields((planes, rows, columns), window, counts=(1, width, height), steps=(0, 1, width), last=width * height),
+    )
+    assert np.array_equal(rig.target[: planes * height * width], image[:, top:, left:].ravel())
+    assert (rig.target[planes * height * width :] == FILL).all()

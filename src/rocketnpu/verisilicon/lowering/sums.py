@@ -17,6 +17,7 @@ from rocketnpu.verisilicon.tasks.task import Move, MoveKind, Planes, Task
 
 MAX_ERROR = 0.45
 """Steps of the output that the rounding of weights may take: with two roundings that stays within 1."""
+NEGLIGIBLE = 0.001
 MAX_SIDE = 8191
 """Columns and rows of an image: fields of 13 bits."""
 WIDEST = 128
@@ -48,8 +49,8 @@ def operand_weights(first: float, second: float, output: float) -> Weights:
     numbers = np.arange(1, most + 1)
     rounded = np.rint(numbers * (small / large))
     errors = _WEIGHT_MAX * np.abs(rounded - numbers * (small / large)) * (large / (numbers * output))
-    # Of equally good ones the largest: the multiplier is then the finest.
-    best = int(np.flatnonzero(errors <= errors.min() * (1 + 1e-9))[-1])
+    # Of those that are nearly as good as the best the smallest: even ratios then have exact multipliers, and ties stay.
+    best = int(np.flatnonzero(errors <= errors.min() + NEGLIGIBLE)[0])
     if errors[best] > MAX_ERROR:
         raise UnsupportedError(
             f"scales {first:.4g} and {size:.4g} for an output of {output:.4g}: bytes that stand for them would be off "

@@ -47,7 +47,7 @@ def encode(values: Floats) -> npt.NDArray[np.uint32]:
     field = exponent - 1 + _BIAS
     bits = (np.clip(field, 0, 30) << _MANTISSA) | whole & (1 << _MANTISSA) - 1
     sign = (values < 0).astype(np.int64) << _BITS - 1
-    return np.where(field < 1, 0, bits | sign).astype(np.uint32)
+    return np.where((field < 1) | (whole == 0), 0, bits | sign).astype(np.uint32)
 
 
 def decode(words: npt.NDArray[np.uint32]) -> Floats:

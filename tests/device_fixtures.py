@@ -1,4 +1,4 @@
-"""Each device, as the tests open it. The rocket driver runs over the emulated node, the vendor's over a fake kernel."""
+"""Each device, as the tests open it: mainline's drivers over the emulated node, the vendor's over a fake kernel."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 
+from bracketed import Bracketed
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
 from rocketnpu.cli.device.selftest import Case
 from rocketnpu.device.base import Device, DeviceJob
 from rocketnpu.device.calls import Calls, SystemCalls
 from rocketnpu.device.simulator import SimulatorDevice
-from rocketnpu.emulator import EmulatedNode, Limits, shim_library
+from rocketnpu.emulator import EmulatedNode, Limits, driver_of, shim_library
+from rocketnpu.policy import DEFAULT_CHIP
 from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
 from rocketnpu.rockchip.drivers.rocket import RocketDevice
+from rocketnpu.verisilicon.drivers.etnaviv import EtnavivDevice
+from rocketnpu.verisilicon.soc import SOCS
 
 JOB_TIMEOUT = 0.05
 """Seconds; the real kernel's 0.5 would only make tests slow."""
@@ -34,15 +38,17 @@ class Node:
 
 @pytest.fixture
 def start_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Node]]:
-    """Start emulated nodes with the limits given; all are stopped at the end."""
+    """Start emulated nodes of a chip with the limits given; all are stopped at the end."""
     nodes: list[EmulatedNode] = []
     library = shim_library()
 
-    def start(**limits: float) -> Node:
+    def start(chip: str = DEFAULT_CHIP, **limits: float) -> Node:
         lines: list[str] = []
-        node = EmulatedNode(limits=Limits(**{"job_timeout": JOB_TIMEOUT, **limits}), report=lines.append)
+        limited = Limits(**{"job_timeout": JOB_TIMEOUT, **limits})
+        node = EmulatedNode(limits=limited, report=lines.append, driver=driver_of(chip))
         nodes.append(node)
-        monkeypatch.setenv("ROCKETNPU_NODE_SOCKET", str(node.path))
+        for name, value in node.variables().items():
+            monkeypatch.setenv(name, value)
         return Node(node, SystemCalls(str(library)), lines)
 
     yield start
@@ -62,16 +68,25 @@ def fake_rknpu() -> Iterator[FakeRknpu]:
     fake.end()
 
 
-@pytest.fixture(params=["simulator", "rocket", "rknpu"])
-def open_one(request: pytest.FixtureRequest) -> Callable[[], Device]:
+@pytest.fixture(
+    params=["simulator", "rocket", "rknpu", "simulator a311d", "etnaviv a311d", "simulator imx8mp", "etnaviv imx8mp"]
+)
+def open_one(request: pytest.FixtureRequest) -> Iterator[Callable[[], Device]]:
     """A function that opens the device under test."""
-    if request.param == "simulator":
-        return SimulatorDevice
-    if request.param == "rocket":
+    name, _, chip = request.param.partition(" ")
+    if name == "simulator":
+        yield lambda: SimulatorDevice(chip=chip or DEFAULT_CHIP)
+    elif name == "rocket":
         emulated: Node = request.getfixturevalue("node")
-        return lambda: RocketDevice(calls=emulated.calls)
-    fake: FakeRknpu = request.getfixturevalue("fake_rknpu")
-    return lambda: RknpuDevice(calls=fake)
+        yield lambda: RocketDevice(calls=emulated.calls)
+    elif name == "etnaviv":
+        request.getfixturevalue("start_node")(chip)
+        bracketed = Bracketed()
+        yield lambda: EtnavivDevice(SOCS[chip], calls=bracketed)
+        assert bracketed.unbalanced == []
+    else:
+        fake: FakeRknpu = request.getfixturevalue("fake_rknpu")
+        yield lambda: RknpuDevice(calls=fake)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device_cases import CASES
+from device_cases import CASES, program_for
 from rocketnpu.cli.device.selftest import Case, expected
 from rocketnpu.device.base import Buffer, Device, DeviceJob, DeviceTask
 from rocketnpu.device.executor import PlacedProgram, run
@@ -116,13 +116,15 @@ def test_no_jobs_are_no_work(device: Device) -> None:
 
 
 def test_every_case_gives_the_simulators_bytes(device: Device, case: Case) -> None:
-    np.testing.assert_array_equal(run(device, case.program(), [case.picture()])[0], expected(case))
+    np.testing.assert_array_equal(
+        run(device, program_for(case, device), [case.picture()])[0], expected(case, device.chip)
+    )
 
 
 def test_inferences_repeat_and_differ(device: Device) -> None:
     case = CASES["chain"]
-    picture, wanted = case.picture(), expected(case)
-    with PlacedProgram(device, case.program()) as placed:
+    picture, wanted = case.picture(), expected(case, device.chip)
+    with PlacedProgram(device, program_for(case, device)) as placed:
         np.testing.assert_array_equal(placed.run([picture])[0], wanted)
         other = placed.run([255 - picture])[0]
         assert (other != wanted).any()
@@ -132,10 +134,10 @@ def test_inferences_repeat_and_differ(device: Device) -> None:
 def test_programs_share_a_device(device: Device) -> None:
     chosen = [CASES["chain"], CASES["depthwise"], CASES["odd"]]
     with contextlib.ExitStack() as stack:
-        placed = [stack.enter_context(PlacedProgram(device, case.program())) for case in chosen]
+        placed = [stack.enter_context(PlacedProgram(device, program_for(case, device))) for case in chosen]
         for _ in range(2):
             for case, program in zip(chosen, placed, strict=True):
-                np.testing.assert_array_equal(program.run([case.picture()])[0], expected(case))
+                np.testing.assert_array_equal(program.run([case.picture()])[0], expected(case, device.chip))
 
 
 def test_two_devices_do_not_disturb_each_other(open_one: Opener) -> None:
@@ -143,16 +145,16 @@ def test_two_devices_do_not_disturb_each_other(open_one: Opener) -> None:
     with (
         open_one() as first,
         open_one() as second,
-        PlacedProgram(first, case.program()) as a,
-        PlacedProgram(second, other.program()) as b,
+        PlacedProgram(first, program_for(case, first)) as a,
+        PlacedProgram(second, program_for(other, second)) as b,
     ):
-        np.testing.assert_array_equal(a.run([case.picture()])[0], expected(case))
-        np.testing.assert_array_equal(b.run([other.picture()])[0], expected(other))
+        np.testing.assert_array_equal(a.run([case.picture()])[0], expected(case, first.chip))
+        np.testing.assert_array_equal(b.run([other.picture()])[0], expected(other, second.chip))
 
 
 def test_a_bad_list_is_refused_or_fails_and_the_next_inference_works(device: Device) -> None:
     case = CASES["pointwise"]
-    program = case.program()
+    program = program_for(case, device)
     with PlacedProgram(device, program) as placed:
         commands = placed.memories[program.commands]
         good = bytes(commands)
@@ -162,18 +164,19 @@ def test_a_bad_list_is_refused_or_fails_and_the_next_inference_works(device: Dev
             placed.run([case.picture()])
         commands[:] = good
         device.sync_for_device(placed.buffers[program.commands])
-        np.testing.assert_array_equal(placed.run([case.picture()])[0], expected(case))
+        np.testing.assert_array_equal(placed.run([case.picture()])[0], expected(case, device.chip))
 
 
 def test_a_wrong_input_names_the_tensor(device: Device) -> None:
-    program = CASES["pointwise"].program()
+    program = program_for(CASES["pointwise"], device)
     with PlacedProgram(device, program) as placed, pytest.raises(InputError, match=program.inputs[0].name):
         placed.run([np.zeros((1, 2, 3), np.uint8)])
 
 
 def test_nothing_leaks(open_one: Opener) -> None:
     case = CASES["chain"]
-    program, picture = case.program(), case.picture()
+    with open_one() as device:
+        program, picture = program_for(case, device), case.picture()
 
     def use() -> None:
         with open_one() as device:
@@ -233,7 +236,7 @@ def test_any_order_of_allocations(device: Device, steps: list[int | None]) -> No
 
 
 def test_buffers_of_a_program_have_roles(device: Device) -> None:
-    program = CASES["chain"].program()
+    program = program_for(CASES["chain"], device)
     with PlacedProgram(device, program) as placed:
         assert [spec.size for spec in program.buffers] == [buffer.size for buffer in placed.buffers]
         assert {Role.INPUT, Role.OUTPUT, Role.COMMANDS} <= {spec.role for spec in program.buffers}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from compiler.graphs import graph_case
+from device_cases import CASES, program_for
 from device_fixtures import Node, Watched
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.base import Device, DeviceJob
@@ -42,7 +43,7 @@ def batches_for(program: Program, count: int, seed: int = 3) -> list[list[Array]
 
 
 def one_by_one(program: Program, batches: Sequence[Sequence[Array]]) -> list[list[Array]]:
-    with SimulatorDevice() as device, PlacedProgram(device, program) as placed:
+    with SimulatorDevice(chip=program.chip) as device, PlacedProgram(device, program) as placed:
         return [placed.run(inputs) for inputs in batches]
 
 
@@ -73,10 +74,9 @@ def test_an_emulated_kernel_has_all_cores_busy_at_once(node: Node) -> None:
 
 
 def test_any_device(open_one: Callable[[], Device]) -> None:
-    (part,) = plan(case("depthwise", 3).graph, PROVEN).parts
-    program = compile_graph(part, PROVEN)
-    batches = batches_for(program, 7)
     with open_one() as device:
+        program = program_for(CASES["depthwise"], device)
+        batches = batches_for(program, 7)
         assert_same(run_many([device], program, batches, allow_unproven=True), one_by_one(program, batches))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from device_cases import CASES, program_for
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.base import METHODS, Device
 from rocketnpu.device.executor import PlacedProgram, run
@@ -59,12 +60,15 @@ def at_once(work: Callable[[int], Any], count: int) -> list[Any]:
     return [parts[number % THREADS][number // THREADS] for number in range(count)]
 
 
-def test_one_device_with_a_program_in_each_thread(open_one: Callable[[], Device], programs: list[Program]) -> None:
+def test_one_device_with_a_program_in_each_thread(open_one: Callable[[], Device]) -> None:
     """Each thread places programs of its own on the device that all share, runs and frees them."""
-    inputs = [pictures(program, 3) for program in programs]
-    with SimulatorDevice() as one:
-        wanted = [[run(one, program, given) for given in some] for program, some in zip(programs, inputs, strict=True)]
     with open_one() as device:
+        programs = [program_for(CASES[name], device) for name in ("odd", "depthwise")]
+        inputs = [pictures(program, 3) for program in programs]
+        with SimulatorDevice(chip=device.chip) as one:
+            wanted = [
+                [run(one, program, given) for given in some] for program, some in zip(programs, inputs, strict=True)
+            ]
 
         def work(number: int) -> bool:
             which, place = number % 2, number % 3
@@ -73,13 +77,14 @@ def test_one_device_with_a_program_in_each_thread(open_one: Callable[[], Device]
         assert all(at_once(work, 24))
 
 
-def test_one_placed_program_in_all_threads(open_one: Callable[[], Device], programs: list[Program]) -> None:
-    program = programs[0]
-    inputs = pictures(program, 12)
-    with SimulatorDevice() as one:
-        wanted = [run(one, program, given) for given in inputs]
-    with open_one() as device, PlacedProgram(device, program, allow_unproven=True) as placed:
-        found = at_once(lambda number: placed.run(inputs[number]), len(inputs))
+def test_one_placed_program_in_all_threads(open_one: Callable[[], Device]) -> None:
+    with open_one() as device:
+        program = program_for(CASES["odd"], device)
+        inputs = pictures(program, 12)
+        with SimulatorDevice(chip=device.chip) as one:
+            wanted = [run(one, program, given) for given in inputs]
+        with PlacedProgram(device, program, allow_unproven=True) as placed:
+            found = at_once(lambda number: placed.run(inputs[number]), len(inputs))
     assert all(same(one, two) for one, two in zip(found, wanted, strict=True))
 
 

@@ -76,3 +76,16 @@ def mobilenet_labels(mobilenet_v1: Path) -> Path:
     if found is None:
         pytest.skip("no labels for MobileNetV1: run scripts/hens once, or set ROCKETNPU_SHARED")
     return found
+
+
+@pytest.fixture(scope="session")
+def mobiledet() -> Path:
+    """SSDLite MobileDet; the test is skipped where it has not been fetched."""
+    model = zoo.named("ssdlite_mobiledet")
+    try:
+        found = zoo.Cache().find(model, model.model)
+    except FetchError:  # no place for a cache
+        found = None
+    if found is None:
+        pytest.skip("no SSDLite MobileDet: run `rocketnpu models get ssdlite_mobiledet` once")
+    return found

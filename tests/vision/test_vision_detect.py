@@ -14,7 +14,6 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from materials import CHECKOUT, find_shared
-from rocketnpu import zoo
 from rocketnpu.cli.main import run
 from rocketnpu.litert import require_litert
 from rocketnpu.pictures import load_picture, read_pixels
@@ -22,18 +21,11 @@ from rocketnpu.vision.detector import Detector
 from rocketnpu.vision.drawing import draw
 from rocketnpu.vision.frames import encode_picture
 
-STEPS = 0.0112
-"""Of the picture: two steps of the model's own edges. LiteRT's kernels are up to 0.0105 from each other."""
+LIMITS = {"mainline": 0.01, "simulator": 0.0112}
+"""How far a box may be from that of LiteRT's built-in kernels, as a share of the picture, under the rules that a board
+runs unasked, and under all. Steps of the model's own edges are 0.0053, and LiteRT's own sets of kernels are up to
+0.0105 from each other for these pictures (``benchmarks/detections.py``)."""
 HENS = CHECKOUT / "examples" / "hens.jpg"
-
-
-@pytest.fixture(scope="module")
-def mobiledet() -> Path:
-    model = zoo.named("ssdlite_mobiledet")
-    found = zoo.Cache().find(model, model.model)
-    if found is None:
-        pytest.skip("no SSDLite MobileDet: run `rocketnpu models get ssdlite_mobiledet` once")
-    return found
 
 
 def pictures() -> list[tuple[Path, str]]:
@@ -72,12 +64,13 @@ def detected(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str
     return found
 
 
+@pytest.mark.parametrize("target", LIMITS)
 @pytest.mark.parametrize(("picture", "label"), pictures(), ids=lambda value: getattr(value, "stem", None))
-def test_boxes_are_within_two_steps_of_litert(
-    mobiledet: Path, picture: Path, label: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_boxes_are_within_one_per_cent_of_litert(
+    mobiledet: Path, picture: Path, label: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn = tmp_path / "drawn.png"
-    document = detected(capsys, "-i", picture, "-m", mobiledet, "-t", 0.45, "-o", drawn)
+    document = detected(capsys, "-i", picture, "-m", mobiledet, "-t", 0.45, "-o", drawn, "--target", target)
     found = document["frames"][0]["detections"]
     wanted = reference(mobiledet, picture)
     assert found[0]["label"] == label
@@ -85,7 +78,7 @@ def test_boxes_are_within_two_steps_of_litert(
     for number, score, box in wanted:
         alike = [np.array(one["box"]) for one in found if one["number"] == number]
         apart = [np.abs((other - box) / [wide, high, wide, high]).max() for other in alike]
-        assert min(apart) <= STEPS, (number, score)
+        assert min(apart) <= LIMITS[target], (number, score)
     assert size_of(drawn) == (wide, high)
     assert document["estimate for the board"]["milliseconds"] > 1
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--allow-unproven/--proven-only", default=True, show_default=True, help="Use rules without proof.")
 @click.option("--risks", is_flag=True, help="List what the programs do that no chip has been seen to do.")
 @click.option("--why", type=int, metavar="N", help="Say all about operator N.")
+@click.option("--overlay", type=click.Path(path_type=Path), help="Write where each runs, for Model Explorer.")
 def inspect(
     model: str,
     shapes: Shapes,
@@ -48,6 +49,7 @@ def inspect(
     allow_unproven: bool,
     risks: bool,
     why: int | None,
+    overlay: Path | None,
 ) -> None:
     """Print operators, where each runs and why, tasks, bytes of weights and multiply-accumulates.
 
@@ -57,6 +59,7 @@ def inspect(
         return
     from rocketnpu.device.discover import local_standing
     from rocketnpu.device.standing import UNASKED
+    from rocketnpu.explorer.overlay import write_overlay
     from rocketnpu.family import family_of
     from rocketnpu.inspect.summary import summarise
     from rocketnpu.model.files import placeholders, read_all
@@ -91,6 +94,8 @@ def inspect(
         return
     remarks = [text for text in (remark(graphs[0]), placeholders(graphs[0])) if text]
     plans = [plan(graph, policies[0]) for graph in graphs]
+    if overlay is not None:
+        write_overlay(plans[0], overlay)
     summaries = [summarise(found) for found in plans]
     if as_json:
         print_json(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rocketnpu.cli.output import chip_option, json_option, model_option
+from rocketnpu.cli.output import chip_option, json_option, model_option, target_option
 
 if TYPE_CHECKING:
     from rocketnpu.vision.detections import Detection
@@ -29,6 +29,7 @@ _SHOWN = 3
 @click.option("-c", "--cores", type=click.IntRange(1, 16), help="NPU cores at work; all for a folder or a video.")
 @click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven.")
 @chip_option
+@target_option
 @json_option
 def detect(
     source: Path,
@@ -40,6 +41,7 @@ def detect(
     cores: int | None,
     allow_unproven: bool,
     chip: str,
+    target: str,
     as_json: bool,
 ) -> None:
     """Find things in a picture, a folder of pictures or a video, and write them out with boxes.
@@ -56,7 +58,8 @@ def detect(
     from rocketnpu.zoo import resolve
 
     path = resolve(model)
-    options = {"device": device, "allow_unproven": allow_unproven, "chip": chip}
+    wanted = "auto" if target == "simulator" else target
+    options = {"device": device, "allow_unproven": allow_unproven, "chip": chip, "target": wanted}
     with ExitStack() as stack:
         frames = stack.enter_context(Opened(source)).frames
         sink = stack.enter_context(Sink(source, output, frames))

@@ -193,6 +193,13 @@ def test_folders_that_are_no_class(tmp_path: Path, folder: str, told: str) -> No
         labelled_samples(tmp_path, ("ant", "bee", "Great Auk", "crane", "crane"))
 
 
+def test_classes_of_several_words(tmp_path: Path) -> None:
+    (tmp_path / "tinca_tinca").mkdir()
+    (tmp_path / "tinca_tinca" / "1.png").write_bytes(b"")
+    (sample,) = labelled_samples(tmp_path, ("crane", "tench, Tinca tinca", "crane"))
+    assert (sample.truth, sample.name) == (1, "tinca_tinca/1.png")
+
+
 def test_folders_without_pictures(tmp_path: Path, room: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ant").mkdir()
     (tmp_path / "ant" / "notes.txt").write_text("")

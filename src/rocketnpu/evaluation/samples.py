@@ -57,6 +57,8 @@ def labelled_samples(folder: Path, names: Sequence[str]) -> list[Sample]:
 def _class_of(folder: Path, names: Sequence[str]) -> int:
     wanted = _folded(folder.name)
     found = [number for number, name in enumerate(names) if _folded(name) == wanted]
+    if not found:  # ImageNet's lists have words of one meaning: "tench, Tinca tinca"
+        found = [number for number, name in enumerate(names) if wanted in map(_folded, name.split(","))]
     if not found and folder.name.isdecimal() and int(folder.name) < len(names):
         return int(folder.name)
     if len(found) == 1:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from rocketnpu.serving.limits import Limits
 from rocketnpu.serving.refusal import RefusedError, malformed
@@ -85,6 +85,3 @@ def _announced(request: Request) -> int | None:
     if not text.isdecimal():
         raise malformed("the Content-Length is no number")
     return int(text)
-
-
-__all__ = ["ClientDisconnect", "Reception"]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from rocketnpu.serving.pool import Pool
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_MEBIBYTE = 1 << 20
 
 
 @click.command()
@@ -69,14 +68,14 @@ def serve(
 
     require_serving(frigate=frigate is not None)
     from rocketnpu.family import family_of
-    from rocketnpu.serving.limits import Limits
+    from rocketnpu.serving.limits import MEBIBYTE, Limits
     from rocketnpu.serving.listening import Door, token_from
     from rocketnpu.serving.metrics import Metrics
     from rocketnpu.serving.pool import Pool
     from rocketnpu.serving.server import serve as serve_until_signal
 
     logging.basicConfig(format="rocketnpu: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    limits = Limits(body=megabytes * _MEBIBYTE, queue=queue, seconds=seconds, connections=connections)
+    limits = Limits(body=megabytes * MEBIBYTE, queue=queue, seconds=seconds, connections=connections)
     door = Door(host, port, token_from(token_file), no_token, certificate, key)
     warnings = [*door.check(), *_check_frigate(frigate, open_to_all=no_token)]
     workers = cores or family_of(chip).cores

@@ -8,7 +8,7 @@ from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-_RELATIVE = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)[^)\s]*\)")
+_RELATIVE = re.compile(r"!?\[([^\]]+)\]\((?!https?:|#)([^)#\s]+)[^)\s]*\)")
 
 
 def described(readme: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rocketnpu.graph import DType, Padding
 from rocketnpu.graph import operators as ops
@@ -54,6 +55,21 @@ def labels(tmp_path: Path) -> Path:
     path = tmp_path / "labels.txt"
     path.write_text("north west\nnorth east\nsouth west\nsouth east\n")
     return path
+
+
+def test_classify_writes_the_picture_with_its_classes(model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "named.png"
+    done = rocketnpu("classify", "-i", HENS, "-m", model, "-n", 2, "-o", output, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with Image.open(HENS) as given, Image.open(output) as written:
+        before, after = (np.asarray(one.convert("RGB")).astype(int) for one in (given, written))
+    changed = np.argwhere((before != after).any(axis=2))
+    rows, columns = changed.max(axis=0)
+    assert (after[: rows + 1, : columns + 1].min(axis=2) < 60).any(), "black letters"
+    assert rows < before.shape[0] // 4, "in a corner"
+    assert columns < before.shape[1] // 2
+    bad = rocketnpu("classify", "-i", HENS, "-m", model, "-o", tmp_path / "named.txt", cache=tmp_path)
+    assert (bad.returncode, "its ending is none of a picture" in bad.stderr) == (2, True)
 
 
 def test_classify(model: Path, labels: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from rocketnpu.cli.output import chip_option, echo, json_option, model_option, p
 @click.command()
 @click.option("-i", "--image", required=True, type=click.Path(path_type=Path), help="Picture to classify.")
 @model_option
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Picture to write, with the classes in it.")
 @click.option("-l", "--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @click.option("-d", "--device", default="auto", show_default=True, help="auto, simulator, rocket, rknpu or etnaviv.")
 @click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven.")
@@ -23,6 +25,7 @@ from rocketnpu.cli.output import chip_option, echo, json_option, model_option, p
 def classify(
     image: Path,
     model: str,
+    output: Path | None,
     labels: Path | None,
     device: str,
     allow_unproven: bool,
@@ -53,12 +56,14 @@ def classify(
     with Inference(path, device=device, allow_unproven=allow_unproven, chip=chip, target=wanted) as inference:
         inference.run([picture])
         start = time.perf_counter()
-        (output,) = inference.run([picture])
+        (values,) = inference.run([picture])
         elapsed = time.perf_counter() - start
         executor = inference.device_name
     remark = board_remark(graph, Policy(chip=chip)) if executor == target == "simulator" else ""
-    scores = probabilities(graph, output)
+    scores = probabilities(graph, values)
     best = [(float(scores[number]), names[number]) for number in (-scores).argsort(kind="stable")[:top]]
+    if output is not None:
+        _write(output, image, [f"{score:.2f} {name}" for score, name in best])
     if as_json:
         results = [{"score": score, "label": name} for score, name in best]
         print_json({"results": results, "milliseconds": elapsed * 1e3, "device": executor, "remark": remark})
@@ -69,3 +74,14 @@ def classify(
     echo(f"device: {executor}", err=True)
     if remark:
         echo(f"note: {remark}", err=True)
+
+
+def _write(output: Path, image: Path, lines: Sequence[str]) -> None:
+    """Write the picture with lines in it."""
+    from rocketnpu.errors import InputError
+    from rocketnpu.files.writing import write_file
+    from rocketnpu.pictures import read_pixels
+    from rocketnpu.vision.drawing import caption
+    from rocketnpu.vision.frames import encode_picture
+
+    write_file(output, encode_picture(output, caption(read_pixels(image), lines)), "picture", InputError)

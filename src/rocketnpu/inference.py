@@ -69,6 +69,11 @@ class Inference(Closing):
         """Name of the device that runs what the NPU takes, such as "simulator"."""
         return self._host.device_name
 
+    @property
+    def chip(self) -> str:
+        """Name of the chip that this device is."""
+        return self._host.chip
+
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run one inference; arrays have the shapes of the file, in the order of its inputs and outputs.
 
@@ -115,9 +120,9 @@ class _LiteRt(Closing):
 
     def __init__(self, path: Path, in_flight: int, options: Mapping[str, object]) -> None:
         self.graph: Graph = tflite.load(path)
-        self._refuse_unsupported(path)
         self.delegate = Delegate(**{"minimum_macs": 0, **options})
         try:
+            self._refuse_unsupported(path)
             self._crew = Crew([_interpreter(path, self.delegate) for _ in range(in_flight)])
         except BaseException:
             self.delegate.close()
@@ -128,8 +133,13 @@ class _LiteRt(Closing):
         """Name of the device."""
         return self.delegate.device_name
 
+    @property
+    def chip(self) -> str:
+        """Name of its chip."""
+        return self.delegate.chip
+
     def _refuse_unsupported(self, path: Path) -> None:
-        divided = plan(self.graph, Policy())
+        divided = plan(self.graph, Policy(chip=self.chip))
         if not divided.parts:
             first = next((decision for decision in divided.decisions if not decision.supported), None)
             reason = f": {first.kind}: {first.reason}" if first else ""

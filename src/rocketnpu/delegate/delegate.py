@@ -51,7 +51,7 @@ class Delegate(Closing):
         return self
 
     def _start(self, options: Options, device: Device) -> None:
-        self.device_name = device.name
+        self.device_name, self.chip = device.name, device.chip
         session = Session(options, device, cache_folder(options))
         session.log.detail(f"loaded {device.name} driver")
         number, self._address = callbacks.register(session)

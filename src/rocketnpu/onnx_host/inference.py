@@ -92,6 +92,11 @@ class OnnxInference(Closing):
         """Name of the device that runs what the NPU takes, such as "simulator"."""
         return self._device.name
 
+    @property
+    def chip(self) -> str:
+        """Name of the chip that this device is."""
+        return self._device.chip
+
     def _check(self, require_full: bool) -> None:
         refused = [decision for decision in self.plan.decisions if not decision.supported]
         reasons = [f"{decision.kind}: {decision.reason}" for decision in refused if decision.kind not in BORDERS]

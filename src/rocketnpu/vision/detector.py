@@ -48,6 +48,11 @@ class Detector(Closing):
         """Name of the device that runs what the NPU takes."""
         return self._inference.device_name
 
+    @property
+    def chip(self) -> str:
+        """Name of the chip that this device is."""
+        return self._inference.chip
+
     def detect(self, pixels: Pixels) -> list[Detection]:
         """Find what is in a picture, ``(rows, columns, 3)``, the most certain first.
 

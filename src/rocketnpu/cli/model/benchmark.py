@@ -60,8 +60,9 @@ def benchmark(
     with ExitStack() as opened:
         host = _Host(path, {**options, "in_flight": in_flight}, opened)
         timings = measure(host.start, warmup_runs, num_runs, in_flight=in_flight)
-        where = circumstances(family_of(chip), host.device_name, cores)
-    estimated = _estimated(host.graph, chip, where, allow_unproven)
+        # A board is whatever it is: the chip of the options is the one that would be simulated.
+        where = circumstances(family_of(host.chip), host.device_name, cores)
+    estimated = _estimated(host.graph, host.chip, where, allow_unproven)
     kept = None
     if keep_rates:
         from rocketnpu.errors import UnsupportedError
@@ -69,9 +70,9 @@ def benchmark(
 
         keeping.check_worth(path, host.graph, where, in_flight)
         if estimated is None:
-            raise UnsupportedError(f"there is no timing model of {chip}, to which rates could be told")
+            raise UnsupportedError(f"there is no timing model of {host.chip}, to which rates could be told")
         figures = (host.graph, timings, estimated, where)
-        kept = keeping.keep_rates(path, chip, host.inputs, (warmup_runs, num_runs), figures)
+        kept = keeping.keep_rates(path, host.chip, host.inputs, (warmup_runs, num_runs), figures)
     if as_json:
         low, high = estimated.range_us if estimated else (0.0, 0.0)
         print_json(
@@ -101,7 +102,7 @@ class _Host:
 
     def __init__(self, path: Path, options: dict[str, Any], opened: ExitStack) -> None:
         self._path, self._options, self._opened = path, options, opened
-        self.device_name = ""
+        self.device_name = self.chip = ""
 
     def start(self) -> Any:
         """Make everything ready; return what runs one inference with random inputs."""
@@ -111,7 +112,7 @@ class _Host:
 
         inference = self._opened.enter_context(Inference(self._path, **self._options))
         self.graph: Graph = inference.graph
-        self.device_name = inference.device_name
+        self.device_name, self.chip = inference.device_name, inference.chip
         random = np.random.default_rng(0)
         self.inputs: list[Any] = []
         inputs = self.inputs

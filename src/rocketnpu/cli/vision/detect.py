@@ -66,7 +66,7 @@ def detect(
         used = cores_for(cores, frames.count(), chip)
         in_flight = 1 if frames.count() == 1 else IN_FLIGHT * used
         detector = stack.enter_context(Detector(path, labels, threshold, cores=used, in_flight=in_flight, **options))
-        where = Where(detector.device_name, used, in_flight)
+        where = Where(detector.device_name, detector.chip, used, in_flight)
         look = Look(detector.detect, draw, _lines, _document)
         look_at(source, frames, sink, look, where, detector.graph, as_json=as_json)
 

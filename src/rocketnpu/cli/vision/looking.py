@@ -42,6 +42,7 @@ class Where:
     """What looks, and how many at a time."""
 
     device: str
+    chip: str
     cores: int
     in_flight: int
 
@@ -160,7 +161,7 @@ def _finish(
     told: Sequence[dict[str, Any]], elapsed: float, where: Where, graph: Graph, source: str, *, as_json: bool
 ) -> None:
     rate = len(told) / elapsed if elapsed else 0.0
-    board = _board(graph, where.cores)
+    board = _board(graph, where.chip, where.cores)
     if as_json:
         document = {"source": source, "device": where.device, "cores": where.cores, "frames": told}
         print_json({**document, "frames per second": rate, "estimate for the board": board})
@@ -177,15 +178,14 @@ def _finish(
         )
 
 
-def _board(graph: Graph, cores: int) -> dict[str, Any] | None:
+def _board(graph: Graph, chip: str, cores: int) -> dict[str, Any] | None:
     """Estimate the model's time on a board; None where there is no timing model of the chip, or nothing to time."""
     from rocketnpu.errors import UnsupportedError
     from rocketnpu.estimate.estimate import Conditions
     from rocketnpu.estimate.sources import estimate_model
-    from rocketnpu.policy import DEFAULT_CHIP
 
     try:
-        found = estimate_model(graph, Conditions(cores=cores), DEFAULT_CHIP, allow_unproven=False)
+        found = estimate_model(graph, Conditions(cores=cores), chip, allow_unproven=False)
     except UnsupportedError:
         return None
     low, high = found.range_us

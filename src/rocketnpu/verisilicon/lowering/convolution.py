@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rocketnpu.graph import Operator
+from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.maps import window_padding
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
+from rocketnpu.verisilicon.lowering import stored
 from rocketnpu.verisilicon.lowering.context import Context
 from rocketnpu.verisilicon.lowering.kernels import Kernel, dilated, grouped, kernel_of
-from rocketnpu.verisilicon.lowering.per_channel import channel_tasks
+from rocketnpu.verisilicon.lowering.per_channel import channel_tasks, folding
 from rocketnpu.verisilicon.lowering.window import Output, Source, Window, window_tasks
 from rocketnpu.verisilicon.tasks.task import Task
 
@@ -23,7 +24,7 @@ def convolution_tasks(context: Context, operator: Operator) -> list[Task]:
     attributes = operator.attributes
     assert isinstance(attributes, Conv2D | DepthwiseConv2D)
     source = Source.of(context, context.tensor(operator, 0))
-    kernel = dilated(kernel_of(context, operator), attributes.dilation)
+    kernel = dilated(kernel_of(context.graph, operator), attributes.dilation)
     size = source.planes.height, source.planes.width
     # The kernel is dilated already.
     padding = window_padding(replace(attributes, dilation=(1, 1)), size, kernel.size)
@@ -43,11 +44,28 @@ def connected_tasks(context: Context, operator: Operator) -> list[Task]:
     assert isinstance(operator.attributes, FullyConnected)
     source = Source.of(context, context.tensor(operator, 0))
     output = Output.of(context, context.output(operator), operator.attributes.activation)
-    rows = source.planes.size // kernel_of(context, operator).weights.shape[1]
+    rows = source.planes.size // kernel_of(context.graph, operator).weights.shape[1]
     shape = (source.planes.size // rows, 1, rows)
     source = replace(source, planes=source.planes.reshaped(*shape))
     output = replace(output, planes=output.planes.reshaped(output.planes.size // rows, 1, rows))
-    return _tasks(context, operator, source, kernel_of(context, operator), Window(), output)
+    return _tasks(context, operator, source, kernel_of(context.graph, operator), Window(), output)
+
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""Kinds of operator whose weights may have a scale for each channel."""
+
+
+def channel_steps(graph: Graph, operator: Operator) -> int:
+    """Return how far an operator's results are from the rounded truth because its channels have scales of their own.
+
+    Raises:
+        UnsupportedError: it cannot be run.
+    """
+    kernel = kernel_of(graph, operator)
+    if len(set(kernel.scales)) == 1:
+        return 1
+    source, target = graph.input_of(operator, 0), graph.tensors[operator.outputs[0]]
+    return folding(kernel, stored.zero_point(source), stored.scale(source) / stored.scale(target)).steps
 
 
 def _tasks(

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rocketnpu.errors import UnsupportedError
-from rocketnpu.graph import Operator
+from rocketnpu.graph import Graph, Operator
 from rocketnpu.verisilicon.lowering import stored
-from rocketnpu.verisilicon.lowering.context import Context
 from rocketnpu.verisilicon.tasks.task import Bytes, Int64
 
 MAX_DENSE = 1 << 26
@@ -34,9 +33,9 @@ class Kernel:
         return self.weights.shape[2], self.weights.shape[3]
 
 
-def kernel_of(context: Context, operator: Operator) -> Kernel:
+def kernel_of(graph: Graph, operator: Operator) -> Kernel:
     """Read the weights (input 1) and the bias (input 2) of an operator."""
-    tensor = context.tensor(operator, 1)
+    tensor = graph.input_of(operator, 1)
     assert tensor.quantisation is not None
     values = stored.stored(tensor)
     depthwise = operator.kind == "DEPTHWISE_CONV_2D"
@@ -45,7 +44,7 @@ def kernel_of(context: Context, operator: Operator) -> Kernel:
     else:
         weights = values.transpose(3, 0, 1, 2) if depthwise else values.transpose(0, 3, 1, 2)
     number = operator.input(2)
-    data = None if number is None else context.graph.tensors[number].data
+    data = None if number is None else graph.tensors[number].data
     biases = np.zeros(len(weights), np.int64) if data is None else data.astype(np.int64).reshape(-1)
     shift = stored.SHIFT[tensor.dtype]
     zero = shift if tensor.quantisation.is_per_channel else tensor.quantisation.zero_point + shift

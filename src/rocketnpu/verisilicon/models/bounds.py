@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.inspect.bounds import SAME_MEMORY, Bound
+from rocketnpu.verisilicon.lowering.convolution import WEIGHTED, channel_steps
 
 ONE_ROUNDING = Bound(1, "the chip rounds once, with a multiplier cut to 16 or 24 bits; at ties it is not known how")
 BYTE_TABLE = Bound(1, "between two entries of the look-up table the line is straight; a worse table is refused")
+FOLDED = Bound(2, "scales are folded into the weights; what that leaves out is computed apart, and both are rounded")
 COPY = Bound(0, "bytes are copied")
 KINDS: Mapping[str, Bound] = {
     **dict.fromkeys(BYTE_FUNCTIONS, BYTE_TABLE),
@@ -26,8 +28,14 @@ KINDS: Mapping[str, Bound] = {
 
 def bound_of(graph: Graph, operators: Sequence[Operator]) -> Bound:
     """Return the bound of an operator, or of several that the NPU runs as one: the widest of theirs."""
-    del graph
-    return max((bound_of_kind(operator.kind) for operator in operators), key=lambda bound: bound.steps)
+    return max((_bound(graph, operator) for operator in operators), key=lambda bound: bound.steps)
+
+
+def _bound(graph: Graph, operator: Operator) -> Bound:
+    """Bound one operator: of several scales, by what folding them into the weights leaves out."""
+    if operator.kind not in WEIGHTED or channel_steps(graph, operator) == 1:
+        return bound_of_kind(operator.kind)
+    return FOLDED
 
 
 def bound_of_kind(kind: str) -> Bound:

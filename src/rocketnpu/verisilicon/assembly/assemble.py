@@ -74,12 +74,17 @@ def _closed(lowered: Lowered) -> Lowered:
         name = lowered.graph.name
         raise UnsupportedError(f"{name} computes nothing: its outputs are its inputs, seen in another shape")
     last = lowered.tasks[-1]
-    if last.target.size >= CERTAIN_BYTES:
+    if last.target.size >= CERTAIN_BYTES and not _is_scattered(last):
         return lowered
     source = Planes(lowered.constants.add(bytes(range(1, CERTAIN_BYTES + 1))), 1, 1, CERTAIN_BYTES)
     target = replace(source, at=Location(STATUS))
     status = Move(MoveKind.PAD, source, target, "a sign that the job has run", last.operator)
     return replace(lowered, tasks=(*lowered.tasks, status))
+
+
+def _is_scattered(task: Task) -> bool:
+    """Say whether a task writes only parts of the bytes between its first and its last."""
+    return isinstance(task, Move) and task.kind is MoveKind.PLACE
 
 
 def _planned(lowered: Lowered) -> MemoryPlan:
@@ -163,7 +168,7 @@ def _jobs(lowered: Lowered, made: Sequence[ProgramTask], plan: MemoryPlan) -> tu
     reads = (CONSTANTS, COMMANDS, *inputs)
     jobs, first = [], 0
     for number in range(len(made)):
-        mark = sentinel(number, [*written, *packed])
+        mark = None if _is_scattered(lowered.tasks[number]) else sentinel(number, [*written, *packed])
         if mark is not None:
             jobs.append(ProgramJob(tuple(made[first : number + 1]), reads, outputs, mark))
             first = number + 1

@@ -69,7 +69,9 @@ def tp_instruction(task: Move) -> Instruction:
         "IN_ZERO_POINT": task.fill,
         "OUT_ZERO_POINT": task.fill,
     }
-    holes = {_WORDS["WORD10"]: Hole(task.source.at), _WORDS["WORD13"]: Hole(task.target.at)}
+    # What is placed begins inside its target.
+    first = task.top * task.target.width + task.left if task.kind is MoveKind.PLACE else 0
+    holes = {_WORDS["WORD10"]: Hole(task.source.at), _WORDS["WORD13"]: Hole(task.target.at + first)}
     if task.lookup is not None:
         fields |= dict.fromkeys(("LOOKUP", "LOAD_LOOKUP", "LOOKUP_GLOBAL", "LOOKUP_SIGN"), 1)
         fields |= {"IN_ZERO_POINT": task.lookup.in_zero_point, "OUT_ZERO_POINT": task.lookup.out_zero_point}
@@ -83,6 +85,16 @@ def _pad(source: Planes, target: Planes, task: Move) -> Scan:
         *(source.width, source.height, source.channels, -task.left, -task.top, width, height, (width, height)),
         ((1, 0), (width, 1), (height, width)),
         width * height,
+    )
+
+
+def _place(source: Planes, target: Planes, task: Move) -> Scan:
+    del task
+    width, height = source.width, source.height
+    return Scan(
+        *(width, height, source.channels, 0, 0, width, height, (width, height)),
+        ((1, 0), (width, 1), (height, target.width)),
+        target.plane,
     )
 
 
@@ -131,6 +143,7 @@ def _look_up(source: Planes, target: Planes, task: Move) -> Scan:
 
 _SCANS: Mapping[MoveKind, Callable[[Planes, Planes, Move], Scan]] = {
     MoveKind.PAD: _pad,
+    MoveKind.PLACE: _place,
     MoveKind.TO_PIXELS: _to_pixels,
     MoveKind.TO_PLANES: _to_planes,
     MoveKind.QUARTER: _quarter,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Activation, Operator
-from rocketnpu.graph.maps import joined_axis, map_ranges, sliced_tensor
+from rocketnpu.graph.maps import ROWS, joined_axis, map_ranges, sliced_tensor
 from rocketnpu.graph.passes.fold_padding import map_pads, pad_value
 from rocketnpu.graph.passes.rewrite import same_quantisation
 from rocketnpu.verisilicon.evidence import Unproven
@@ -43,22 +43,34 @@ def concatenation_tasks(context: Context, operator: Operator) -> list[Task]:
     """Describe CONCATENATION: copies of what is not made in place.
 
     Raises:
-        UnsupportedError: an input's bytes do not lie side by side in the output.
+        UnsupportedError: an input of another scale has no look-up table that comes close.
     """
     target = context.output(operator)
     axis = joined_axis(context.graph, operator)
     tasks: list[Task] = []
     for tensor, first, count in joined_inputs(context.graph, operator):
         source, part = context.planes(tensor), joined_part(context.planes(target), axis, first, count)
-        if part is None:
-            raise UnsupportedError("rows or columns are joined of more than one channel: they do not lie side by side")
         if part == source:
             continue
-        if same_quantisation(tensor, target):
-            tasks.append(_copy(operator, source, part, stored.zero_point(tensor)))
+        fill = stored.zero_point(tensor)
+        if part is None:
+            if not same_quantisation(tensor, target):
+                middle = context.fresh(source.channels, source.height, source.width)
+                tasks += requantise_tasks(context, operator, tensor, target, Activation.NONE, middle)
+                source, fill = middle, stored.zero_point(target)
+            tasks.append(_placed(operator, source, context.planes(target), fill, axis, first))
+        elif same_quantisation(tensor, target):
+            tasks.append(_copy(operator, source, part, fill))
         else:
             tasks += requantise_tasks(context, operator, tensor, target, Activation.NONE, part)
     return tasks
+
+
+def _placed(operator: Operator, source: Planes, target: Planes, fill: int, axis: int, first: int) -> Move:
+    """Copy a map between the rows or columns of others."""
+    top, left = (first, 0) if axis == ROWS else (0, first)
+    label = f"{operator.kind}: copy into a part of the map"
+    return Move(MoveKind.PLACE, source, target, label, operator.index, fill=fill, top=top, left=left)
 
 
 def _copy(operator: Operator, source: Planes, target: Planes, fill: int) -> Move:

@@ -69,13 +69,16 @@ def _sums(task: Convolution, centred: Int64) -> Int64:
     return exact
 
 
-def move_output(task: Move, source: Bytes, table: npt.NDArray[np.uint32] | None = None) -> Bytes:
+def move_output(
+    task: Move, source: Bytes, table: npt.NDArray[np.uint32] | None = None, before: Bytes | None = None
+) -> Bytes:
     """Compute a move.
 
     Args:
         task: the task.
         source: what it reads, in the shape of its source.
         table: words of the look-up table, where there is one.
+        before: what lies at its target before, in the target's shape; only placing reads it.
 
     Returns:
         What it writes, in the order of memory, in the shape of its target.
@@ -85,6 +88,11 @@ def move_output(task: Move, source: Bytes, table: npt.NDArray[np.uint32] | None 
         assert table is not None
         assert task.lookup is not None
         return byte_function(task.lookup, table)[source]
+    if task.kind is MoveKind.PLACE:
+        assert before is not None
+        found = before.copy()
+        found[:, task.top : task.top + source.shape[1], task.left : task.left + source.shape[2]] = source
+        return found
     if task.kind is MoveKind.TO_PIXELS:
         return source.transpose(1, 2, 0).reshape(target.channels, target.height, target.width)
     if task.kind is MoveKind.TO_PLANES:

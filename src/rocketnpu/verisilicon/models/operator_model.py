@@ -18,7 +18,7 @@ from rocketnpu.verisilicon.models.integer_model import Bytes, convolution_output
 from rocketnpu.verisilicon.prepared import prepare
 from rocketnpu.verisilicon.soc import Soc
 from rocketnpu.verisilicon.tasks.table import ENTRIES
-from rocketnpu.verisilicon.tasks.task import Convolution, Planes, Task
+from rocketnpu.verisilicon.tasks.task import Convolution, MoveKind, Planes, Task
 
 Array = npt.NDArray[Any]
 Regions = dict[str, Bytes]
@@ -79,7 +79,11 @@ def _run(task: Task, regions: Regions) -> None:
     if task.lookup is not None:
         at = task.lookup.table
         table = regions[at.region][at.offset : at.offset + 4 * ENTRIES].view("<u4")
-    _write(regions, task.target, move_output(task, source, table))
+    before = None
+    if task.kind is MoveKind.PLACE:
+        _reach(regions, task.target)
+        before = _read(regions, task.target)
+    _write(regions, task.target, move_output(task, source, table, before))
 
 
 def _read(regions: Regions, planes: Planes) -> Bytes:
@@ -87,8 +91,13 @@ def _read(regions: Regions, planes: Planes) -> Bytes:
     return found.reshape(planes.channels, planes.height, planes.width)
 
 
-def _write(regions: Regions, planes: Planes, values: Bytes) -> None:
+def _reach(regions: Regions, planes: Planes) -> None:
+    """Make a region as large as a map in it needs."""
     name, old = planes.at.region, regions.get(planes.at.region, np.zeros(0, np.uint8))
     if old.size < planes.end:
         regions[name] = np.concatenate([old, np.zeros(planes.end - old.size, np.uint8)])
-    regions[name][planes.at.offset : planes.end] = values.reshape(-1)
+
+
+def _write(regions: Regions, planes: Planes, values: Bytes) -> None:
+    _reach(regions, planes)
+    regions[planes.at.region][planes.at.offset : planes.end] = values.reshape(-1)

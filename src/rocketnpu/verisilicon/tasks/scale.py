@@ -38,13 +38,14 @@ def encode_scale(value: float, generation: int) -> Scale:
         UnsupportedError: the hardware has none so large or so small.
     """
     bits = FRACTION_BITS[generation]
-    mantissa, exponent = math.frexp(value)
-    whole = round(mantissa * (2 << bits))
-    if whole == 2 << bits:
-        whole, exponent = whole >> 1, exponent + 1
-    shift = bits + 1 - exponent
     # Generation 8 writes a signed number of 7 bits that is smaller by its 23.
     low, high = (0, _MAX_SHIFT) if generation == 7 else (0, bits + 63)
-    if not value > 0 or not math.isfinite(value) or not low <= shift <= high:
-        raise UnsupportedError(f"a factor of {value:.4g} between accumulator and output has no multiplier and shift")
-    return Scale(whole - (1 << bits), bits, shift)
+    if 0 < value < math.inf:
+        mantissa, exponent = math.frexp(value)
+        whole = round(mantissa * (2 << bits))
+        if whole == 2 << bits:
+            whole, exponent = whole >> 1, exponent + 1
+        shift = bits + 1 - exponent
+        if low <= shift <= high:
+            return Scale(whole - (1 << bits), bits, shift)
+    raise UnsupportedError(f"a factor of {value:.4g} between accumulator and output has no multiplier and shift")

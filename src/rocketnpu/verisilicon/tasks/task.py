@@ -103,6 +103,8 @@ class MoveKind(Enum):
     """From pixels to planes."""
     QUARTER = "quarter"
     """Each plane becomes four, by the parity of rows and columns."""
+    PLACE = "place"
+    """Copy a map into a part of a larger one, and leave the rest of that as it is."""
     LOOKUP = "look-up"
     """Each byte becomes another."""
 

@@ -6,6 +6,8 @@ import ctypes
 import errno
 import os
 import time
+from random import Random
+from typing import ClassVar
 
 from bracketed import Bracketed
 from rocketnpu.device import uapi as drm
@@ -90,6 +92,39 @@ class Lying(Bracketed):
         for name, value in self.changes.items():
             setattr(argument, name, value)
         return None
+
+
+class Mad(Bracketed):
+    """A kernel that fails or lies at random, while it is mad: each call has its share of errors and false numbers."""
+
+    errors = (
+        errno.ENOMEM,
+        errno.EIO,
+        errno.EINVAL,
+        errno.ENOSPC,
+        errno.ENXIO,
+        errno.ETIMEDOUT,
+        errno.EBUSY,
+        errno.EINTR,
+    )
+    answers: ClassVar = {uapi.GEM_NEW: "handle", uapi.GEM_INFO: "offset", uapi.SUBMIT: "fence", uapi.GET_PARAM: "value"}
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.choose = Random(seed)
+        self.mad = True
+        self.done = 0
+
+    def ioctl(self, fd: int, request: int, argument: ctypes.Structure) -> None:
+        whim = self.choose.random() if self.mad else 1.0
+        if whim < 0.02:
+            self.done += 1
+            error = self.choose.choice(self.errors)
+            raise OSError(error, os.strerror(error))
+        super().ioctl(fd, request, argument)
+        if whim < 0.04 and request in self.answers:
+            self.done += 1
+            setattr(argument, self.answers[request], self.choose.choice([0, 1, 2, self.choose.getrandbits(32)]))
 
 
 class Behind(Bracketed):

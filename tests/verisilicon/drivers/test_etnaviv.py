@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from etnaviv_kernels import Behind, Lying, gone
-from etnaviv_recorded import Moved
+from etnaviv_kernels import Behind, Lying, Mad, gone
+from etnaviv_recorded import Moved, program_of
 
 from bracketed import Bracketed
 from rocketnpu.address_space import PAGE
 from rocketnpu.device import uapi as drm
 from rocketnpu.device.base import DeviceJob
+from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
 from rocketnpu.verisilicon.drivers import etnaviv as module
 from rocketnpu.verisilicon.drivers import etnaviv_uapi as uapi
@@ -200,6 +201,33 @@ def test_a_kernel_that_fails_at_one_call(make_node, call, error):
         moved.run()
         assert moved.off_by() <= 1
     assert rig.node.live_buffers == 0
+
+
+def test_a_mad_kernel_gets_nothing_but_errors_of_ours(make_node, tmp_path):
+    """Whatever it answers; and once it is sane, another file of it computes right."""
+    rig, done, finished = make_node(gated=False), 0, 0
+    program, picture, wanted = program_of("a311d", SMALL)
+    for seed in range(150):
+        calls = Mad(seed)
+        try:
+            with (
+                EtnavivDevice(A311D, calls=calls) as device,
+                PlacedProgram(device, program, bundle_folder=tmp_path) as placed,
+            ):
+                for _ in range(3):
+                    found = placed.run([picture])[0]
+                    assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
+                    finished += 1
+        except DeviceError:
+            pass
+        done += calls.done
+    gone(rig)
+    assert done > 100
+    assert finished > 50
+    with EtnavivDevice(A311D, calls=Bracketed()) as device:
+        moved = Moved(device, "a311d", SMALL)
+        moved.run()
+        assert moved.off_by() <= 1
 
 
 @pytest.mark.parametrize("handle", [0, 1])

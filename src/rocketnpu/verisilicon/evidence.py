@@ -31,6 +31,15 @@ other-states: States that start nothing do not change results.
 patience: The kernel drops a job that makes no progress for half a second, and tells nobody.
     open driver known to run; etnaviv_sched.c of Linux
     verisilicon/drivers/test_etnaviv_node.py::test_a_job_that_fails_is_dropped_and_nobody_is_told
+modes: PA_SYSTEM_MODE 0x11 and GL_API_MODE 2 are set in a submission of their own before the first job.
+    open driver known to run; facts 3: once a process, in all recordings
+    verisilicon/drivers/test_etnaviv.py::test_one_submission_a_part_and_one_for_the_modes_after_a_rest
+mode-loss: An NPU that the kernel has switched off, 0.2 s after its last job, or reset needs the modes again.
+    assumed; autosuspend in etnaviv_gpu.c of Linux: setting them once more does nothing where they have been kept
+    verisilicon/drivers/test_etnaviv.py::test_one_submission_a_part_and_one_for_the_modes_after_a_rest
+submission-size: A submission's stream has at most 128 KiB; jobs of a later one follow those of an earlier one.
+    open driver known to run; SZ_128K in etnaviv_gem_submit.c of Linux
+    verisilicon/drivers/test_etnaviv.py::test_commands_beyond_what_the_kernel_takes_go_in_several_submissions
 soft-pinning: User space chooses addresses from 4 MiB up to 4 GiB; with them a stream has no relocations.
     open driver known to run; facts 2, etnaviv_gem_submit.c of Linux
     verisilicon/drivers/test_etnaviv_node.py::test_soft_pinning

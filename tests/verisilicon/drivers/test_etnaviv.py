@@ -207,7 +207,7 @@ def test_a_mad_kernel_gets_nothing_but_errors_of_ours(make_node, tmp_path):
     """Whatever it answers; and once it is sane, another file of it computes right."""
     rig, done, finished = make_node(gated=False), 0, 0
     program, picture, wanted = program_of("a311d", SMALL)
-    for seed in range(150):
+    for seed in range(80):
         calls = Mad(seed)
         try:
             with (
@@ -222,8 +222,8 @@ def test_a_mad_kernel_gets_nothing_but_errors_of_ours(make_node, tmp_path):
             pass
         done += calls.done
     gone(rig)
-    assert done > 100
-    assert finished > 50
+    assert done > 50
+    assert finished > 30
     with EtnavivDevice(A311D, calls=Bracketed()) as device:
         moved = Moved(device, "a311d", SMALL)
         moved.run()

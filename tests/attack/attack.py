@@ -1,6 +1,6 @@
 """Attack the whole stack with seeded damage, outside CI, and count what comes out.
 
-    python tests/attack/attack.py models|programs|recordings|commands --count N [--seed FIRST]
+    python tests/attack/attack.py models|networks|onnx|programs|recordings|commands --count N [--seed FIRST]
 
 Each case runs under watch: an exception that is not ours, a signal, more than 20 seconds, more than 1 GB is a failure
 and is printed with its seed, which makes the same case again. Exit status 1 if there was any.
@@ -38,6 +38,20 @@ def models() -> Callable[[int], str]:
     import hostile_models
 
     return lambda seed: hostile_models.outcome(hostile_models.mutated(seed), seed)
+
+
+def networks() -> Callable[[int], str]:
+    """Damaged TFLite networks in which passes join operators."""
+    import hostile_networks
+
+    return lambda seed: hostile_networks.outcome(hostile_networks.mutated(seed), seed)
+
+
+def onnx() -> Callable[[int], str]:
+    """Damaged ONNX networks."""
+    import hostile_networks
+
+    return lambda seed: hostile_networks.outcome_onnx(hostile_networks.mutated_onnx(seed), seed)
 
 
 def programs() -> Callable[[int], str]:
@@ -205,6 +219,8 @@ def _used(process: int) -> float:
 
 KINDS: dict[str, Callable[[], Callable[[int], str]]] = {
     "models": models,
+    "networks": networks,
+    "onnx": onnx,
     "programs": programs,
     "recordings": recordings,
 }

@@ -93,6 +93,7 @@ def check_operator(operator: Operator, tensors: Mapping[int, Tensor]) -> None:
         _check_arity(operator)
         _check_types(operator, inputs, outputs)
         _check_scales(operator, inputs, outputs)
+        _check_offsets(operator, inputs)
         if not any(tensor is not None and tensor.is_dynamic for tensor in (*inputs, *outputs)):
             _check_shapes(operator, inputs, outputs)
     except ModelError as error:
@@ -124,6 +125,24 @@ def _check_shapes(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]
     for position, (shape, tensor) in enumerate(zip(expected or (), outputs, strict=False)):
         if shape != tensor.shape:
             raise ModelError(f"output {position} has shape {tensor.shape}, its inputs make {shape}")
+
+
+def _check_offsets(operator: Operator, inputs: Tensors) -> None:
+    """Refuse slices that are counted from where they begin and end elsewhere than in their input: LiteRT clamps their
+    ends to nothing, does not look at the masks, and reads what lies behind.
+    """
+    attributes, source = operator.attributes, inputs[0] if inputs else None
+    if not isinstance(attributes, ops.StridedSlice) or not attributes.offset or source is None:
+        return
+    if attributes.begin_mask or attributes.end_mask:
+        raise ModelError("its ends are counted from where it begins, and masked")
+    limits = [None if tensor is None or tensor.data is None else tensor.data.reshape(-1) for tensor in inputs[1:4]]
+    if any(values is None for values in limits):
+        return
+    numbers = [values.tolist() for values in limits if values is not None]
+    for size, begin, count, step in zip(source.shape, *numbers, strict=False):
+        if step < 1 or begin < 0 or count < 1 or begin + count > size:
+            raise ModelError(f"it takes {count} from {begin} of a dimension of {size}")
 
 
 def _check_types(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]) -> None:

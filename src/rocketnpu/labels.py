@@ -14,19 +14,20 @@ BACKGROUND = "background"
 _NUMBERED = re.compile(rf"([0-9]{{1,{LABEL_DIGITS}}})(?:\s*[:,]\s*|\s+)(\S.*)$")
 
 
-def read_labels(path: str | Path, outputs: int) -> tuple[str, ...]:
+def read_labels(path: str | Path, outputs: int | None) -> tuple[str, ...]:
     """Return the names of a model's ``outputs``, so that ``names[i]`` belongs to output ``i``.
 
     The file is UTF-8 with one label a line, either the name alone or, on every line, a number and the name (``7 cock``,
     ``7: cock``, ``7,cock``). Numbers that run on from 0 or 1 give the order only; others are indices of outputs, and
     what they leave out is called ``class N``. A file with one label less than the model has outputs lacks the
-    background class, which is then put first.
+    background class, which is then put first. Where nobody knows how many outputs there are (None), all labels count.
 
     Raises:
         InputError: the file cannot be read, is not text, or the number of its labels does not fit ``outputs``.
     """
     path = Path(path)
     lines = _lines(path)
+    outputs = len(lines) if outputs is None else outputs
     numbered = [_NUMBERED.match(line) for line in lines]
     pairs = [(int(match[1]), match[2]) for match in numbered if match]
     if len(pairs) == len(lines):

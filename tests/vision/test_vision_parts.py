@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rocketnpu.errors import InputError
+from rocketnpu.errors import InputError, UnsupportedError
 from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.vision.coco import names_for
 from rocketnpu.vision.detections import Boxes, Detection, overlaps, suppress
@@ -168,3 +169,16 @@ def test_what_is_no_video_is_said(tmp_path: Path, data: bytes) -> None:
 def test_a_picture_of_no_known_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="its ending is none of a picture"):
         encode_picture(tmp_path / "x.nothing", np.zeros((2, 2, 3), np.uint8))
+
+
+def test_without_pyav_a_video_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "v.mp4").write_bytes(bytes(100))
+    with (
+        pytest.raises(UnsupportedError, match=r"pip install rocketnpu\[video\]"),
+        Opened(tmp_path / "v.mp4"),
+    ):
+        pass
+    with pytest.raises(UnsupportedError, match="PyAV"):
+        VideoWriter(tmp_path / "w.mp4", Fraction(10))
+    assert not (tmp_path / "w.mp4").exists()

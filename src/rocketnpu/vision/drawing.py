@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rocketnpu.vision.detections import Detection
 from rocketnpu.vision.letterbox import Pixels
+from rocketnpu.vision.segmenter import MOST_CLASSES, Regions
 
 _GOLDEN = 0.618
 """Steps of the hue from one class to the next, so that neighbours differ."""
@@ -40,15 +41,30 @@ def draw(pixels: Pixels, found: Sequence[Detection]) -> Pixels:
     return np.asarray(image, np.uint8)
 
 
-def caption(pixels: Pixels, lines: Sequence[str]) -> Pixels:
-    """Return a copy of a picture, ``(rows, columns, 3)``, with lines of text in its top left corner."""
+def paint(pixels: Pixels, found: Regions) -> Pixels:
+    """Return a copy of a picture, ``(rows, columns, 3)``, half covered by its regions' colours, with their names."""
+    there = [number for number in found.shares() if number]
+    colours = np.array([colour_of(number) for number in range(MOST_CLASSES)], np.uint16)
+    mixed = ((pixels + colours[found.classes]) // 2).astype(np.uint8)
+    painted = np.where((found.classes > 0)[..., None], mixed, pixels)
+    return caption(painted, [found.name(number) for number in there], [colour_of(number) for number in there])
+
+
+def caption(pixels: Pixels, lines: Sequence[str], colours: Sequence[tuple[int, int, int]] = ()) -> Pixels:
+    """Return a copy of a picture, ``(rows, columns, 3)``, with lines of text in its top left corner.
+
+    Each has a ground of its colour, white where there is none.
+    """
     image = Image.fromarray(pixels)
     canvas = ImageDraw.Draw(image)
     font = _font(max(_SMALLEST, min(pixels.shape[:2]) // _CAPTION))
-    text = "\n".join(lines)
-    wide, high = canvas.multiline_textbbox((_MARGIN, _MARGIN), text, font=font)[2:]
-    canvas.rectangle((0, 0, wide + _MARGIN, high + _MARGIN), fill=(255, 255, 255))
-    canvas.multiline_text((_MARGIN, _MARGIN), text, fill=(0, 0, 0), font=font)
+    boxes = [canvas.textbbox((_MARGIN, 0), line, font=font) for line in lines]
+    wide, high = (max((box[side] for box in boxes), default=0) for side in (2, 3))
+    for number, line in enumerate(lines):
+        top = number * (high + _MARGIN)
+        ground = colours[number] if number < len(colours) else (255, 255, 255)
+        canvas.rectangle((0, top, wide + _MARGIN, top + high + _MARGIN), fill=ground)
+        canvas.text((_MARGIN, top + _MARGIN // 2), line, fill=(0, 0, 0), font=font)
     return np.asarray(image, np.uint8)
 
 

@@ -6,12 +6,23 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from rocketnpu.cli.output import counted, echo, print_json
+import click
+
+from rocketnpu.cli.output import (
+    Decorated,
+    chip_option,
+    counted,
+    echo,
+    json_option,
+    model_option,
+    print_json,
+    target_option,
+)
 
 if TYPE_CHECKING:
     from rocketnpu.errors import RocketError
@@ -35,6 +46,57 @@ class Look(Generic[Found]):
     """Lines for people; the truth says whether it is the only frame, else there is one line."""
     document: Callable[[Found], dict[str, Any]]
     """The same for programs."""
+
+
+class Looker(AbstractContextManager[Any], Protocol):
+    """A model on a device."""
+
+    graph: Graph
+
+    @property
+    def device_name(self) -> str:
+        """Name of the device."""
+
+    @property
+    def chip(self) -> str:
+        """Name of its chip."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asks of every verb that looks at pictures."""
+
+    source: Path
+    model: str
+    labels: Path | None
+    output: Path | None
+    device: str
+    cores: int | None
+    allow_unproven: bool
+    chip: str
+    target: str
+    as_json: bool
+
+
+def looking_options(function: Decorated) -> Decorated:
+    """Add the options of :class:`Asked`."""
+    path = click.Path(path_type=Path)
+    for option in (
+        json_option,
+        target_option,
+        chip_option,
+        click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven."),
+        click.option("-c", "--cores", type=click.IntRange(1, 16), help="NPU cores; all for a folder or a video."),
+        click.option("-d", "--device", default="auto", show_default=True, help="The simulator, or a driver by name."),
+        click.option("-o", "--output", type=path, help="Picture, folder or video to write, with what is found."),
+        click.option("-l", "--labels", type=path, help="Names of the classes, a line each."),
+        model_option,
+        click.option(
+            "-i", "--input", "source", required=True, type=path, help="Picture, folder of pictures, or video."
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 @dataclass(frozen=True)
@@ -95,6 +157,37 @@ def cores_for(wanted: int | None, frames: int, chip: str) -> int:
     if wanted is not None:
         return wanted
     return 1 if frames == 1 else family_of(chip).cores
+
+
+def look_through(
+    asked: Asked, start: Callable[[Path, dict[str, Any]], Looker], look_of: Callable[[Any], Look[Any]]
+) -> None:
+    """Open what is asked for, and look at it.
+
+    Args:
+        asked: what the user asks.
+        start: makes a model on a device, given its path and the options of
+            :class:`~rocketnpu.inference.Inference`.
+        look_of: says what that does with a frame.
+
+    Raises:
+        RocketError: something cannot be opened, or as :func:`look_at`.
+    """
+    from rocketnpu.device.group import IN_FLIGHT
+    from rocketnpu.vision.frames import Opened
+    from rocketnpu.zoo import resolve
+
+    path = resolve(asked.model)
+    wanted = "auto" if asked.target == "simulator" else asked.target
+    options = {"device": asked.device, "allow_unproven": asked.allow_unproven, "chip": asked.chip, "target": wanted}
+    with ExitStack() as stack:
+        frames = stack.enter_context(Opened(asked.source)).frames
+        sink = stack.enter_context(Sink(asked.source, asked.output, frames))
+        cores = cores_for(asked.cores, frames.count(), asked.chip)
+        in_flight = 1 if frames.count() == 1 else IN_FLIGHT * cores
+        looker = stack.enter_context(start(path, {**options, "cores": cores, "in_flight": in_flight}))
+        where = Where(looker.device_name, looker.chip, cores, in_flight)
+        look_at(asked.source, frames, sink, look_of(looker), where, looker.graph, as_json=asked.as_json)
 
 
 def look_at(

@@ -88,6 +88,12 @@ def test_doors_that_are_open_to_others(models: Path, capsys: pytest.CaptureFixtu
         assert told in capsys.readouterr().err
 
 
+def test_answers_are_not_held_back() -> None:
+    """asyncio switches Nagle's delay off on sockets of this protocol only; it would be 40 ms for each answer."""
+    with Door(port=0).listen() as listening:
+        assert listening.proto == socket.IPPROTO_TCP
+
+
 def test_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROCKETNPU_TOKEN", raising=False)
     assert token_from(None) is None

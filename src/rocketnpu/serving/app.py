@@ -33,6 +33,8 @@ _HEADER_LENGTH = "Inference-Header-Content-Length"
 _VERSION = "1"
 """Of every model: a server has one of each name."""
 _DIGITS = 10
+_SMALL = 1 << 14
+"""Bytes of JSON, or elements to be written as JSON, that take less time than a change of threads."""
 _GONE = 499
 """The status under which a request is counted whose client went away."""
 
@@ -150,11 +152,13 @@ class _Service:
             raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed requests are not taken", leave=True)
         async with self._reception.body(request) as body:
             header = self._header_length(request, len(body))
-            asked = await self._aside(read_request, body, header, pool.signature, pool.capacity)
+            text = len(body) if header is None else header
+            asked = await self._aside(text, read_request, body, header, pool.signature, pool.capacity)
             seconds = min(self._limits.seconds, asked.seconds or self._limits.seconds)
             results = await self._results(request, pool, asked.items, begin + seconds)
             head = {"model_name": pool.name, "model_version": _VERSION}
-            answer, length = await self._aside(write_answer, head, asked, pool.signature, results)
+            written = len(asked.items) * sum(port.elements for port, as_bytes in asked.outputs if not as_bytes)
+            answer, length = await self._aside(written, write_answer, head, asked, pool.signature, results)
         if length is None:
             return Response(answer, media_type="application/json")
         return Response(answer, headers={_HEADER_LENGTH: str(length)}, media_type="application/octet-stream")
@@ -192,7 +196,10 @@ class _Service:
                 job.cancel()
             await asyncio.gather(everything, gone, *jobs, return_exceptions=True)
 
-    async def _aside(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    async def _aside(self, size: int, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Have the clerk do what takes long by its size; what does not, is done sooner than handed over."""
+        if size <= _SMALL:
+            return work(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._clerk, work, *arguments)
 
     def _pool(self, request: Request) -> Pool:

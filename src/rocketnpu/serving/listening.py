@@ -71,11 +71,23 @@ class Door:
             DeviceError: there is no such address here, or the port is taken or not allowed.
         """
         try:
-            family, *_, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
-            return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            # asyncio sends without delay only on sockets that say that they are TCP, which create_server's do not.
+            made = socket.socket(family, kind, protocol)
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise DeviceError(f"cannot listen at {self.host} port {self.port}: {reason}") from None
+            raise self._refused(error) from None
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+            made.listen(_BACKLOG)
+        except OSError as error:
+            made.close()
+            raise self._refused(error) from None
+        return made
+
+    def _refused(self, error: Exception) -> DeviceError:
+        reason = getattr(error, "strerror", None) or str(error)
+        return DeviceError(f"cannot listen at {self.host} port {self.port}: {reason}")
 
 
 def is_loopback(host: str) -> bool:

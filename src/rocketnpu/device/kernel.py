@@ -60,8 +60,8 @@ class KernelDevice(Closing, OneAtATime):
     """Where the driver's nodes may be."""
     standing = UNASKED
     """What was proven on the board behind it; set by who opens it."""
-    flying_starts = False
-    """Whether a flying task may be started by itself although that was not proven on this board: a trial asks."""
+    takes_risks = False
+    """Whether what may hang a board is started although it was not proven on this one: a trial asks."""
 
     def __init__(self, path: str, calls: Calls | None, refusal: Callable[[Calls, int], str] | None = None) -> None:
         """Open ``path``, or the first of ``nodes`` whose driver is called ``name`` and which ``refusal`` takes.

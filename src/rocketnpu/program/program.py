@@ -60,7 +60,7 @@ class ProgramJob:
 
     tasks: tuple[ProgramTask, ...]
     reads: tuple[int, ...]
-    """Buffers read that an input or an earlier job fills."""
+    """Buffers read that an input or an earlier job fills; where a kernel lets a job reach only what it names, all."""
     writes: tuple[int, ...]
     """Buffers written, disjoint from ``reads``: the same for every job of a program, so that jobs run in order."""
     sentinel: tuple[int, int, int]

@@ -24,8 +24,8 @@ def run_trial(device: Device, trial: Trial) -> bytes:
         DeviceError: the device has no room, or refuses the program.
     """
     for member in cores_of(device):
-        if hasattr(member, "flying_starts"):
-            member.flying_starts = trial.hazard is Hazard.MAY_HANG
+        if hasattr(member, "takes_risks"):
+            member.takes_risks = trial.hazard is Hazard.MAY_HANG
     with Placement(device, trial.program, allow_unproven=True) as placed:
         buffer, offset, size = trial.place
         memory = placed.memories[buffer]

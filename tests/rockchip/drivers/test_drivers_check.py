@@ -85,7 +85,7 @@ def test_flying_tasks_are_not_started_by_themselves(name: str, request: pytest.F
                 continue
             with pytest.raises(DeviceError, match=message):
                 device.submit([job])
-        device.flying_starts = True
+        device.takes_risks = True
         device._prepared = [device._prepare((DeviceJob((tasks["DPU"],)),))]
         assert device._prepared[0].jobs
 

@@ -186,7 +186,7 @@ class RknpuDevice(KernelDevice):
                 self._own(buffer)
             for task in job.tasks:
                 check_task(task, self.words(task), self.owns, dpu_required=False)
-            check_start(job.tasks[0], self.name, self.flying_starts or Unproven.FLYING_START in self.standing.proven)
+            check_start(job.tasks[0], self.name, self.takes_risks or Unproven.FLYING_START in self.standing.proven)
             self._link(job.tasks)
         entries = [_entry(task) for job in jobs for task in job.tasks]
         array = (kernel.Task * len(entries))(*entries)

@@ -132,7 +132,7 @@ class RocketDevice(KernelDevice):
                 raise DeviceError(f"{self.name}: job {number} has no task")
             for task in job.tasks:
                 check_task(task, self.words(task), self.owns, dpu_required=True)
-                check_start(task, self.name, self.flying_starts or Unproven.FLYING_START in self.standing.proven)
+                check_start(task, self.name, self.takes_risks or Unproven.FLYING_START in self.standing.proven)
             # A handle in both lists, or twice in one, makes the kernel drop the job silently (addendum 9.1).
             outs = list(dict.fromkeys(self._own(buffer).buffer.handle for buffer in job.writes))
             ins = [h for h in dict.fromkeys(self._own(buffer).buffer.handle for buffer in job.reads) if h not in outs]

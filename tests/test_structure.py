@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import importlib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -47,3 +49,27 @@ def test_simulators_import_nothing_by_a_string() -> None:
 
 def _calls(path: Path) -> list[ast.Call]:
     return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+
+
+MUTABLE = {
+    "rockchip.lowering.context": {"Context"},
+    "rockchip.simulator.units.dpu_stages": {"Pipeline"},
+    "rockchip.simulator.units.weights": {"StoredWeights"},
+}
+"""Dataclasses that are no values: one compilation, one run."""
+
+
+def test_values_are_frozen() -> None:
+    rooms = ("graph", "partition", "program", "rockchip.lowering", "rockchip.tasks", "rockchip.simulator")
+    counted = 0
+    for room in rooms:
+        folder = SOURCE / room.replace(".", "/")
+        for path in sorted(folder.rglob("*.py")):
+            name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+            module = importlib.import_module(f"rocketnpu.{name}")
+            for key, kind in vars(module).items():
+                if isinstance(kind, type) and kind.__module__ == module.__name__ and dataclasses.is_dataclass(kind):
+                    counted += 1
+                    frozen = kind.__dataclass_params__.frozen
+                    assert frozen != (key in MUTABLE.get(name, ())), f"{name}.{key}"
+    assert counted > 60

@@ -1,23 +1,28 @@
 """What networks take on a chip, ours beside others': judged streams, published measurements, and our programs.
 
-    python benchmarks/chip_time.py [--models FOLDER] [--recordings FOLDER] [--json]
+    python benchmarks/chip_time.py [--models FOLDER] [--recordings FOLDER] [--before CHECKOUT] [--json]
 
-Everything of ours is an estimate (``rocketnpu estimate``); published times name their source. "before" is what the
-compiler made before it listened to the estimate. Limits are those of bytes and multiplications alone (timing 6.1).
-Times in milliseconds. Mainline: 198 MHz, a start by interrupt of 30 us (20 and 37 beside it), 0.35 ms on the host,
-60 us a barrier. Vendor: 1 GHz, tasks chained at 1 us, no host.
+Everything of ours is an estimate (``rocketnpu estimate``); published times name their source. "before" is what
+another checkout's compiler makes, judged from its registers. Limits are those of bytes and multiplications alone
+(timing 6.1). Times in milliseconds. Mainline: 198 MHz, a start by interrupt of 30 us (20 and 37 beside it), 0.35 ms on
+the host, 60 us a barrier. Vendor: 1 GHz, tasks chained at 1 us, no host.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from networks import NETWORKS, network_model
+import numpy as np
+from networks import NETWORKS, SHAPES, network_model
 
 from rocketnpu.graph import Graph
 from rocketnpu.model import tflite
@@ -37,13 +42,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 BARRIERS = (0.0, 20.0, 38.0)
 POLICIES = {"all rules": Policy("mainline", True), "proven rules": Policy("mainline", False)}
 CHAINED = replace(VENDOR, layer_us=0.0)
-BEFORE = {
-    ("mobilenet_v1_1.0_224_quant", "all rules"): (1.878, 43),
-    ("mobilenet_v1_1.0_224_quant", "proven rules"): (1.878, 43),
-    ("mobilenet_v2_1.0_224_quant", "all rules"): (2.162, 64),
-    ("mobilenet_v2_1.0_224_quant", "proven rules"): (2.225, 76),
+SHAPED = {
+    **{f"{name} (random weights)": NETWORKS[name].layers for name in ("ResNet50 224", "YOLOv5s ReLU 640")},
+    **{f"{name} (random weights)": layers for name, layers in SHAPES.items()},
 }
-"""Milliseconds at 1 GHz without starts, and tasks, before the compiler chose its cuts by time."""
+"""Networks of which only shapes are known: chains of convolutions, additions, joins and activations left out."""
 PUBLISHED = {
     "mobilenet_v1_1.0_224_quant": (
         "2.18 vendor 1 GHz, 11.2 Mesa mainline (widetii/orangepi5plus-npu)",
@@ -115,11 +118,45 @@ def models(folder: Path) -> Iterator[tuple[str, Graph]]:
         path = folder / f"{name}.tflite"
         if path.is_file():
             yield name, tflite.load(path)
-    for name in ("ResNet50 224", "YOLOv5s ReLU 640"):
-        yield f"{name} (random weights)", tflite.parse(network_model(NETWORKS[name].layers), name)
+    for name, layers in SHAPED.items():
+        yield name, tflite.parse(network_model(layers), name)
 
 
-def lines(folder: Path, recordings: Path) -> Iterator[Line]:
+OLD = """
+import sys
+import numpy as np
+from rocketnpu.compiler import compile_graph
+from rocketnpu.model import tflite
+from rocketnpu.partition.plan import plan
+from rocketnpu.policy import Policy
+policy = Policy("mainline", allow_unproven=sys.argv[2] == "all rules")
+found = []
+for number, part in enumerate(plan(tflite.load(sys.argv[1]), policy).parts):
+    program = compile_graph(part, policy)
+    words = np.frombuffer(program.buffers[program.commands].content, "<u8")
+    found += [(number, words[task.offset // 8 :][: task.words]) for task in program.tasks]
+np.savez(sys.argv[3], parts=[number for number, _ in found], **{str(at): words for at, (_, words) in enumerate(found)})
+"""
+"""Compiles with another checkout's package, and keeps the command lists."""
+
+
+def before(checkout: Path, model: Path, name: str, title: str) -> Line:
+    """Compile with another checkout, and judge its command lists as this one does."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder, "words.npz")
+        environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
+        command = [sys.executable, "-P", "-c", OLD, str(model), title, str(kept)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            return Line(name, f"before, {title}: {reason}", 0, 0, {})
+        with np.load(kept) as words:
+            parts = len(set(words["parts"].tolist()))
+            works = [judge_words(words[str(at)].tolist(), RK3588) for at in range(len(words["parts"]))]
+    return Line(name, f"before, {title}", parts, len(works), one_core(works, 0.35 * parts))
+
+
+def lines(folder: Path, recordings: Path, checkout: Path | None) -> Iterator[Line]:
     """Yield all lines of the table."""
     for name in ("mobilenet_v1_1.0_224_embedding",):
         if (recordings / f"{name}.zip").is_file():
@@ -128,17 +165,19 @@ def lines(folder: Path, recordings: Path) -> Iterator[Line]:
             yield from (ours(name, graph, title, policy) for title, policy in POLICIES.items())
     for name, graph in models(folder):
         for title, policy in POLICIES.items():
+            if checkout is not None:
+                with tempfile.TemporaryDirectory() as kept:
+                    model = folder / f"{name}.tflite"
+                    if name in SHAPED:
+                        model = Path(kept, "model.tflite")
+                        model.write_bytes(network_model(SHAPED[name]))
+                    yield before(checkout, model, name, title)
             yield ours(name, graph, title, policy)
 
 
 def show(line: Line) -> None:
     """Print one line."""
     print(f"{line.network}: {line.what}, {line.tasks} tasks in {line.parts} part{'s' if line.parts > 1 else ''}")
-    before = BEFORE.get((line.network, line.what.removeprefix("ours, ")))
-    if before:
-        npu, tasks = before
-        slow = npu * VENDOR.clock_hz / MAINLINE.clock_hz + tasks * 0.03 + 0.35
-        print(f"    {'before':34} {npu + tasks / 1e3:7.2f} at 1 GHz chain, {slow:.2f} at 198 MHz, {tasks} tasks")
     for name, value in line.figures.items():
         print(f"    {name:34} {value:7.2f}")
     for text in PUBLISHED.get(line.network, ()):
@@ -150,10 +189,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="time of networks on the chip, estimated, beside what was published")
     parser.add_argument("--models", type=Path, default=SHARED / "models")
     parser.add_argument("--recordings", type=Path, default=SHARED / "golden" / "mesa")
+    parser.add_argument("--before", type=Path, help="another checkout of this repository, compiled with too")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     found: list[dict[str, Any]] = []
-    for line in lines(arguments.models, arguments.recordings):
+    for line in lines(arguments.models, arguments.recordings, arguments.before):
         found.append({"network": line.network, "what": line.what, "tasks": line.tasks, **line.figures})
         if not arguments.json:
             show(line)

@@ -233,6 +233,71 @@ NETWORKS: dict[str, Network] = {
 """The six networks that the timing model was adjusted to."""
 
 
+def yolov8n() -> tuple[Layer, ...]:
+    """YOLOv8n at 640x640: its convolutions, with heads of 80 classes."""
+
+    def c2f(net: _Stack, channels: int, count: int) -> None:
+        half = channels // 2
+        net.conv(channels)
+        net.channels = half
+        for _ in range(count):
+            net.conv(half, 3).conv(half, 3)
+        net.join((2 + count) * half).conv(channels)
+
+    net = _Stack(640).conv(16, 3, 2)
+    kept = []
+    for channels, count in ((32, 1), (64, 2), (128, 2), (256, 1)):
+        net.conv(channels, 3, 2)
+        c2f(net, channels, count)
+        kept.append((net.size, net.channels))
+    net.conv(128).join(512).conv(256)
+    down = [(net.size, net.channels)]
+    for level, channels in ((2, 128), (1, 64)):
+        net.size, joined = kept[level][0], net.channels + kept[level][1]
+        c2f(net.join(joined), channels, 1)
+        down.append((net.size, net.channels))
+    outputs = [(net.size, net.channels)]
+    for channels, (_, joined) in zip((128, 256), reversed(down[:2]), strict=True):
+        net.conv(net.channels, 3, 2)
+        c2f(net.join(net.channels + joined), channels, 1)
+        outputs.append((net.size, net.channels))
+    for size, channels in outputs:
+        for wide, last in ((64, 64), (80, 80)):
+            net.size, net.channels = size, channels
+            net.conv(wide, 3).conv(wide, 3).conv(last)
+    return tuple(net.layers)
+
+
+def mobiledet() -> tuple[Layer, ...]:
+    """The backbone of MobileDet for edge TPUs at 320x320, as TensorFlow's detection models publish it."""
+    net = _Stack(320).conv(32, 3, 2)
+    net.conv(8).conv(12, 3).conv(16)
+    # Kind, channels, times of channels inside, kernel, stride, whether its input is added.
+    fused, inverted = "fused", "inverted"
+    for kind, channels, times, k, s, added in (
+        *((fused, 16, 8, 3, 2, False), (fused, 16, 4, 3, 1, True), (fused, 16, 8, 3, 1, True)),
+        *((fused, 16, 4, 3, 1, True), (fused, 40, 8, 5, 2, False)),
+        *([(fused, 40, 4, 3, 1, True)] * 3),
+        *((inverted, 72, 8, 3, 2, False), (inverted, 72, 8, 3, 1, True)),
+        *([(fused, 72, 4, 3, 1, True)] * 2),
+        *((inverted, 96, 8, 5, 1, False), (inverted, 96, 8, 5, 1, True)),
+        *([(inverted, 96, 8, 3, 1, True)] * 2),
+        *((inverted, 120, 8, 5, 2, False), (inverted, 120, 8, 3, 1, True), (inverted, 120, 4, 3, 1, True)),
+        *((inverted, 120, 8, 3, 1, True), (inverted, 384, 8, 5, 1, False)),
+    ):
+        wide = times * net.channels
+        if kind == fused:
+            net.conv(wide, k, s)
+        else:
+            net.conv(wide).conv(wide, k, s, depthwise=True)
+        net.conv(channels, added=added)
+    return tuple(net.layers)
+
+
+SHAPES: dict[str, tuple[Layer, ...]] = {"MobileDet backbone 320": mobiledet(), "YOLOv8n 640": yolov8n()}
+"""More networks, to which nothing was fitted."""
+
+
 def network_model(layers: tuple[Layer, ...]) -> bytes:
     """Return a TFLite model of such shapes, int8 with random weights, layer by layer.
 

@@ -171,6 +171,15 @@ class Family(abc.ABC):
         """
         return None
 
+    def split_us(self, graph: Graph, policy: Policy, conditions: Conditions, cores: int) -> float | None:
+        """Estimate a part on several cores that share one inference: microseconds of the NPU and of the barriers, or
+        None where it cannot be split. Where one core is not slower, it is that core's time.
+
+        Raises:
+            UnsupportedError: as :meth:`compile`.
+        """
+        return None
+
     @abc.abstractmethod
     def work(self, graph: Graph, policy: Policy) -> PartWork:
         """Count what each operator of a part becomes on the chip.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from rocketnpu.graph import Graph
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
+from rocketnpu.program.layout import SurfaceLayout
 from rocketnpu.program.program import Binding, Program, ProgramJob
 
 RECORD = Path(__file__).resolve().parents[1] / "data" / "frozen_programs.json"
@@ -86,7 +88,10 @@ def _job(job: ProgramJob) -> list[Any]:
 
 def _binding(binding: Binding) -> list[Any]:
     layout = binding.layout
-    place = [layout.height, layout.width, layout.channels, layout.offset, layout.surface_pitch, layout.flip]
+    if isinstance(layout, SurfaceLayout):
+        place = [layout.height, layout.width, layout.channels, layout.offset, layout.surface_pitch, layout.flip]
+    else:
+        place = [layout.kind, *asdict(layout).values()]
     return [binding.tensor, binding.name, list(binding.shape), binding.dtype.value, binding.buffer, place]
 
 

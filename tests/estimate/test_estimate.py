@@ -74,6 +74,18 @@ def test_rules_that_change_the_price_are_a_lever() -> None:
     assert found.levers[-1].total_us == pytest.approx(other.total_us)
 
 
+def test_all_cores_on_one_inference_are_a_lever(mobilenet_v1: Path) -> None:
+    graph, name = tflite.load(mobilenet_v1), "one inference on all 3 cores"
+    found = estimate_model(graph, Conditions(), "rk3588", allow_unproven=False)
+    (lever,) = (lever for lever in found.levers if lever.name == name)
+    assert lever.total_us + lever.gain_us == pytest.approx(found.total_us)
+    assert found.total_us / 3 < lever.total_us < found.total_us / 1.5
+    busy = estimate_model(graph, Conditions(cores=3), "rk3588", allow_unproven=False)
+    assert name not in {lever.name for lever in busy.levers}, "the other cores have work of their own"
+    small = estimate_model(tflite.load(SMALL), Conditions(), "rk3588", allow_unproven=False)
+    assert name not in {lever.name for lever in small.levers}, "a barrier costs more than the layer"
+
+
 def test_a_chip_without_a_timing_model_says_so() -> None:
     class Unknown:
         title = "Some NPU"

@@ -50,6 +50,7 @@ def estimate_model(
     found = replace(
         found, levers=(*found.levers, Lever("the board's CPU instead", alone, found.total_us - alone, note))
     )
+    found = replace(found, levers=(*found.levers, *_split_lever(divided, conditions, found)))
     other = plan(graph, replace(policy, allow_unproven=not allow_unproven))
     if not other.parts:
         return found
@@ -60,6 +61,22 @@ def estimate_model(
     if cpu != len(found.cpu):
         note = f"{cpu} operators on the CPU instead of {len(found.cpu)}, whose time is not in it"
     return replace(found, levers=(*found.levers, Lever(name, total, found.total_us - total, note)))
+
+
+def _split_lever(divided: Plan, conditions: Conditions, found: Estimate) -> tuple[Lever, ...]:
+    """Return what it would change if all cores shared one inference; nothing where they are busy, or none can help."""
+    family = family_of(divided.policy.chip)
+    if conditions.cores > 1 or family.cores == 1:
+        return ()
+    times = [family.split_us(part, divided.policy, conditions, family.cores) for part in divided.parts]
+    known = [time for time in times if time is not None]
+    if len(known) < len(times):
+        return ()
+    total = sum(known) + found.host_us
+    if total >= found.total_us:
+        return ()
+    note = "the delegate's option split=auto; barriers included, the CPU's copies not"
+    return (Lever(f"one inference on all {family.cores} cores", total, found.total_us - total, note),)
 
 
 def estimate_program(program: Program, conditions: Conditions) -> Estimate:

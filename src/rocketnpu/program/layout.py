@@ -6,7 +6,7 @@ layout; :data:`KINDS` names them for the file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -149,6 +149,71 @@ class SurfaceLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class CellLayout:
+    """A picture in cells: each two by two pixels of the host are one pixel of a surface, one behind the other.
+
+    ``byte(c, y, x) = memory[offset + ((y / 2 * width / 2 + x / 2) * slot) + (y % 2 * 2 + x % 2) * channels + c]``. A
+    convolution of stride 2 reads cells at stride 1, with a smaller kernel and a quarter of the bytes.
+    """
+
+    kind: ClassVar[str] = "cells"
+    height: int
+    width: int
+    channels: int
+    """Of the host's picture; four pixels of it fit a slot. Height and width are even."""
+    offset: int
+    flip: bool
+    """Whether the host's element is unsigned, so that its top bit changes on the way."""
+    slot: int
+    """Bytes of a cell in memory."""
+
+    @property
+    def end(self) -> int:
+        """Offset just behind the last cell."""
+        return self.offset + self.height * self.width // 4 * self.slot
+
+    def check(self, elements: int, size: int) -> None:
+        """See that it holds a tensor of ``elements`` bytes and lies inside a buffer of ``size`` bytes.
+
+        Raises:
+            ValueError: it does not.
+        """
+        sizes = (self.height, self.width, self.channels, self.slot)
+        if min(sizes) < 1 or self.height * self.width * self.channels != elements:
+            raise ValueError(f"a layout of {self.height} x {self.width} x {self.channels} for {elements} elements")
+        if self.height % 2 or self.width % 2 or 4 * self.channels > self.slot or self.slot % 2:
+            raise ValueError(f"{self.height} x {self.width} x {self.channels} makes no cells of {self.slot} bytes")
+        if self.offset < 0 or self.offset % 2 or self.end > size:
+            raise ValueError(f"layout from byte {self.offset} ends at byte {self.end}, the buffer has {size}")
+
+    def pack(self, tensor: npt.NDArray[np.generic], memory: memoryview | Bytes) -> None:
+        """Write a tensor of 8-bit elements, two at a time. Bytes that hold no element keep their value."""
+        change = np.uint16(0x8080 if self.flip else 0)
+        for place, pairs in self._pairs(tensor, memory):
+            np.bitwise_xor(pairs, change, out=place)
+
+    def unpack(self, memory: memoryview | Bytes, tensor: npt.NDArray[np.generic]) -> None:
+        """Read the picture into ``tensor``, which is C-contiguous."""
+        change = np.uint16(0x8080 if self.flip else 0)
+        for place, pairs in self._pairs(tensor, memory):
+            np.bitwise_xor(place, change, out=pairs)
+
+    def _pairs(
+        self, tensor: npt.NDArray[np.generic], memory: memoryview | Bytes
+    ) -> Iterator[tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]]:
+        """Yield views of the same two bytes of all cells: in memory and in the tensor, each [rows, columns]."""
+        flat = np.frombuffer(memory, np.uint8)
+        self.check(tensor.size, flat.size)
+        rows, columns = self.height // 2, self.width // 2
+        cells = flat[self.offset : self.end].view(np.uint16).reshape(rows, columns, self.slot // 2)
+        # A row of a cell is two pixels of the host, which lie one behind the other.
+        lines = tensor.view(np.uint8).reshape(rows, 2, columns, 2 * self.channels).view(np.uint16)
+        for row in range(2):
+            for pair in range(self.channels):
+                yield cells[..., row * self.channels + pair], lines[:, row, :, pair]
+
+
+@dataclass(frozen=True, slots=True)
 class PlaneLayout:
     """A feature map as planes: ``byte(c, y, x) = memory[offset + (c * height + y) * width + x]``, unsigned bytes.
 
@@ -204,8 +269,9 @@ def _copy(source: Bytes, change: np.uint8, target: Bytes) -> None:
         target[...] = source
 
 
-KINDS: Mapping[str, type[SurfaceLayout] | type[PlaneLayout]] = {
+KINDS: Mapping[str, type[SurfaceLayout] | type[CellLayout] | type[PlaneLayout]] = {
     SurfaceLayout.kind: SurfaceLayout,
+    CellLayout.kind: CellLayout,
     PlaneLayout.kind: PlaneLayout,
 }
 """Layouts by their name in program files."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rocketnpu.errors import UnsupportedError
@@ -145,6 +145,18 @@ class RockchipFamily(Family):
         given = setting("vendor" if policy.target == "vendor" else "mainline", cores=cores)
         stages = split_graph(prepare(graph, self.soc, policy), self.soc, policy, given)
         return assemble_split(stages, graph.name, self.soc) if stages.split_us < stages.whole_us else None
+
+    def split_us(self, graph: Graph, policy: Policy, conditions: Conditions, cores: int) -> float | None:
+        """Estimate layers shared out to cores, or one core where that is not slower."""
+        from rocketnpu.rockchip.assembly.splitting import split_graph
+        from rocketnpu.rockchip.prepared import prepare
+        from rocketnpu.rockchip.timing.setting import setting
+
+        given = setting(conditions.driver, conditions.clock_mhz, cores)
+        if conditions.start_us is not None:
+            given = replace(given, start_us=conditions.start_us)
+        stages = split_graph(prepare(graph, self.soc, policy), self.soc, policy, given)
+        return min(stages.split_us, stages.whole_us)
 
     def work(self, graph: Graph, policy: Policy) -> PartWork:
         """Count tasks, banks and bytes of weights of each operator."""

@@ -105,3 +105,35 @@ def test_mobilenets_first_depthwise_layer_is_folded(mobilenet_v1: Path) -> None:
     (part,) = plan(tflite.load(mobilenet_v1)).parts
     labels = [task.label for task in lower(part, RK3588, Policy("mainline", allow_unproven=False)).tasks]
     assert sum("folded" in label for label in labels) == 2
+
+
+def mean(size: tuple[int, int], channels: int, scheme: str) -> Graph:
+    bench = Bench.of(Seeded(3), (scheme,))
+    x = bench.input((1, *size, channels))
+    y = bench.tensor((1, 1, 1, channels), *x[1:])
+    attributes = ops.Pool2D((1, 1), Padding.VALID, size)
+    (part,) = plan(bench.finish("AVERAGE_POOL_2D", [x[0]], y, attributes, [x[0]]).graph).parts
+    return part
+
+
+@pytest.mark.parametrize("scheme", ["uint8", "int8"])
+@pytest.mark.parametrize(("size", "channels"), [((7, 7), 1024), ((7, 7), 1280), ((4, 5), 256), ((1, 3), 128)])
+def test_means_of_whole_maps_are_stacked(size: tuple[int, int], channels: int, scheme: str) -> None:
+    part = mean(size, channels, scheme)
+    policy = Policy("vendor", allow_unproven=False)
+    (task,) = lower(part, RK3588, policy).tasks
+    assert "stacked" in task.label
+    assert (task.target.count, task.target.feature.channels) == (channels // 64, 64)
+    (number,) = part.inputs
+    tensor = part.tensors[number]
+    picture: Any = np.random.default_rng(3).integers(0, 256, tensor.shape, np.uint8).view(tensor.dtype.value)
+    with SimulatorDevice() as device:
+        (made,) = run(device, compile_graph(part, policy), [picture])
+    np.testing.assert_array_equal(made, graph_model(part, {number: picture}, policy)[part.outputs[0]])
+
+
+@pytest.mark.parametrize(("size", "channels"), [((8, 8), 1024), ((7, 7), 64), ((7, 7), 1000)])
+def test_other_means_are_not(size: tuple[int, int], channels: int) -> None:
+    """Rows beyond the largest stride, a single group, and channels that are no whole groups."""
+    labels = [task.label for task in lower(mean(size, channels, "int8"), RK3588, Policy("vendor")).tasks]
+    assert not any("stacked" in label for label in labels)

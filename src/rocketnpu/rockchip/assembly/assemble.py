@@ -9,7 +9,7 @@ import numpy as np
 
 from rocketnpu.graph import DType, Tensor
 from rocketnpu.program.constants import REGION as CONSTANTS_REGION
-from rocketnpu.program.layout import SurfaceLayout
+from rocketnpu.program.layout import CellLayout, FeatureLayout, SurfaceLayout
 from rocketnpu.program.memory import MemoryPlan, Region, Slot, plan_memory
 from rocketnpu.program.program import (
     Binding,
@@ -202,13 +202,10 @@ def jobs_of(
 def bound_to(tensor: Tensor, feature: FeatureMap, slots: dict[str, Slot]) -> Binding:
     """Say where a tensor of the host lies."""
     slot = slots[feature.at.region]
-    layout = SurfaceLayout(
-        feature.height,
-        feature.width,
-        feature.channels,
-        slot.offset + feature.at.offset,
-        feature.surface_pitch,
-        tensor.dtype is DType.UINT8 and not feature.unsigned,
-        feature.slot,
-    )
+    offset = slot.offset + feature.at.offset
+    flip = tensor.dtype is DType.UINT8 and not feature.unsigned
+    size = feature.height, feature.width, feature.channels
+    layout: FeatureLayout = SurfaceLayout(*size, offset, feature.surface_pitch, flip, feature.slot)
+    if feature.in_cells:
+        layout = CellLayout(2 * size[0], 2 * size[1], size[2] // 4, offset, flip, feature.slot)
     return Binding(tensor.index, tensor.name, tensor.shape, tensor.dtype, slot.buffer, layout)

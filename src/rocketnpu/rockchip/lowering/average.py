@@ -25,8 +25,10 @@ from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.blocks import dense_blocks
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.elementwise import BLOCK, constant_map
+from rocketnpu.rockchip.lowering.folding import stacked
 from rocketnpu.rockchip.lowering.identity import FINE, clamp_layer, identity_layer, separate_clamp
 from rocketnpu.rockchip.lowering.scales.clamping import clamped
+from rocketnpu.rockchip.tasks.choice import start_cycles
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.requantise import encode_scale
@@ -127,7 +129,11 @@ def average_layers(context: Context, operator: Operator) -> list[ConvolutionLaye
     )
     factor = quantised.scale(average.source) / (FINE * average.cells * quantised.scale(average.target))
     layer = replace(_windowed(layer, average.kernel, average.stride), padding=average.padding)
-    return [replace(layer, requantise=clamped(encode_scale(factor, context.soc), average.target, average.activation))]
+    layer = replace(layer, requantise=clamped(encode_scale(factor, context.soc), average.target, average.activation))
+    whole = average.kernel == (average.feature.height, average.feature.width)
+    if not whole or not context.folds or not layer.depthwise:
+        return [layer]
+    return stacked(layer, context.soc, start_cycles(context.policy.target))
 
 
 def _windowed(layer: ConvolutionLayer, kernel: tuple[int, int], stride: tuple[int, int]) -> ConvolutionLayer:

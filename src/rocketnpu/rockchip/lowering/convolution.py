@@ -84,7 +84,7 @@ def conv_layers(context: Context, operator: Operator) -> list[ConvolutionLayer]:
     """Describe CONV_2D as layers. Kernels that read fewer channels than there are make a grouped convolution."""
     attributes = operator.attributes
     assert isinstance(attributes, Conv2D)
-    channels = context.feature(context.tensor(operator, 0)).channels
+    channels = context.tensor(operator, 0).shape[-1]
     kernel = kernel_of(context, operator, context.feature(context.output(operator)).channels)
     layers = window_layers(context, operator, kernel, attributes)
     if kernel.weights.shape[-1] == channels:
@@ -198,8 +198,12 @@ def window_layer(
     """Describe a convolution up to the accumulator, and return the kernel that it really uses."""
     source = context.tensor(operator, 0)
     feature = context.feature(source)
-    dilation = attributes.dilation
-    padding = window_padding(attributes, (feature.height, feature.width), kernel.weights.shape[-3:-1])
+    stride, dilation, scale = attributes.stride, attributes.dilation, 2 if feature.in_cells else 1
+    size = (feature.height * scale, feature.width * scale)
+    padding = window_padding(attributes, size, kernel.weights.shape[-3:-1])
+    if feature.in_cells:
+        kernel, padding = cell_kernel(kernel, padding)
+        stride = (1, 1)
     if dilation != (1, 1) and not context.allows(Unproven.DILATION):
         kernel, dilation = spread(kernel, dilation, context.soc), (1, 1)
     height, width = kernel.weights.shape[-3:-1]
@@ -211,13 +215,28 @@ def window_layer(
         kernel.weights,
         kernel.zero_point,
         corrected_bias(kernel, quantised.zero_point(source)),
-        attributes.stride,
+        stride,
         dilation,
         padding,
         quantised.zero_point(source),
         Requantise(Conversion(1, 0, 0)),
     )
     return layer, kernel
+
+
+def cell_kernel(kernel: Kernel, padding: tuple[int, int]) -> tuple[Kernel, tuple[int, int]]:
+    """Return the kernel of stride 1 on cells of two by two pixels that does what one of stride 2 does on pixels, and
+    its padding above and on the left. Pixels of a cell that the window does not reach have the zero point for weight.
+    """
+    weights = kernel.weights
+    outputs, height, width, channels = weights.shape
+    above, left = (-(-before // 2) for before in padding)
+    skipped = (2 * above - padding[0], 2 * left - padding[1])
+    size = tuple(-(-(taps + skip) // 2) for taps, skip in zip((height, width), skipped, strict=True))
+    whole = np.full((outputs, 2 * size[0], 2 * size[1], channels), kernel.zero_point, np.int8)
+    whole[:, skipped[0] : skipped[0] + height, skipped[1] : skipped[1] + width] = weights
+    parted = whole.reshape(outputs, size[0], 2, size[1], 2, channels).transpose(0, 1, 3, 2, 4, 5)
+    return replace(kernel, weights=parted.reshape(outputs, *size, 4 * channels)), (above, left)
 
 
 def spread(kernel: Kernel, dilation: tuple[int, int], soc: Soc) -> Kernel:

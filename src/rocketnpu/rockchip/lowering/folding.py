@@ -1,8 +1,12 @@
 """Depthwise layers of few channels, folded: what lies in one surface's rows is seen as several surfaces.
 
 The chip convolves 64 channels in the time of 32 (timing 4.1). Surfaces lie one behind the other, so the upper and the
-lower half of a map of 32 channels are four surfaces of half the height: a map of 64 channels, at no cost. Rows whose
-windows reach over a fold, or over the border, are computed apart. A map of 16 channels is folded twice.
+lower half of a map of 32 channels are four surfaces of half the height: a map of 64 channels, at no cost. Padding above
+and below is then right at the map's borders and wrong at the folds: rows whose windows reach over a fold are computed
+once more, behind. A map of 16 channels is folded twice.
+
+The mean of a whole map has the opposite trouble: one output pixel a channel, where 16 are computed at a time. Surfaces
+lie one behind the other there too, so those of 1024 channels are seen as the rows of a map of 64, see :func:`stacked`.
 
 It is done where the estimate says that it takes less time, all tasks included.
 """
@@ -43,6 +47,40 @@ def folded(layer: ConvolutionLayer, soc: Soc, start: int) -> list[ConvolutionLay
     return [layer]
 
 
+def stacked(layer: ConvolutionLayer, soc: Soc, start: int) -> list[ConvolutionLayer]:
+    """Return a mean over a whole map with its surfaces as rows where that takes less time, else the layer itself.
+
+    Args:
+        layer: depthwise, with kernels that are all alike and reach over the whole map.
+        soc: the chip.
+        start: cycles that the start of a task costs.
+    """
+    source, target, group = layer.source, layer.target, soc.depthwise_group
+    whole = source.line_gap == 0 and source.surface_slots == source.height * source.width
+    single = (target.height, target.width, target.surface_slots) == (1, 1, 1) and layer.padding == (0, 0)
+    alike = layer.requantise.channel_multipliers is None and layer.addend is None
+    parts = target.channels // group
+    if not (whole and single and alike) or target.channels % group or parts < 2 or source.height > soc.max_stride:
+        return [layer]
+    stack = replace(
+        layer,
+        label=f"{layer.label} stacked",
+        source=_stack(source, parts, group),
+        target=_stack(target, parts, group),
+        weights=np.ascontiguousarray(layer.weights[..., :group]),
+        biases=layer.biases[:group],
+        stride=(source.height, 1),
+    )
+    return [stack] if _cycles([stack], soc, start) < _cycles([layer], soc, start) else [layer]
+
+
+def _stack(feature: FeatureMap, parts: int, channels: int) -> FeatureMap:
+    """See a map's surfaces, those of ``parts`` groups of channels, as the rows of one group."""
+    return replace(
+        feature, height=feature.height * parts, channels=channels, surface_pitch=feature.surface_pitch * parts
+    )
+
+
 def _cycles(layers: Sequence[ConvolutionLayer], soc: Soc, start: int) -> int:
     tasks = [task for layer in layers for task in outlined_tasks(layer, soc, start)]
     return sum(start + cycles(task_work(task, soc), NETWORK_FIT).total for task in tasks)
@@ -61,20 +99,15 @@ def _parts(layer: ConvolutionLayer, soc: Soc) -> int:
 
 
 def _folds(layer: ConvolutionLayer, parts: int) -> Iterator[ConvolutionLayer]:
-    """Yield the folded layer, and those of the rows that it leaves out."""
+    """Yield the folded layer, and those of the rows at its folds, which it computes wrongly: they are made again."""
     axis, height = layer.axis, layer.target.height // parts
     first = -(-axis.pad_before // axis.stride)
     behind = (layer.source.height // parts - axis.reach + axis.pad_before) // axis.stride + 1
     if behind <= first:
         return
-    main = _unfolded(layer, parts)
-    main = replace(main, padding=(0, main.padding[1]), label=f"{layer.label} folded")
-    low = first * axis.stride - axis.pad_before
-    source = main.source.row_slice(low, (behind - first - 1) * axis.stride + axis.reach)
-    yield replace(main, source=source, target=main.target.row_slice(first, behind - first))
-    for part in range(parts + 1):
-        start, end = (part - 1) * height + behind if part else 0, part * height + first if part < parts else None
-        yield from _rest(layer, start, layer.target.height if end is None else end)
+    yield replace(_unfolded(layer, parts), label=f"{layer.label} folded")
+    for part in range(1, parts):
+        yield from _rest(layer, (part - 1) * height + behind, part * height + first)
 
 
 def _rest(layer: ConvolutionLayer, start: int, end: int) -> Iterator[ConvolutionLayer]:

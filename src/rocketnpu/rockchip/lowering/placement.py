@@ -56,6 +56,7 @@ def place(graph: Graph, soc: Soc, policy: Policy) -> Features:
         shape = map_shape(tensor)
         if shape is not None and not tensor.is_constant:
             features[number] = FeatureMap.packed(f"t{number}", *shape, soc.slot)
+    features.update(celled(graph, soc))
     if TABLE.allows(Unproven.PACKED_PICTURE, policy):
         features.update(pictures(graph, soc))
     for operator in reversed(graph.operators):
@@ -89,13 +90,55 @@ def pictures(graph: Graph, soc: Soc) -> Features:
     return found
 
 
+def celled(graph: Graph, soc: Soc) -> Features:
+    """Find inputs of few channels that are read by convolutions of stride 2 alone, and place them in cells.
+
+    Read so at stride 1 (:func:`~rocketnpu.rockchip.lowering.convolution.cell_kernel`), a picture has a quarter of the
+    slots, and a kernel of 3x3 taps becomes one of 2x2: less to load and to multiply, for no more work on the host.
+    """
+    found: Features = {}
+    for number in graph.inputs:
+        shape = map_shape(graph.tensors[number])
+        if shape is None or number in graph.outputs:
+            continue
+        height, width, channels = shape
+        if height % 2 == 0 and width % 2 == 0 and 4 * channels <= soc.slot and _read_in_cells(graph, number):
+            feature = FeatureMap.packed(f"t{number}", height // 2, width // 2, 4 * channels, soc.slot)
+            found[number] = replace(feature, in_cells=True)
+    return found
+
+
+def _read_in_cells(graph: Graph, number: int) -> bool:
+    """Say whether all that read a tensor are dense convolutions of stride 2."""
+    readers = graph.consumers.get(number, ())
+    for reader in readers:
+        output = reader.outputs[0]
+        if _same_map(graph, reader, number):
+            if output in graph.outputs or not _read_in_cells(graph, output):
+                return False
+            continue
+        attributes = reader.attributes
+        if not isinstance(attributes, Conv2D) or (attributes.stride, attributes.dilation) != ((2, 2), (1, 1)):
+            return False
+        if reader.inputs.index(number) != 0 or reader.inputs.count(number) > 1:
+            return False
+        if graph.input_of(reader, 1).shape[-1] != graph.tensors[number].shape[-1]:
+            return False
+    return bool(readers)
+
+
+def _same_map(graph: Graph, reader: Operator, number: int) -> bool:
+    """Say whether an operator's output is a tensor's memory in the same shape."""
+    return is_view(graph, reader) and graph.tensors[reader.outputs[0]].shape == graph.tensors[number].shape
+
+
 def _read_as_picture(graph: Graph, number: int, rows: int) -> bool:
     """Say whether all that read a tensor are dense convolutions whose windows reach over at most so many rows."""
     readers = graph.consumers.get(number, ())
     shape = graph.tensors[number].shape
     for reader in readers:
         output = reader.outputs[0]
-        if is_view(graph, reader) and graph.tensors[output].shape == shape and output not in graph.outputs:
+        if _same_map(graph, reader, number) and output not in graph.outputs:
             if not _read_as_picture(graph, output, rows):
                 return False
             continue
@@ -115,6 +158,9 @@ def _see(operator: Operator, features: Features) -> None:
     if source is None or source not in features or target not in features:
         return
     seen, wanted = features[source], features[target]
+    if seen.in_cells:  # then only views of the same shape read it
+        features[target] = seen
+        return
     if (wanted.height * wanted.width, wanted.channels) == (seen.height * seen.width, seen.channels):
         features[target] = seen.reshaped(wanted.height, wanted.width)
 

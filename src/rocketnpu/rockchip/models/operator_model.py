@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import DType, Graph, Operator, Tensor
+from rocketnpu.graph.maps import map_shape
 from rocketnpu.policy import Policy
 from rocketnpu.program.constants import REGION as CONSTANTS
 from rocketnpu.rockchip.lowering.context import Context
@@ -18,7 +19,7 @@ from rocketnpu.rockchip.lowering.placement import computes_nothing
 from rocketnpu.rockchip.models.integer_model import Int8, layer_output
 from rocketnpu.rockchip.prepared import prepare
 from rocketnpu.rockchip.soc import RK3588, Soc
-from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.tasks.feature import FeatureMap, cells
 from rocketnpu.rockchip.tasks.pooling import PoolingLayer
 
 Array = npt.NDArray[Any]
@@ -59,7 +60,10 @@ def graph_model(
     context = Context(graph, soc, place(graph, soc, policy), policy)
     regions: Regions = {}
     for number in graph.inputs:
-        _write(regions, context.features[number], to_stored(inputs[number], graph.tensors[number].dtype))
+        feature, stored = context.features[number], to_stored(inputs[number], graph.tensors[number].dtype)
+        _write(
+            regions, feature, cells(stored.reshape(map_shape(graph.tensors[number]))) if feature.in_cells else stored
+        )
     found: dict[int, Array] = {}
     for operator in graph.operators:
         layers = operator_layers(context, operator)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from rocketnpu.program.constants import Location
 from rocketnpu.rockchip.soc import Soc
 
@@ -27,6 +30,8 @@ class FeatureMap:
     """Pixel slots left out after each row. Only what convolutions read and write may have some."""
     unsigned: bool = False
     """Whether its bytes are the host's unsigned ones, which the input converter makes signed."""
+    in_cells: bool = False
+    """Whether each of its pixels holds two by two of the host's: rows, then columns, then channels."""
 
     @classmethod
     def packed(cls, region: str, height: int, width: int, channels: int, slot: int) -> FeatureMap:
@@ -95,6 +100,13 @@ class FeatureMap:
 
     def __str__(self) -> str:
         return f"{self.height}x{self.width}x{self.channels} at {self.at}"
+
+
+def cells(picture: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """See a picture ``[rows, columns, channels]`` as cells ``[rows / 2, columns / 2, 4 * channels]``."""
+    rows, columns, channels = picture.shape
+    parted = picture.reshape(rows // 2, 2, columns // 2, 2, channels).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(parted).reshape(rows // 2, columns // 2, 4 * channels)
 
 
 def is_packed(feature: FeatureMap, soc: Soc) -> bool:

@@ -182,3 +182,38 @@ def test_without_pyav_a_video_says_what_to_install(tmp_path: Path, monkeypatch: 
     with pytest.raises(UnsupportedError, match="PyAV"):
         VideoWriter(tmp_path / "w.mp4", Fraction(10))
     assert not (tmp_path / "w.mp4").exists()
+
+
+HOSTILE = np.array([np.nan, np.inf, -np.inf, -1, 0, 0.5, 2, 1e30, -1e30, 3e9], np.float32)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_a_model_gives_is_drawn(seed: int) -> None:
+    """No count, edges that are no numbers, boxes whose right edge is left of their left one."""
+    random = np.random.default_rng(seed)
+    if seed % 2:
+        sizes = random.integers(0, 9, 4)
+        head, outputs = PostProcessed(), [random.choice(HOSTILE, size) for size in (4 * sizes[0], *sizes[1:])]
+    else:
+        last = bool(seed % 4)
+        head = Yolo(3, (32, 32), rows_last=last, objectness=not last)
+        outputs = [random.choice(HOSTILE, (1, 7, 20) if last else (1, 20, 8))]
+    with np.errstate(all="ignore"):
+        found = head.boxes(outputs, 0.25).sound()
+        edges = Fitting.boxed((20, 30), (32, 32)).back(found.edges)
+    assert np.isfinite(found.edges).all()
+    assert np.isfinite(found.scores).all()
+    assert (found.edges[:, :2] <= found.edges[:, 2:]).all()
+    boxes = [
+        Detection("x", int(number), float(score), (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+        for box, score, number in zip(edges, found.scores, found.classes, strict=True)
+    ]
+    assert draw(np.zeros((20, 30, 3), np.uint8), boxes).shape == (20, 30, 3)
+
+
+def test_a_width_a_little_below_zero_is_a_line() -> None:
+    """Quantised extents of nothing may be a step below zero; such a box could not be drawn."""
+    rows = np.array([[16, 16, -0.2, 4, 0.9]], np.float32)
+    found = Yolo(1, (32, 32), rows_last=True, objectness=False).boxes([rows.T[None]], 0.5).sound()
+    assert found.edges[0, 0] < found.edges[0, 2]
+    assert len(found) == 1

@@ -50,7 +50,7 @@ class Watcher:
         reals: Sequence[Any] = [
             real_values(values, tensor) for values, tensor in zip(outputs, self._tensors, strict=True)
         ]
-        boxes = self._head.boxes(reals, _LEAST_SCORE)
+        boxes = self._head.boxes(reals, _LEAST_SCORE).sound()
         best = np.argsort(-boxes.scores, kind="stable")[:most]
         height, width = pixels.shape[:2]
         edges = self._fitting(pixels).back(boxes.edges[best]) / np.array([width, height] * 2, np.float32)

@@ -41,6 +41,12 @@ class Boxes:
         """Return some of them, by index or by truth."""
         return Boxes(self.edges[chosen], self.scores[chosen], self.classes[chosen])
 
+    def sound(self) -> Boxes:
+        """Return those that are numbers, the smaller edge first: a model may give anything."""
+        low, high = np.minimum(self.edges[:, :2], self.edges[:, 2:]), np.maximum(self.edges[:, :2], self.edges[:, 2:])
+        ordered = Boxes(np.concatenate([low, high], axis=1), self.scores, self.classes)
+        return ordered.take(np.isfinite(ordered.edges).all(axis=1) & np.isfinite(self.scores))
+
 
 def overlaps(one: Floats, others: Floats) -> Floats:
     """Return the area that a box shares with each of others, over the area that both cover together."""

@@ -72,7 +72,7 @@ class Detector(Closing):
         """Read a model's outputs for a picture that lay in its input so."""
         tensors = [self.graph.tensors[number] for number in self.graph.outputs]
         reals = [real_values(values, tensor) for values, tensor in zip(outputs, tensors, strict=True)]
-        found = self.head.boxes(reals, self.threshold)
+        found = self.head.boxes(reals, self.threshold).sound()
         edges = fitting.back(found.edges)
         order = np.argsort(-found.scores, kind="stable")
         return [self._named(edges[i], float(found.scores[i]), int(found.classes[i])) for i in order]

@@ -54,12 +54,13 @@ class PostProcessed:
 
     def boxes(self, outputs: Sequence[Array], threshold: float) -> Boxes:
         """Take them as they are: suppressed already, edges as top, left, bottom, right."""
-        edges, classes, scores, count = (np.asarray(output, np.float32) for output in outputs)
-        number = max(0, min(int(count.reshape(-1)[0]), scores.size))
+        edges, classes, scores, count = (np.asarray(output, np.float32).reshape(-1) for output in outputs)
+        room = min(edges.size // _BOX, classes.size, scores.size)
+        number = int(np.clip(np.nan_to_num(count[:1].sum()), 0, room))
         found = Boxes(
-            edges.reshape(-1, _BOX)[:number, [1, 0, 3, 2]],
-            scores.reshape(-1)[:number],
-            classes.reshape(-1)[:number].astype(np.int64),
+            edges[: number * _BOX].reshape(-1, _BOX)[:, [1, 0, 3, 2]],
+            scores[:number],
+            np.nan_to_num(np.clip(classes[:number], -1, 1 << 30)).astype(np.int64),
         )
         return found.take(found.scores >= threshold)
 

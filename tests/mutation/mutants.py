@@ -276,10 +276,7 @@ class Workplace:
             for batch in self._batches(tests):
                 if outcome != "survived" or spent >= budget:
                     break
-                outcome, by = self._run(batch) if imported else self._serve(path, batch)
-                if outcome == "not replaced":
-                    imported = True
-                    outcome, by = self._run(batch)
+                outcome, by = self._tried(path, batch, imported)
                 ran += len(batch)
                 spent += sum(self._times[node][0] for node in batch)
         finally:
@@ -292,6 +289,19 @@ class Workplace:
         }
         result |= {"before": before, "after": after, "outcome": outcome, "by": by}
         return result | {"tests": len(tests), "left": len(tests) - ran, "seconds": round(time.monotonic() - began, 1)}
+
+    def _tried(self, path: Path, batch: list[str], imported: bool | None) -> tuple[str, str]:
+        """Run tests in a fork, or in a process of their own where the change may matter to what modules import.
+
+        None stands for a statement in a function that something calls while modules are imported: what kills such a
+        mutant in a fork must do so in a process of its own too, and what does not, may.
+        """
+        outcome, by = ("not replaced", "") if imported else self._serve(path, batch)
+        if outcome == "not replaced" or (imported is None and outcome == "survived"):
+            return self._run(batch)
+        if imported is None and by in self._times:
+            return self._run([by])
+        return outcome, by
 
     def _batches(self, tests: list[str]) -> Iterator[list[str]]:
         """Cut the tests, so that a mutant that dies soon does not wait for all their files to be imported."""
@@ -306,15 +316,15 @@ class Workplace:
         if batch:
             yield batch
 
-    def _order(self, mutant: Mutant, text: str) -> tuple[list[str], bool]:
+    def _order(self, mutant: Mutant, text: str) -> tuple[list[str], bool | None]:
         """Return the tests that execute the statement, those of the same files and room, and with WHOLE the others; and
-        whether the statement runs while modules are imported.
+        whether the statement runs while modules are imported: None where it stands in a function.
         """
         usable = {node for node, (_, outcome) in self._times.items() if outcome == "passed"}
         lines, imported = _statement(text, mutant.line)
         named = set().union(*(self._tests.get((mutant.file, line), set()) for line in lines))
-        imported = imported or "" in named
-        everything = imported or self.whole
+        everything = imported or "" in named or self.whole
+        when = True if imported else None if "" in named else False
         named &= usable
         room = "tests" / Path(mutant.file).parent.relative_to(SOURCE)
         while not (self.clone / room).is_dir():
@@ -326,7 +336,7 @@ class Workplace:
         def rank(node: str) -> tuple[bool, bool, float]:
             return node not in named, not node.startswith(home), self._times[node][0]
 
-        return sorted(usable if everything else named | near, key=rank), imported
+        return sorted(usable if everything else named | near, key=rank), when
 
     def _serve(self, path: Path, tests: list[str]) -> tuple[str, str]:
         """Run tests in a fork of a process that has collected all of them already."""

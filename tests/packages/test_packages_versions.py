@@ -17,7 +17,7 @@ from materials import find_shared
 pytestmark = heavy
 
 MINIMUMS = Path(__file__).with_name("minimums.txt")
-ARGUMENTS = ("-m", "pytest", "-n0", "-rs", "-p", "no:cacheprovider")
+ARGUMENTS = ("-m", "pytest", "-n0", "-rsfE", "-p", "no:cacheprovider")
 TESTS = ("pytest", "pytest-xdist", "pytest-cov", "hypothesis", "onnx", "onnxruntime")
 ENOUGH = 3000
 """Tests that must have run; most of the suite needs nothing that is not in it."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rocketnpu.rockchip.simulator import npu, tasks
+from rocketnpu.rockchip.simulator import core_state, npu, tasks
 from rocketnpu.rockchip.simulator import registers as files
 from rocketnpu.rockchip.simulator.units import cna, dpu, dpu_stages, lut, ppu, rdma
 from rocketnpu.rockchip.simulator.units.dpu_config import EW_ADD, EW_MAX, EW_MIN, MINUS
@@ -32,8 +32,9 @@ def mutation(rule: str, *alternatives: str) -> Callable[[Mutate], Mutate]:
 
 
 def apply(patch, rule: str, alternative: str) -> None:
-    """Change the simulator; what it remembers of registers is forgotten."""
+    """Change the simulator's Python; what it remembers of registers is forgotten, and nothing is compiled."""
     files.registers.cache_clear()
+    patch.setattr(core_state, "find_kernel", lambda: None)
     MUTATIONS[rule, alternative](patch)
 
 
@@ -250,7 +251,7 @@ def element(patch, change: Callable) -> None:
 
 @mutation("elementwise-relu", "no ReLU", "in front of the sum", "on the operand")
 def rectifier(patch, place: int) -> None:
-    fetcher = dpu_stages._operand_fetcher
+    fetch = dpu_stages.Combine._fetch
     chosen: list[bool] = [False]
 
     def change(pipeline, stage):
@@ -259,12 +260,12 @@ def rectifier(patch, place: int) -> None:
             pipeline.steps.append(lambda block, *_: np.maximum(block, 0, out=block))
         return replace(stage, relu=False)
 
-    def operand(stage, source, lanes):
-        fetch = fetcher(stage, source, lanes)
-        return (lambda *rows: np.maximum(fetch(*rows), 0)) if chosen[0] else fetch
+    def operand(self, start, stop):
+        values = fetch(self, start, stop)
+        return np.maximum(values, 0) if chosen[0] else values
 
     element(patch, change)
-    patch.setattr(dpu_stages, "_operand_fetcher", operand)
+    patch.setattr(dpu_stages.Combine, "_fetch", operand)
 
 
 @mutation("elementwise-maximum", "the minimum", "the maximum", "the sum", "the operand is not converted")
@@ -307,14 +308,10 @@ def vectors(patch, place: int) -> None:
 
 @mutation("packed-byte-picture", "channels in reverse", "nothing is subtracted")
 def picture(patch, place: int) -> None:
-    original = cna._fetch_packed
-
-    def fetch(config, memory, out) -> None:
-        original(config, memory, out)
-        out[..., : config.packed] = out[..., : config.packed][..., ::-1].copy()
-
+    pixels, table = cna.packed_pixels, cna.converted_bytes
     if place == 0:
-        patch.setattr(cna, "_fetch_packed", fetch)
+        patch.setattr(cna, "packed_pixels", lambda *given: pixels(*given)[..., ::-1])
+        patch.setattr(cna, "converted_bytes", lambda *given: table(*given)[::-1])
     else:
         patch.setattr(cna, "_convert", lambda values, *_: np.clip(values, -128, 127))
 
@@ -395,10 +392,11 @@ def second(patch, place: int) -> None:
 
 def tables(patch, place: int, flying: bool) -> None:
     """Change look-ups behind convolutions, or those of flying tasks."""
-    pipeline_of, original = dpu._pipeline, dpu_stages.lookup
+    pipeline_of, original = tasks.make_pipeline, dpu_stages.lookup
     now: list[bool] = [False]
 
     def pipeline(task, *rest):
+        """Made right before its task runs."""
         now[0] = task.dpu.flying
         return pipeline_of(task, *rest)
 
@@ -411,7 +409,7 @@ def tables(patch, place: int, flying: bool) -> None:
             block += 32
             original(block, config, entries)
 
-    patch.setattr(dpu, "_pipeline", pipeline)
+    patch.setattr(tasks, "make_pipeline", pipeline)
     patch.setattr(dpu_stages, "lookup", lookup)
 
 

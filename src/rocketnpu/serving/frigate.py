@@ -36,8 +36,10 @@ _log = logging.getLogger("rocketnpu.serving")
 ROWS, VALUES = 20, 6
 """Of an answer."""
 _HEAD_BYTES = 1 << 16
-_HIGH_WATER = 64
-"""Messages that wait in a socket for each client."""
+_HIGH_WATER = 2
+"""Messages that wait in a socket for each client, which asks for one after another."""
+_FRAME_BYTES = 16 << 20
+"""Of a part of a message; ZeroMQ does not limit how many parts a message has."""
 _HEARTBEAT_MS, _GONE_MS = 10_000, 30_000
 _BRIGHTEST = 1.5
 """Real pixels beyond it are 0 to 255, else 0 to 1."""
@@ -91,7 +93,7 @@ class FrigateDoor(Closing):
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         for option, value in (
-            (zmq.MAXMSGSIZE, limits.body),
+            (zmq.MAXMSGSIZE, min(_FRAME_BYTES, limits.body)),
             (zmq.RCVHWM, _HIGH_WATER),
             (zmq.SNDHWM, _HIGH_WATER),
             (zmq.LINGER, 0),

@@ -12,9 +12,8 @@ from starlette.requests import Request
 from rocketnpu.serving.limits import Limits
 from rocketnpu.serving.refusal import RefusedError, malformed
 
-_LINGER_SECONDS = 5.0
-"""For which a body that is too large is read and dropped: an answer would be lost while the client still writes."""
 _LINGER_BYTES = 1 << 28
+"""Of a body that is too large that are read and dropped: an answer would be lost while the client still writes."""
 
 
 class Reception:
@@ -46,6 +45,7 @@ class Reception:
                         self._held += len(block)
                         if held > self._limits.body:
                             blocks.clear()
+                            self._held, held = self._held - held, 0
                             await self._drop(request)
                             raise self._too_large()
                         if self._held > self._limits.bodies:
@@ -68,7 +68,7 @@ class Reception:
             return
         dropped = 0
         try:
-            async with asyncio.timeout(_LINGER_SECONDS):
+            async with asyncio.timeout(self._limits.seconds):
                 while dropped < _LINGER_BYTES:
                     message = await request.receive()
                     dropped += len(message.get("body", b""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from rocketnpu.serving.refusal import malformed
 from rocketnpu.serving.signature import Port
 
 Array = npt.NDArray[Any]
-_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
-"""Kinds of NumPy's arrays that JSON may give for an element type of a kind."""
+_KINDS: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}}
+"""What JSON may give for an element type of one of NumPy's kinds."""
 _MOST_SHOWN = 64
 
 
@@ -76,21 +77,30 @@ def from_json(port: Port, data: object, batch: int) -> Array:
     """
     if not isinstance(data, list):
         raise malformed(f"input {port.name!r} has no list as its data")
-    try:
-        given = np.array(data)
-    except (ValueError, OverflowError, RecursionError):
-        raise malformed(f"the data of input {port.name!r} are no even list of numbers") from None
-    if given.size != batch * port.elements:
-        raise malformed(f"input {port.name!r} has {given.size} elements, and its shape makes {batch * port.elements}")
-    if given.dtype.kind not in _KINDS[port.dtype.kind]:
+    flat = _flat(port, data)
+    if len(flat) != batch * port.elements:
+        raise malformed(f"input {port.name!r} has {len(flat)} elements, and its shape makes {batch * port.elements}")
+    if not _KINDS[port.dtype.kind].issuperset(map(type, flat)):
         raise malformed(f"the data of input {port.name!r} are not {port.datatype}")
     if port.dtype.kind in "iu":
         limits = np.iinfo(port.dtype)
-        if given.min() < limits.min or given.max() > limits.max:
+        if min(flat) < limits.min or max(flat) > limits.max:
             raise malformed(f"the data of input {port.name!r} are not within {port.datatype}")
-    with np.errstate(over="ignore"):
-        values = given.astype(port.dtype)
+    try:
+        with np.errstate(over="ignore"):
+            values = np.array(flat, port.dtype)
+    except OverflowError:  # a whole number that no real number of the machine reaches
+        raise malformed(f"the data of input {port.name!r} are not within {port.datatype}") from None
     return _finite(port, values).reshape(batch, -1)
+
+
+def _flat(port: Port, data: list[Any]) -> list[Any]:
+    """Take lists apart until there is one; NumPy would make room for as many of the longest word among them."""
+    while data and all(isinstance(one, list) for one in data):
+        if len(set(map(len, data))) > 1:
+            raise malformed(f"the data of input {port.name!r} are no even list of numbers")
+        data = list(chain.from_iterable(data))
+    return data
 
 
 def _finite(port: Port, values: Array) -> Array:

@@ -105,6 +105,34 @@ def tflite_segments(classes: bool) -> bytes:
     return builder.build([picture], [best])
 
 
+def joints() -> np.ndarray[Any, Any]:
+    """Column, row and score of 17 points in each cell, along its diagonal, every second one seen: (51, cells)."""
+    left, top = boxes()[:2] - 0.5 / GRID
+    along = [(number + 1) / 18 / GRID for number in range(17)]
+    return np.concatenate([[left + one, top + one, np.full(CELLS, float(n % 2 == 0))] for n, one in enumerate(along)])
+
+
+def tflite_pose() -> bytes:
+    """Return a model in the form of YOLOv8-pose: whoever is red is a person."""
+    builder = ModelBuilder()
+    picture = builder.tensor((1, SIZE, SIZE, 3), DType.UINT8, scale=1 / 255, name="picture")
+    steps = kernels()[:1] + 128
+    weights = builder.tensor(steps.shape, DType.UINT8, scale=_WEIGHT, zero_point=128, data=steps)
+    bias = builder.tensor((1,), DType.INT32, scale=_WEIGHT / 255, data=np.zeros(1, np.int32))
+    found = builder.tensor((1, GRID, GRID, 1), DType.UINT8, scale=_STEP)
+    builder.operator("CONV_2D", [picture, weights, bias], [found], ops.Conv2D((CELL, CELL), ops.Padding.VALID))
+    shape = builder.tensor((3,), DType.INT32, data=np.array([1, 1, CELLS], np.int32))
+    scores = builder.tensor((1, 1, CELLS), DType.UINT8, scale=_STEP)
+    builder.operator("RESHAPE", [found, shape], [scores])
+    fixed = [
+        builder.tensor((1, *rows.shape), DType.UINT8, scale=_STEP, data=np.clip(np.rint(rows / _STEP), 0, 255)[None])
+        for rows in (boxes(), joints())
+    ]
+    output = builder.tensor((1, 56, CELLS), DType.UINT8, scale=_STEP)
+    builder.operator("CONCATENATION", [fixed[0], scores, fixed[1]], [output], ops.Concatenation(1))
+    return builder.build([picture], [output])
+
+
 def onnx_segments(path: Path) -> None:
     """Write the same as ONNX, channels first: scores."""
     from onnx import helper

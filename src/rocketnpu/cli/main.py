@@ -47,6 +47,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "classify": Verb("rocketnpu.cli.model.classify:classify", "Say what is in a picture, and how long it took."),
     "detect": Verb("rocketnpu.cli.vision.detect:detect", "Find things in pictures and videos."),
+    "pose": Verb("rocketnpu.cli.vision.pose:pose", "Find people and their joints in pictures and videos."),
     "segment": Verb("rocketnpu.cli.vision.segment:segment", "Say which parts of pictures and videos are what."),
     "compile": Verb("rocketnpu.cli.model.compile:compile_command", "Compile a model to program files."),
     "inspect": Verb("rocketnpu.cli.model.inspect:inspect", "Show where each operator runs, why, and what it costs."),

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from rocketnpu.scores import pixels_input
 from rocketnpu.serving.pool import Outputs, Pool
-from rocketnpu.vision.detector import named_head, picture_size, real_values
+from rocketnpu.vision.detector import named_head
 from rocketnpu.vision.letterbox import Fitting
+from rocketnpu.vision.model import picture_size, real_values
 
 _LEAST_SCORE = 0.1
 """Of a box that is told: clients choose their own threshold above it."""

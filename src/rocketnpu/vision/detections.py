@@ -64,11 +64,16 @@ def suppress(boxes: Boxes, limit: float, most: int) -> Boxes:
 
     Boxes come back with falling scores; of equal scores the first comes first.
     """
+    return boxes.take(kept(boxes, limit, most))
+
+
+def kept(boxes: Boxes, limit: float, most: int) -> Integers:
+    """Return the indices of the boxes that :func:`suppress` keeps, in its order."""
     order = np.argsort(-boxes.scores, kind="stable")
-    kept: list[int] = []
-    while len(order) and len(kept) < most:
+    found: list[int] = []
+    while len(order) and len(found) < most:
         best, rest = int(order[0]), order[1:]
-        kept.append(best)
+        found.append(best)
         same = boxes.classes[rest] == boxes.classes[best]
         order = rest[~(same & (overlaps(boxes.edges[best], boxes.edges[rest]) > limit))]
-    return boxes.take(np.array(kept, np.int64))
+    return np.array(found, np.int64)

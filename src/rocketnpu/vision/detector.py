@@ -9,19 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.closing import Closing
-from rocketnpu.graph import Graph, Tensor
-from rocketnpu.inference import Inference
+from rocketnpu.graph import Graph
 from rocketnpu.labels import read_labels
-from rocketnpu.model.files import read
-from rocketnpu.scores import input_tensor, pixels_input
 from rocketnpu.vision.coco import names_for
 from rocketnpu.vision.detections import Detection
 from rocketnpu.vision.heads import Head, head_of
 from rocketnpu.vision.letterbox import Fitting, Pixels
+from rocketnpu.vision.model import VisionModel, real_values
 
 
-class Detector(Closing):
+class Detector(VisionModel):
     """A context manager. Works from any thread: ``in_flight`` inferences run at once, others wait."""
 
     def __init__(self, model: Path, labels: Path | None = None, threshold: float = 0.4, **options: Any) -> None:
@@ -37,21 +34,10 @@ class Detector(Closing):
             InputError: it is no detector that is known here, or the labels do not fit.
             ModelError, UnsupportedError, DeviceError: as :class:`rocketnpu.inference.Inference`.
         """
-        self.graph: Graph = read(model)
+        super().__init__(model)
         self.threshold = threshold
-        self.size = picture_size(self.graph)
         self.head, self.names = named_head(self.graph, self.size, labels)
-        self._inference = Inference(model, **options)
-
-    @property
-    def device_name(self) -> str:
-        """Name of the device that runs what the NPU takes."""
-        return self._inference.device_name
-
-    @property
-    def chip(self) -> str:
-        """Name of the chip that this device is."""
-        return self._inference.chip
+        self._start(**options)
 
     def detect(self, pixels: Pixels) -> list[Detection]:
         """Find what is in a picture, ``(rows, columns, 3)``, the most certain first.
@@ -60,8 +46,7 @@ class Detector(Closing):
             DeviceError: the device failed.
         """
         fitting = self.fitting(pixels)
-        given = pixels_input(fitting.apply(pixels)[None], self.graph)
-        return self.detections(fitting, self._inference.run([given]))
+        return self.detections(fitting, self.run(fitting, pixels))
 
     def fitting(self, pixels: Pixels) -> Fitting:
         """Return how a picture lies in the model's input."""
@@ -82,20 +67,6 @@ class Detector(Closing):
         left, top, right, bottom = (round(float(edge), 1) for edge in edges)
         return Detection(label, number, score, (left, top, right, bottom))
 
-    def close(self) -> None:
-        """Free the interpreter and the device. Closing twice is allowed."""
-        self._inference.close()
-
-
-def picture_size(graph: Graph) -> tuple[int, int]:
-    """Return rows and columns of a model's picture, whichever order its axes have.
-
-    Raises:
-        InputError: it takes no picture.
-    """
-    shape = input_tensor(graph).shape
-    return (shape[1], shape[2]) if shape[3] in (1, 3) else (shape[2], shape[3])
-
 
 def named_head(graph: Graph, size: tuple[int, int], labels: Path | None) -> tuple[Head, tuple[str, ...]]:
     """Return a model's head and the names of its classes.
@@ -107,12 +78,3 @@ def named_head(graph: Graph, size: tuple[int, int], labels: Path | None) -> tupl
     if labels is not None:
         return head, read_labels(labels, head.classes)
     return head, names_for(head.classes) or tuple(f"class {number}" for number in range(head.classes))
-
-
-def real_values(values: npt.NDArray[Any], tensor: Tensor) -> npt.NDArray[Any]:
-    """Return a tensor's elements as real numbers."""
-    quantised = tensor.quantisation is not None and values.dtype.kind in "iu"
-    if not quantised or tensor.quantisation is None:
-        return values
-    steps = values.astype(np.float32) - np.float32(tensor.quantisation.zero_point)
-    return np.asarray(steps * np.float32(tensor.quantisation.scale), np.float32)

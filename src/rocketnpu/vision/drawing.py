@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rocketnpu.vision.detections import Detection
 from rocketnpu.vision.letterbox import Pixels
+from rocketnpu.vision.poses import BONES, VISIBLE, Pose
 from rocketnpu.vision.segmenter import MOST_CLASSES, Regions
 
 _GOLDEN = 0.618
@@ -19,6 +20,7 @@ _LINE, _TEXT = 200, 28
 _CAPTION, _MARGIN = 18, 6
 """Parts of the smaller side that a caption's letter is high, and pixels around it."""
 _SMALLEST = 10
+_BONE, _POINT = (255, 200, 60), (255, 60, 60)
 
 
 def draw(pixels: Pixels, found: Sequence[Detection]) -> Pixels:
@@ -29,7 +31,7 @@ def draw(pixels: Pixels, found: Sequence[Detection]) -> Pixels:
     font = _font(max(_SMALLEST, side // _TEXT))
     rising = sorted(found, key=lambda one: one.score)
     for one in rising:
-        canvas.rectangle(one.box, outline=colour_of(one.number), width=max(1, side // _LINE))
+        canvas.rectangle(one.box, outline=colour_of(one.number), width=max(2, side // _LINE))
     for one in rising:
         colour = colour_of(one.number)
         text = f"{one.label} {one.score:.2f}"
@@ -38,6 +40,21 @@ def draw(pixels: Pixels, found: Sequence[Detection]) -> Pixels:
         top = top - high - 2 if top >= high + 2 else top
         canvas.rectangle((left, top, left + wide + 4, top + high + 2), fill=colour)
         canvas.text((left + 2, top), text, fill=(0, 0, 0), font=font)
+    return np.asarray(image, np.uint8)
+
+
+def draw_poses(pixels: Pixels, found: Sequence[Pose]) -> Pixels:
+    """Return a copy of a picture, ``(rows, columns, 3)``, with boxes, and lines between points that are seen."""
+    image = Image.fromarray(draw(pixels, [pose.whole for pose in found]))
+    canvas = ImageDraw.Draw(image)
+    thick = max(2, min(pixels.shape[:2]) // _LINE)
+    for pose in found:
+        seen = {point.name: (point.x, point.y) for point in pose.points if point.score >= VISIBLE}
+        for one, other in BONES:
+            if one in seen and other in seen:
+                canvas.line((*seen[one], *seen[other]), fill=_BONE, width=thick)
+        for x, y in seen.values():
+            canvas.ellipse((x - thick, y - thick, x + thick, y + thick), fill=_POINT)
     return np.asarray(image, np.uint8)
 
 

@@ -21,7 +21,7 @@ MOST = 300
 POST_PROCESS = "TFLite_Detection_PostProcess"
 SSD_CLASSES = 90
 _BOX, _OBJECTNESS = 4, 1
-_LARGEST_SHARE = 2.0
+LARGEST_SHARE = 2.0
 """A box reaching beyond this is given in pixels, not in shares of the input."""
 
 
@@ -88,7 +88,7 @@ class Yolo:
         chosen = scores >= threshold
         middle, extent = rows[chosen, :2], rows[chosen, 2:_BOX]
         edges = np.concatenate([middle - extent / 2, middle + extent / 2], axis=1)
-        if rows[:, :_BOX].max(initial=0.0) > _LARGEST_SHARE:
+        if rows[:, :_BOX].max(initial=0.0) > LARGEST_SHARE:
             edges = edges / np.array([self.size[1], self.size[0]] * 2, np.float32)
         return suppress(Boxes(edges, scores[chosen], classes[chosen]), OVERLAP, MOST)
 

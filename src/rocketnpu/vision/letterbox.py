@@ -50,11 +50,13 @@ class Fitting:
 
     def back(self, edges: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Turn edges, shares of the input (left, top, right, bottom), into pixels of the picture, cut at its border."""
-        (rows, columns), (height, width), (top, left) = self.size, self.scaled, self.first
-        inside = edges * np.array([columns, rows, columns, rows], np.float32) - np.array(
-            [left, top, left, top], np.float32
-        )
-        high, wide = self.picture
-        pixels = inside * np.array([wide / width, high / height, wide / width, high / height], np.float32)
-        cut: npt.NDArray[np.float32] = np.clip(pixels, 0, np.array([wide, high, wide, high], np.float32))
-        return cut
+        corners = self.points_back(edges.reshape(-1, 2, 2))
+        cut: npt.NDArray[np.float32] = np.clip(corners, 0, np.array(self.picture[::-1], np.float32))
+        return cut.reshape(-1, 4)
+
+    def points_back(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Turn points, shares of the input (column, row) in the last axis, into pixels of the picture."""
+        inside = points * np.array(self.size[::-1], np.float32) - np.array(self.first[::-1], np.float32)
+        ratio = np.array(self.picture[::-1], np.float64) / np.array(self.scaled[::-1], np.float64)
+        found: npt.NDArray[np.float32] = inside * ratio.astype(np.float32)
+        return found

@@ -11,15 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from rocketnpu.closing import Closing
 from rocketnpu.errors import InputError
 from rocketnpu.graph import Graph
-from rocketnpu.inference import Inference
 from rocketnpu.labels import read_labels
-from rocketnpu.model.files import read
-from rocketnpu.scores import pixels_input
-from rocketnpu.vision.detector import picture_size
 from rocketnpu.vision.letterbox import Fitting, Pixels
+from rocketnpu.vision.model import VisionModel
 
 MOST_CLASSES = 256
 """Classes of a map whose values are the classes themselves, and at most of any other."""
@@ -45,7 +41,7 @@ class Regions:
         return self.names[number] if number < len(self.names) else f"class {number}"
 
 
-class Segmenter(Closing):
+class Segmenter(VisionModel):
     """A context manager. Works from any thread: ``in_flight`` inferences run at once, others wait.
 
     Known are maps of scores, (1, rows, columns, classes) or (1, classes, rows, columns), and maps of classes,
@@ -64,23 +60,12 @@ class Segmenter(Closing):
             InputError: it gives no map that is known here, or the labels do not fit.
             ModelError, UnsupportedError, DeviceError: as :class:`rocketnpu.inference.Inference`.
         """
-        self.graph: Graph = read(model)
-        self.size = picture_size(self.graph)
+        super().__init__(model)
         self.axis = class_axis(self.graph)
         shape = self.graph.tensors[self.graph.outputs[0]].shape
         count = None if self.axis is None else shape[self.axis]
         self.names: Sequence[str] = () if labels is None else read_labels(labels, count)
-        self._inference = Inference(model, **options)
-
-    @property
-    def device_name(self) -> str:
-        """Name of the device that runs what the NPU takes."""
-        return self._inference.device_name
-
-    @property
-    def chip(self) -> str:
-        """Name of that device's chip."""
-        return self._inference.chip
+        self._start(**options)
 
     def segment(self, pixels: Pixels) -> Regions:
         """Say of each pixel of a picture, ``(rows, columns, 3)``, what it is.
@@ -90,18 +75,13 @@ class Segmenter(Closing):
             InputError: the model gives classes that are none.
         """
         rows, columns = pixels.shape[:2]
-        given = Fitting.stretched((rows, columns), self.size).apply(pixels)[None]
-        (output,) = self._inference.run([pixels_input(given, self.graph)])
+        (output,) = self.run(Fitting.stretched((rows, columns), self.size), pixels)
         found = output if self.axis is None else output.argmax(axis=self.axis)
         if not 0 <= found.min() <= found.max() < MOST_CLASSES:
             raise InputError(f"{self.graph.name}: classes of its map are {found.min()} to {found.max()}")
         shape = [size for size in found.shape[1:] if size != 1 or found.ndim == 3]
         whole = Image.fromarray(found.reshape(shape[-2:]).astype(np.uint8))
         return Regions(np.asarray(whole.resize((columns, rows), Image.Resampling.NEAREST), np.uint8), self.names)
-
-    def close(self) -> None:
-        """Free the interpreter and the device. Closing twice is allowed."""
-        self._inference.close()
 
 
 def class_axis(graph: Graph) -> int | None:

@@ -129,7 +129,8 @@ def _detector(task: Task, file: Path, pictures: Path | None) -> Any:
     """Return an annotation file's samples, and how verdicts are summed up and shown."""
     from rocketnpu.evaluation.coco import precision, read_annotations, require_tool
     from rocketnpu.model.files import read
-    from rocketnpu.vision.detector import named_head, picture_size
+    from rocketnpu.vision.detector import named_head
+    from rocketnpu.vision.model import picture_size
 
     require_tool()
     graph = read(task.model)

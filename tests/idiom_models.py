@@ -229,6 +229,46 @@ def strided(idiom: Idiom) -> int:
     return idiom.op("CONV_2D", [x, weights, bias], y, attributes)
 
 
+def sounded(idiom: Idiom) -> int:
+    """A map of one row: too wide for a task, or with a large stride or a long kernel."""
+    wide = idiom.pick([True, True, False])
+    width, channels = idiom.between(2048, 2600) if wide else idiom.between(60, 400), idiom.pick([1, 3, 16])
+    rank = idiom.pick([3, 4, 4])
+    x = idiom.given(*(1, 1, width, channels)[4 - rank :])
+    kind = idiom.pick(["CONV_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "pool", "RELU", "ADD", "PAD"])
+    if rank == 3 and kind not in ("RELU", "ADD", "PAD"):
+        x = idiom.op("RESHAPE", [x, idiom.integers((1, 1, width, channels))], idiom.map(1, 1, width, channels))
+    shape = (1, 1, width, channels)[4 - rank :]
+    if kind == "RELU":
+        return idiom.op("RELU", [x], idiom.map(*shape))
+    if kind == "ADD":
+        other = idiom.pick([x, single(idiom, 1.0)])
+        return idiom.op("ADD", [x, other], idiom.map(*shape, quant=(2 * idiom.quant[0], 5)), ops.Arithmetic())
+    if kind == "PAD":
+        edge = (idiom.between(0, 5), idiom.between(0, 5))
+        edges = [(0, 0), (0, 0), edge, (0, 0)][4 - rank :]
+        y = idiom.map(*(n + sum(pair) for n, pair in zip(shape, edges, strict=True)))
+        return idiom.op("PAD", [x, idiom.integers(edges)], y)
+    padding, stride = idiom.pick([Padding.SAME, Padding.VALID]), idiom.pick([1, 2, 3, 4, 8, 10, 11, 13, 16, 29])
+    kernel = idiom.pick([1, 3, 5, stride, 2 * stride + 1, 40])
+    size = -(-width // stride) if padding is Padding.SAME else (width - kernel) // stride + 1
+    if kind == "pool":
+        kernel, stride = min(kernel, 7), min(stride, 4)
+        size = -(-width // stride) if padding is Padding.SAME else (width - kernel) // stride + 1
+        attributes = ops.Pool2D((1, stride), padding, (1, kernel))
+        return idiom.op(
+            idiom.pick(["MAX_POOL_2D", "AVERAGE_POOL_2D"]), [x], idiom.map(1, 1, size, channels), attributes
+        )
+    depthwise = kind == "DEPTHWISE_CONV_2D"
+    outputs = channels if depthwise else 8
+    weights, bias, spread = idiom.weights(
+        *((1, 1, kernel, channels) if depthwise else (outputs, 1, kernel, channels)), axis=3 if depthwise else 0
+    )
+    y = idiom.map(1, 1, size, outputs, quant=(5 * spread / 255, idiom.zero()))
+    attributes = (ops.DepthwiseConv2D if depthwise else ops.Conv2D)((1, stride), padding)
+    return idiom.op(kind, [x, weights, bias], y, attributes)
+
+
 def single(idiom: Idiom, real: float) -> int:
     """Add a constant of one value."""
     scale = abs(real) / 100 or 1.0
@@ -275,6 +315,7 @@ IDIOMS: Mapping[str, tuple[Callable[[Idiom], int], int]] = {
     "reduced": (reduced, 1),
     "strided": (strided, 1),
     "chained": (chained, 1),
+    "sounded": (sounded, 1),
 }
 """How each idiom is made, and its bound from the reference kernels."""
 

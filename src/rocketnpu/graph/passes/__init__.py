@@ -23,6 +23,7 @@ from rocketnpu.graph.passes.idioms.large_strides import cut_strides
 from rocketnpu.graph.passes.idioms.mirror_pad import mirror
 from rocketnpu.graph.passes.idioms.moves import select_values
 from rocketnpu.graph.passes.idioms.reductions import reduce_as_maps
+from rocketnpu.graph.passes.idioms.single_rows import stand_up
 from rocketnpu.graph.passes.idioms.upsampling import upsample
 from rocketnpu.graph.passes.rewrite import Accepts, anything
 from rocketnpu.graph.passes.widen_scales import widen_scales
@@ -30,7 +31,7 @@ from rocketnpu.graph.passes.widen_scales import widen_scales
 Pass = Callable[[Graph, Accepts], Graph]
 ENABLING: tuple[Pass, ...] = (
     *(fold_constants, dilate, upsample, mirror, reduce_as_maps, cut_strides, select_values, byte_chains),
-    *(widen_scales, flatten),
+    *(stand_up, widen_scales, flatten),
 )
 """Passes without which the NPU would not take what comes out of them, in the order in which they run."""
 PASSES: tuple[Pass, ...] = (*ENABLING, fold_padding, fuse_activation, fuse_add)

@@ -6,13 +6,13 @@ from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.maps import map_shape
 from rocketnpu.partition.rules.moves import constant_paddings, joins_a_map, known_slices, one_scale_if_signed
 from rocketnpu.partition.rules.tensors import same_scale, unquantised
-from rocketnpu.rockchip.rules.common import COMMON, Rule
+from rocketnpu.rockchip.rules.common import COMMON, Rule, is_cut
 from rocketnpu.rockchip.soc import Soc
 
 
 def joined_maps(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     """All inputs are computed or given, INT8 or UINT8 as the output, with one scale each, and maps of batch 1 of at
-    most 2047 rows and columns and 8192 channels.
+    most 2047 columns, 2047x2047 pixels and 8192 channels.
     """
     output = graph.tensors[operator.outputs[0]]
     for tensor in [*(graph.input_of(operator, position) for position in range(len(operator.inputs))), output]:
@@ -22,7 +22,7 @@ def joined_maps(graph: Graph, operator: Operator, soc: Soc) -> str | None:
         if failed or tensor.dtype is not output.dtype:
             return failed or f"{tensor.dtype.value} and {output.dtype.value}"
         shape = map_shape(tensor)
-        if shape is None or max(shape[:2]) > soc.max_size or shape[2] > soc.max_cube:
+        if not is_cut(shape, soc):
             return f"tensor {tensor.index} has shape {tensor.shape}"
     return None
 

@@ -17,7 +17,7 @@ from rocketnpu.partition.rules.tensors import (
     static_shapes,
     variable_input,
 )
-from rocketnpu.rockchip.rules.common import COMMON, Rule, feature_maps
+from rocketnpu.rockchip.rules.common import COMMON, Rule, feature_maps, held_maps, is_cut
 from rocketnpu.rockchip.soc import Soc
 
 
@@ -41,9 +41,8 @@ def matching_operands(graph: Graph, operator: Operator, soc: Soc) -> str | None:
 
 
 def operand_map(graph: Graph, operator: Operator, soc: Soc) -> str | None:
-    """The output is a map of batch 1, of at most 2047 rows and columns and 8192 channels."""
-    shape = map_shape(graph.tensors[operator.outputs[0]])
-    if shape is None or max(shape[:2]) > soc.max_size or shape[2] > soc.max_cube:
+    """The output is a map of batch 1, of at most 2047 columns, 2047x2047 pixels and 8192 channels."""
+    if not is_cut(map_shape(graph.tensors[operator.outputs[0]]), soc):
         return f"shape {graph.tensors[operator.outputs[0]].shape}"
     return None
 
@@ -89,7 +88,7 @@ CLAMP: tuple[Rule, ...] = (*COMMON, in_reference_range)
 """RELU and RELU6."""
 REQUANTISE: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps)
 """QUANTIZE."""
-VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps, known_shape, same_pixels)
+VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, held_maps, known_shape, same_pixels)
 """RESHAPE and SQUEEZE: LiteRT's kernels copy bytes, whatever scale the output has."""
 EXPANDED: tuple[Rule, ...] = (*VIEW, equal_scales)
 """EXPAND_DIMS: LiteRT refuses other scales."""

@@ -219,9 +219,16 @@ def _cut(layer: ConvolutionLayer, soc: Soc, start: int) -> _Cut:
 def _alternatives(layer: ConvolutionLayer, soc: Soc, start: int) -> list[Alternative]:
     block = _weight_block(layer, Location(CONSTANTS), soc)
     rooms = shares(block.bytes, block.kernel_bytes * min(block.kernels, soc.kernel_group), layer.depthwise, soc)
-    return alternatives(
-        _shape(layer, block, soc), layer.axis, [(room, room.rows(layer.source, soc)) for room in rooms], start, soc
-    )
+    most = _most_rows(layer, soc)
+    held = [(room, min(room.rows(layer.source, soc), most)) for room in rooms]
+    return alternatives(_shape(layer, block, soc), layer.axis, held, start, soc)
+
+
+def _most_rows(layer: ConvolutionLayer, soc: Soc) -> int:
+    """Return how many input rows a task may have: as its fields hold, padding that comes out counted in."""
+    if max(layer.source.height, layer.target.height) <= soc.max_size:
+        return soc.max_size
+    return soc.max_size - 2 * soc.max_padding
 
 
 def explained(layer: ConvolutionLayer, soc: Soc, start: int = START) -> list[list[Alternative]]:

@@ -76,7 +76,8 @@ def pooling_tasks(layer: PoolingLayer) -> list[PoolingTask]:
     """
     source, target = layer.source, layer.target
     across = window_span(source.width, layer.kernel[1], layer.stride[1], layer.padding[1], 0, target.width)
-    step = MAX_SLOTS // target.width
+    # Tall maps: the rows that a task reads are counted by 13 bits.
+    step = min(MAX_SLOTS // target.width, (MAX_SLOTS - MAX_WINDOW) // layer.stride[0])
     tasks = []
     for first in range(0, target.height, step):
         count = min(step, target.height - first)

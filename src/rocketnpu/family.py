@@ -221,6 +221,11 @@ class Family(abc.ABC):
     def bound_of_kind(self, kind: str) -> Bound:
         """Return how far a single operator of a kind may be from the reference kernels given its inputs."""
 
+    @property
+    def stated_exceptions(self) -> tuple[str, ...]:
+        """What widens the bounds of :meth:`bound_of_kind` in some cases, a sentence each."""
+        return ()
+
     def board(self, conditions: Conditions) -> tuple[Board, Spread]:
         """Describe a board under some conditions, and how far estimates for it are off.
 

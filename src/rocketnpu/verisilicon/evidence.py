@@ -78,6 +78,16 @@ entropy-code: Generation 8 codes bytes in pairs, three stages deep, with eight s
 depthwise-order: Generation 8 deals depthwise kernels out to its cores from the last channel of each group on.
     open driver known to run; facts 6, lists
     verisilicon/coefficients/test_vsi_coefficients.py::test_entropy_coded_kernels_come_back
+## Coefficients as they are written
+tiles: Tiles and superblocks follow from a job's sizes; the instruction names them, coefficients lie in their order.
+    open driver known to run; facts 4: as in all recorded instructions, but for tiles of sums and of oblong maps
+    verisilicon/tasks/test_vsi_tiling.py::test_tiles_are_those_of_the_open_driver
+run-ends: Runs of the zero point end before each bias and place, in the last superblock also where a channel does.
+    open driver known to run; every recorded buffer whose order is the core's
+    verisilicon/coefficients/test_vsi_writers.py::test_generation_7_is_written_as_recorded
+own-symbols: Symbols stand for bit lengths in any order that the header names.
+    open driver known to run; facts 6: recorded headers have many orders, none of them by the count of what is coded
+    verisilicon/coefficients/test_vsi_writers.py::test_generation_8_is_written_as_recorded_and_smaller_by_our_own_count
 ## Arithmetic
 stored-bias: Generation 7 multiplies bytes as they are, generation 8 less 128; biases are stored to fit.
     open driver known to run; facts 4, lists
@@ -125,10 +135,19 @@ lookup-rounding: What a look-up gives is rounded half away from zero and clamped
 table-ends: Exponents 0 and 31 of the float, and the entry behind the last, are read as the simulator does.
     assumed; no known table has the one or is read at the other
     verisilicon/simulator/test_vsi_tp.py::test_the_float_of_the_tables
+one-bend: Whole numbers up to 31 have entries of their own, so that a function with one bend comes out exactly.
+    open driver known to run; facts 7: the table of RELU
+    verisilicon/tasks/test_vsi_numbers.py::test_one_bend_is_exact
+free-distance: A job reads planes that other jobs, or the host, have written side by side.
+    open driver known to run; facts 8: additions, splits and concatenations
+    verisilicon/models/test_vsi_operators.py::test_seeded_operators
 ## Optional rules
 inner-window: A window that begins or ends inside the image reads that part of it alone.
     assumed; facts 7: known windows hold the whole image, or go beyond it
     verisilicon/simulator/test_vsi_tp.py::test_a_window_inside_the_image
+placed-scan: Counters may leave gaps between rows and planes, so that a map is written into a part of a larger one.
+    assumed; facts 7: transposing jobs leave gaps between values, none is known that leaves them between rows
+    verisilicon/models/test_vsi_operators.py::test_seeded_operators
 """
 
 
@@ -136,6 +155,7 @@ class Unproven:
     """Names of the rules that a program can do without: tasks list those that they need."""
 
     INNER_WINDOW = "inner-window"
+    PLACED_SCAN = "placed-scan"
 
 
 TABLE = EvidenceTable.read("A311D or i.MX 8M Plus", _TABLE, NOTE)

@@ -119,6 +119,16 @@ class VerisiliconFamily(Family):
 
         return bound_of_kind(kind)
 
+    @property
+    def stated_exceptions(self) -> tuple[str, ...]:
+        """Return what scales of channels do to a bound."""
+        from rocketnpu.verisilicon.models.bounds import FOLDED
+
+        return (
+            f"convolutions and fully connected layers with several scales may be {FOLDED.steps} off where their "
+            "scales lie far apart: `rocketnpu compare` states the bound of each",
+        )
+
     def command_text(self, words: npt.NDArray[np.uint64], fetch: Fetch | None = None) -> str:
         """Return front-end commands as text, and the instructions that they start, where those can be read."""
         from rocketnpu.verisilicon.streams.text import task_lines

@@ -10,17 +10,22 @@ from rocketnpu.cli.output import chip_option, echo, json_option, print_json
 @click.command()
 @click.argument("kind", required=False)
 @click.option("--markdown", is_flag=True, help="Print the page docs/supported-operators.md.")
+@click.option("--by-chip", is_flag=True, help="Print the page docs/operators-by-chip.md.")
 @chip_option
 @json_option
-def operators(kind: str | None, markdown: bool, chip: str, as_json: bool) -> None:
+def operators(kind: str | None, markdown: bool, by_chip: bool, chip: str, as_json: bool) -> None:
     """Print the rules of one KIND of operator, such as CONV_2D, or of all."""
     from rocketnpu.errors import InputError
-    from rocketnpu.family import family_of
-    from rocketnpu.inspect.stated import stated_bounds
+    from rocketnpu.family import chips, family_of
+    from rocketnpu.inspect.stated import chips_page, stated_bounds
     from rocketnpu.partition.published import page
 
-    if markdown and (as_json or kind is not None):
-        raise click.UsageError(f"--markdown prints a whole page, it takes no {'--json' if as_json else 'KIND'}")
+    if (markdown or by_chip) and (as_json or kind is not None):
+        option = "--markdown" if markdown else "--by-chip"
+        raise click.UsageError(f"{option} prints a whole page, it takes no {'--json' if as_json else 'KIND'}")
+    if by_chip:
+        echo(chips_page([family_of(name) for name in chips()]), nl=False)
+        return
     family = family_of(chip)
     published = family.published()
     if not published:

@@ -58,7 +58,7 @@ def concatenation_tasks(context: Context, operator: Operator) -> list[Task]:
                 middle = context.fresh(source.channels, source.height, source.width)
                 tasks += requantise_tasks(context, operator, tensor, target, Activation.NONE, middle)
                 source, fill = middle, stored.zero_point(target)
-            tasks.append(_placed(operator, source, context.planes(target), fill, axis, first))
+            tasks.append(_placed(context, operator, source, fill, (axis, first)))
         elif same_quantisation(tensor, target):
             tasks.append(_copy(operator, source, part, fill))
         else:
@@ -66,11 +66,24 @@ def concatenation_tasks(context: Context, operator: Operator) -> list[Task]:
     return tasks
 
 
-def _placed(operator: Operator, source: Planes, target: Planes, fill: int, axis: int, first: int) -> Move:
-    """Copy a map between the rows or columns of others."""
-    top, left = (first, 0) if axis == ROWS else (0, first)
-    label = f"{operator.kind}: copy into a part of the map"
-    return Move(MoveKind.PLACE, source, target, label, operator.index, fill=fill, top=top, left=left)
+def _placed(context: Context, operator: Operator, source: Planes, fill: int, place: tuple[int, int]) -> Move:
+    """Copy a map between the rows or columns of others; ``place`` is the axis and the first of them.
+
+    Raises:
+        UnsupportedError: the policy does not allow scans that leave gaps between rows.
+    """
+    axis, first = place
+    return Move(
+        MoveKind.PLACE,
+        source,
+        context.planes(context.output(operator)),
+        f"{operator.kind}: copy into a part of the map",
+        operator.index,
+        fill=fill,
+        top=first if axis == ROWS else 0,
+        left=0 if axis == ROWS else first,
+        rules=context.need(Unproven.PLACED_SCAN),
+    )
 
 
 def _copy(operator: Operator, source: Planes, target: Planes, fill: int) -> Move:

@@ -69,7 +69,10 @@ MEANS: Mapping[str, Means] = {
     **dict.fromkeys(("RELU", "RELU6", "RELU_N1_TO_1", "QUANTIZE"), _CLAMP),
     **dict.fromkeys(BYTE_FUNCTIONS, _TABLE),
     **dict.fromkeys(("PAD", "PADV2"), Means("Padding of the convolution behind it; else a copy into a larger map.")),
-    "CONCATENATION": Means("Inputs are made where they belong; others are copied, or looked up for another scale."),
+    "CONCATENATION": Means(
+        "Inputs are made where they belong; others are copied, a look-up before where their scale is another.",
+        (Unproven.PLACED_SCAN,),
+    ),
     **dict.fromkeys(
         ("SPLIT", "SPLIT_V", "SLICE", "STRIDED_SLICE"),
         Means("Nothing for channels; else a copy of a window of the map.", (Unproven.INNER_WINDOW,)),

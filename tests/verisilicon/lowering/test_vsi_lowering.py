@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
@@ -23,7 +23,7 @@ from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.verisilicon.lowering.kernels import Kernel, dense, quartered
-from rocketnpu.verisilicon.lowering.per_channel import LIMITS, folding
+from rocketnpu.verisilicon.lowering.per_channel import folding
 from rocketnpu.verisilicon.lowering.placement import place
 from rocketnpu.verisilicon.lowering.sums import MAX_ERROR, flat_shape, operand_weights
 from rocketnpu.verisilicon.prepared import lower
@@ -122,7 +122,7 @@ def test_what_folding_leaves_out_never_exceeds_what_is_said(count, channels, zer
     scales = 2.0 ** random.uniform(-10, -4, count)
     kernel = channelwise_kernel(count, channels, scales, seed)
     try:
-        found = folding(kernel, zero_point, units)
+        found = folding(kernel, zero_point, units, 255)
     except UnsupportedError:
         return
     assert [run.first for run in found.runs[1:]] == [run.last for run in found.runs[:-1]]
@@ -136,7 +136,40 @@ def test_what_folding_leaves_out_never_exceeds_what_is_said(count, channels, zer
         bias = (run.bias_rest * run.scale * units)[None]
         assert (left + bias).max() <= run.high + 1e-6
         assert (left + bias).min() >= run.low - 1e-6
-        assert run.high - run.low <= max(2 * 0.45, max(LIMITS.values()) * 254)
+        small = np.rint(run.rest / run.unit) * run.unit - run.rest
+        beyond = np.einsum("kcij,ncij->nk", small * run.scale * units, images - float(zero_point))
+        assert np.abs(beyond).max() <= run.left + abs(run.scale * units * run.unit) + 1e-6
+        if found.is_sum:
+            assert (found.wide + found.fine) / 2 + run.left + found.weights.error < found.steps
+
+
+@settings(max_examples=40)
+@given(st.integers(2, 24), st.integers(1, 40), st.floats(0.002, 2), st.sampled_from(list(SOCS)), st.integers(0, 99))
+def test_the_worst_images_stay_within_the_bound(count, channels, units, chip, seed):
+    """Pixels that push each channel as far up and down as the rounding of its weights allows."""
+    random = np.random.default_rng(seed)
+    scales = (2.0 ** random.uniform(-9, -5, count)).astype(np.float32)
+    weights = random.integers(-127, 128, (count, 1, 1, channels)).astype(np.int8)
+    ratios = scales.astype(float) / scales.max()
+    rest = weights[:, 0, 0] * ratios[:, None]
+    rest -= np.rint(rest)
+    pixels = np.concatenate([np.where(rest > 0, 127, -128), np.where(rest > 0, -128, 127)]).astype(np.int8)
+    builder = ModelBuilder()
+    x = builder.tensor((1, 1, len(pixels), channels), DType.INT8, scale=0.02, zero_point=-128)
+    w = builder.tensor(weights.shape, DType.INT8, scale=scales.tolist(), zero_point=[0] * count, axis=0, data=weights)
+    out = 0.02 * float(scales.max()) / units
+    y = builder.tensor((1, 1, len(pixels), count), DType.INT8, scale=out, zero_point=0)
+    biases = -(weights[:, 0, 0].astype(np.int64) * 128).sum(axis=1)
+    bias = builder.tensor((count,), DType.INT32, scale=1.0, data=biases)
+    builder.operator("CONV_2D", [x, w, bias], [y], ops.Conv2D((1, 1), Padding.VALID))
+    graph, policy, family = tflite.parse(builder.build([x], [y]), "worst"), Policy(chip=chip), family_of(chip)
+    if not plan(graph, policy).parts:
+        return
+    (found,) = family.model(graph, {graph.inputs[0]: pixels.reshape(1, 1, len(pixels), channels)}, policy).values()
+    sums = (pixels.astype(np.int64) + 128) @ weights[:, 0, 0].astype(np.int64).T + biases
+    exact = np.clip(np.floor(sums * (0.02 * scales.astype(float) / np.float32(out)) + 0.5), -128, 127)
+    bound = family.bound(graph, graph.operators)
+    assert np.abs(found[0, 0].astype(int) - exact).max() <= bound.steps
 
 
 @given(st.floats(1e-4, 1), st.floats(1e-4, 1), st.floats(1e-3, 4), st.booleans())

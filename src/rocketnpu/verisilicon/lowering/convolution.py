@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rocketnpu.graph import Graph, Operator
+from rocketnpu.graph import Activation, Graph, Operator
 from rocketnpu.graph.maps import window_padding
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, FullyConnected
 from rocketnpu.verisilicon.lowering import stored
@@ -65,7 +65,8 @@ def channel_steps(graph: Graph, operator: Operator) -> int:
     if len(set(kernel.scales)) == 1:
         return 1
     source, target = graph.input_of(operator, 0), graph.tensors[operator.outputs[0]]
-    return folding(kernel, stored.zero_point(source), stored.scale(source) / stored.scale(target)).steps
+    low, high = stored.clamp(getattr(operator.attributes, "activation", Activation.NONE), target)
+    return folding(kernel, stored.zero_point(source), stored.scale(source) / stored.scale(target), high - low).steps
 
 
 def _tasks(

@@ -5,10 +5,10 @@ is all. Otherwise what the rounding left out is a convolution of its own, whose 
 finely: a second job computes it, and a third adds the two. Channels whose scales are too far apart for that are cut
 into runs: each run has multipliers of its own, and all share the addition.
 
-How far the result is from the truth before it is rounded: the first map's steps are a little wider than the output's,
-for it must hold what the second takes back; half of such a step, and half a step of the second map, are all there is.
-Below one step the result is within 1 of the rounded truth, below two steps within 2. The limits leave some room for
-multipliers and for weights that stand for scales.
+How far the result is from the truth before it is rounded, at most: half a step of the first map, whose steps are a
+little wider than the output's, for it must hold what the second takes back; half a step of the second map; what rounding
+the second one's weights leaves out; and what weights that stand for the maps' scales are off. Below one step of the output
+the result is within 1 of the rounded truth, below two steps within 2.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Operator
 from rocketnpu.verisilicon.lowering.context import Context
 from rocketnpu.verisilicon.lowering.kernels import Kernel
-from rocketnpu.verisilicon.lowering.sums import operand_weights, pair_tasks
+from rocketnpu.verisilicon.lowering.sums import Weights, operand_weights, pair_tasks
 from rocketnpu.verisilicon.lowering.window import Output, Source, Window, window_tasks
 from rocketnpu.verisilicon.tasks.task import Int64, Task
 
 FOLDED_ERROR = 0.45
 """Output steps that folding alone may shift a result by."""
-LIMITS = {1: 0.42, 2: 1.4}
-"""For each distance from the truth, output steps that the widening of the first map and the rounding of the second may
-take together."""
+MARGIN = 0.02
+"""Output steps for what multipliers round."""
 FEW_RUNS, MOST_RUNS = 4, 16
 """Runs of channels for which a distance of 2 is not accepted, and beyond which nobody would wait for the jobs."""
+ATTEMPTS = ((1, FEW_RUNS), (2, MOST_RUNS), (1, MOST_RUNS))
+"""Distances, and runs that are accepted for them, the best first."""
+TIGHTER = (1.0, 0.7, 0.45)
+"""Parts of the reach that a run may have: what is left out in different runs lies in one map."""
 CENTRE, REACH = 128, 127
 _LEVELS = 254
 """Steps of a map between, one less than there are."""
-_SPREAD = 1 / _LEVELS
-"""Of the reach of what is left out: half a step of the first map for it, and half a step of the second."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -57,6 +58,10 @@ class Run:
     low: float
     """Output steps from which to which that may shift a result."""
     high: float
+    unit: float
+    """What a weight of 1 stands for in the convolution of the rest, in units of ``scale``."""
+    left: float
+    """Output steps that rounding those weights may shift a result by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,25 +72,24 @@ class Folding:
     is_sum: bool
     """Whether what the rounding left out is computed too."""
     steps: int
-
-    @property
-    def low(self) -> float:
-        """The least that is left out, in output steps."""
-        return min(run.low for run in self.runs)
-
-    @property
-    def high(self) -> float:
-        """The most that is left out."""
-        return max(run.high for run in self.runs)
+    low: float = 0.0
+    """The least and the most that is left out, in output steps."""
+    high: float = 0.0
+    wide: float = 1.0
+    """Step of the first map in steps of the output, and of the second."""
+    fine: float = 0.0
+    weights: Weights | None = None
+    """What stands for these in the sum."""
 
 
-def folding(kernel: Kernel, zero_point: int, units: float) -> Folding:
+def folding(kernel: Kernel, zero_point: int, units: float, span: int) -> Folding:
     """Fold the scales of a kernel into its weights.
 
     Args:
         kernel: with a scale for each channel.
         zero_point: of its input, as stored.
         units: the input's scale in steps of the output.
+        span: steps from the smallest to the largest output.
 
     Raises:
         UnsupportedError: it would take too many jobs.
@@ -93,14 +97,32 @@ def folding(kernel: Kernel, zero_point: int, units: float) -> Folding:
     runs = _runs(kernel, zero_point, units, 2 * FOLDED_ERROR, 1)
     if runs is not None:
         return Folding(runs, False, 1)
-    for steps, most in ((1, FEW_RUNS), (2, MOST_RUNS), (1, MOST_RUNS)):
-        runs = _runs(kernel, zero_point, units, LIMITS[steps] / _SPREAD, most)
-        if runs is not None:
-            return Folding(runs, True, steps)
+    for steps, most in ATTEMPTS:
+        for part in TIGHTER:
+            runs = _runs(kernel, zero_point, units, part * _LEVELS * (steps - 0.5), most)
+            found = None if runs is None else _summed(runs, steps, span)
+            if found is not None:
+                return found
     raise UnsupportedError(
         f"{len(kernel.scales)} channels with scales from {min(kernel.scales):.3g} to {max(kernel.scales):.3g}: "
         f"a job has one multiplier, and more than {MOST_RUNS} runs of channels would need two jobs each"
     )
+
+
+def _summed(runs: tuple[Run, ...], steps: int, span: int) -> Folding | None:
+    """Return how runs are added, if the distance from the truth allows it."""
+    low, high = min(run.low for run in runs), max(run.high for run in runs)
+    wide, fine = (span + high - low) / _LEVELS, max(high - low, _SMALLEST) / _LEVELS
+    try:
+        weights = operand_weights(wide, fine, 1.0)
+    except UnsupportedError:
+        return None
+    distance = (wide + fine) / 2 + max(run.left for run in runs) + weights.error + MARGIN
+    return Folding(runs, True, steps, low, high, wide, fine, weights) if distance < steps else None
+
+
+_SMALLEST = 1e-6
+"""Stands for nothing at all where a number must not be 0."""
 
 
 def _runs(kernel: Kernel, zero_point: int, units: float, reach: float, most: int) -> tuple[Run, ...] | None:
@@ -115,7 +137,7 @@ def _runs(kernel: Kernel, zero_point: int, units: float, reach: float, most: int
         last = count
         while True:
             run = _run(kernel, first, last, zero_point, units)
-            if run.high - run.low <= reach:
+            if run.high - run.low + 2 * run.left <= reach:
                 break
             if last == first + 1:
                 return None
@@ -134,17 +156,25 @@ def _run(kernel: Kernel, first: int, last: int, zero_point: int, units: float) -
     rest = exact - weights
     biases = kernel.biases[first:last] * ratios
     rounded = np.rint(biases)
-    flat = rest.reshape(len(rest), -1)
-    above, below = np.maximum(flat, 0).sum(axis=1), np.maximum(-flat, 0).sum(axis=1)
-    most, least = 255 - zero_point, -zero_point
     bias_rest = biases - rounded
-    high = float((above * most - below * least + bias_rest).max(initial=0.0))
-    low = float((above * least - below * most + bias_rest).min(initial=0.0))
+    unit = max(float(np.abs(rest).max(initial=0.0)), _SMALLEST) / REACH
     factor = scale * units
+    low, high = _reach(rest, bias_rest, zero_point)
+    left = _reach(rest - np.rint(rest / unit) * unit, bias_rest - np.rint(bias_rest / unit) * unit, zero_point)
     return Run(
         *(first, last, scale, weights.astype(np.int64), rounded.astype(np.int64), rest, bias_rest),
-        *(low * factor, high * factor),
+        *(low * factor, high * factor, unit, max(-left[0], left[1]) * factor),
     )
+
+
+def _reach(weights: Floats, biases: Floats, zero_point: int) -> tuple[float, float]:
+    """Return the smallest and largest sum that weights and biases make of any image, and 0."""
+    flat = weights.reshape(len(weights), -1)
+    above, below = np.maximum(flat, 0).sum(axis=1), np.maximum(-flat, 0).sum(axis=1)
+    most, least = 255 - zero_point, -zero_point
+    high = float((above * most - below * least + biases).max(initial=0.0))
+    low = float((above * least - below * most + biases).min(initial=0.0))
+    return low, high
 
 
 def channel_tasks(
@@ -157,28 +187,24 @@ def channel_tasks(
     """
     if kernel.depthwise and source.planes.channels != len(kernel.weights):
         raise UnsupportedError("a depth multiplier and several scales")
-    folded = folding(kernel, source.zero_point, source.scale / output.scale)
+    folded = folding(kernel, source.zero_point, source.scale / output.scale, output.high - output.low)
     convolution = _Convolution(context, operator, source, kernel, window)
-    if not folded.is_sum:
+    if folded.weights is None:
         return convolution.rounded(folded.runs[0], output)
     target = output.planes
     room = context.fresh(2, target.channels * target.height, target.width)
     places = [replace(target, at=room.at + number * target.size) for number in (0, 1)]
-    # The output's range, and on either side what the second map may take back.
-    low, high = output.low - folded.high, output.high - folded.low
-    wide = (high - low) / _LEVELS
-    middle = round((output.zero_point - low) / wide)
-    fine = max(folded.high - folded.low, 1e-6) / _LEVELS
-    centre = round(-folded.low / fine)
+    # The first map holds the output's range, and on either side what the second may take back.
+    middle = round((output.zero_point - output.low + folded.high) / folded.wide)
+    centre = round(-folded.low / folded.fine)
     if not 0 <= middle <= 255:
         raise UnsupportedError(f"a zero point of {middle} for the map between")
-    coarse = Output(places[0], middle, wide * output.scale, 0, 255)
-    small = Output(places[1], centre, fine * output.scale, 0, 255)
+    coarse = Output(places[0], middle, folded.wide * output.scale, 0, 255)
+    small = Output(places[1], centre, folded.fine * output.scale, 0, 255)
     tasks = [task for run in folded.runs for task in convolution.rounded(run, coarse)]
     tasks += [task for run in folded.runs for task in convolution.rest(run, small)]
     pair = Source(places[0], middle, coarse.scale), Source(places[1], centre, small.scale)
-    weights = operand_weights(coarse.scale, small.scale, output.scale)
-    return [*tasks, *pair_tasks(context, operator, pair, weights, output)]
+    return [*tasks, *pair_tasks(context, operator, pair, folded.weights, output)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +223,8 @@ class _Convolution:
 
     def rest(self, run: Run, output: Output) -> list[Task]:
         """Compute what the rounding left out, with weights as large as they can be."""
-        unit = max(float(np.abs(run.rest).max()), 1e-6) / REACH
-        weights, biases = np.rint(run.rest / unit), np.rint(run.bias_rest / unit)
-        return self._tasks(run, weights.astype(np.int64), run.scale * unit, biases.astype(np.int64), output)
+        weights, biases = np.rint(run.rest / run.unit), np.rint(run.bias_rest / run.unit)
+        return self._tasks(run, weights.astype(np.int64), run.scale * run.unit, biases.astype(np.int64), output)
 
     def _tasks(self, run: Run, weights: Int64, scale: float, biases: Int64, output: Output) -> list[Task]:
         count = run.last - run.first

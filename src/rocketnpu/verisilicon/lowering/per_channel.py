@@ -6,9 +6,9 @@ finely: a second job computes it, and a third adds the two. Channels whose scale
 into runs: each run has multipliers of its own, and all share the addition.
 
 How far the result is from the truth before it is rounded, at most: half a step of the first map, whose steps are a
-little wider than the output's, for it must hold what the second takes back; half a step of the second map; what rounding
-the second one's weights leaves out; and what weights that stand for the maps' scales are off. Below one step of the output
-the result is within 1 of the rounded truth, below two steps within 2.
+little wider than the output's, for it must hold what the second takes back; half a step of the second map; what
+rounding the second one's weights leaves out; and what weights that stand for the maps' scales are off. Below one step
+of the output the result is within 1 of the rounded truth, below two steps within 2.
 """
 
 from __future__ import annotations

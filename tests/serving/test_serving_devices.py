@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,22 @@ def test_workers_mend_themselves(models: Path, monkeypatch: pytest.MonkeyPatch, 
     assert all(one.closed for one in opened)
     with pytest.raises(RefusedError, match="the server ends"):
         result(pool)
+
+
+def test_a_batch_is_spread_over_the_workers(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each inference waits until another one is at work beside it."""
+    together = Barrier(2)
+
+    class Together(Inference):
+        def run(self, inputs: Any) -> Any:
+            if inputs[0].any():
+                together.wait(20)
+            return super().run(inputs)
+
+    monkeypatch.setattr(pools, "Inference", Together)
+    with Pool("classifier", models / "classifier.tflite", 2, 8, device="simulator") as pool:
+        jobs = pool.submit([[PICTURE]] * 6, time.monotonic() + 30)
+        assert len({job.result(30)[0].tobytes() for job in jobs}) == 1
 
 
 def test_what_is_cancelled_never_begins(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

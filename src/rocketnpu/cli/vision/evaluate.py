@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rocketnpu.evaluation.judge import Task, Verdict
     from rocketnpu.evaluation.samples import Sample
 
+_WORTH_A_PROCESS = 32
+"""Pictures that take about as long as a process to start."""
 _SHOWN = 10
 """Mistakes, and bad pictures, that are printed; JSON has them all."""
 
@@ -34,7 +36,7 @@ _SHOWN = 10
 )
 @click.option("-l", "--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @click.option("-n", "--count", type=click.IntRange(min=1), help="Take so many pictures, evenly from all.")
-@click.option("-w", "--workers", type=click.IntRange(1, 256), help="Processes; all cores if not given.")
+@click.option("-w", "--workers", type=click.IntRange(1, 256), help="Processes; as many as cores if not given.")
 @click.option("--dask", metavar="ADDRESS", help="Work on this Dask cluster, as at tcp://host:8786.")
 @click.option("--device", default="auto", show_default=True, help="The simulator, or a kernel driver by name.")
 @click.option("--allow-unproven", is_flag=True, help="On an NPU: use hardware rules that nobody has proven.")
@@ -78,7 +80,7 @@ def evaluate(
     chosen = spread(samples, count)
     start = time.perf_counter()
     if dask is None:
-        working = workers or len(os.sched_getaffinity(0))
+        working = workers or max(1, min(len(os.sched_getaffinity(0)), len(chosen) // _WORTH_A_PROCESS))
         found = list(_with_bar(verdicts(task, chosen, working), len(chosen)))
     else:
         found = list(_with_bar(cluster_verdicts(task, chosen, dask), len(chosen)))

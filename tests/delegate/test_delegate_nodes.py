@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,3 +145,61 @@ def test_a_c_host_that_makes_and_destroys_delegates_keeps_nothing(
     assert int(grown[1]) < 2048
     assert int(grown[2]) == 0
     assert started.lines == []
+
+
+def test_a_node_without_memory_leaves_the_network_on_the_cpu(
+    kind: Kind, start_node: Callable[..., Node], library: Path, tmp_path: Path
+) -> None:
+    started = start_node(kind.chip, memory=16 << 10)
+    environment = {**started.node.environment(shim_library()), "ROCKETNPU_DEVICE": ""}
+    (tmp_path / "model.tflite").write_bytes(MODEL)
+    done = python(CODE, library, kind.name, tmp_path / "model.tflite", tmp_path, "no", **environment)
+    assert done.returncode == 0, done.stderr
+    assert "the kernel has no memory left" in done.stderr
+    with np.load(tmp_path / "1.npz") as found:
+        assert same(list(found.values()), run(MODEL, []))
+    assert started.node.live_buffers == 0
+
+
+GONE = """
+import sys
+from pathlib import Path
+from ai_edge_litert.interpreter import Interpreter, load_delegate
+from delegate_bench import outputs, set_noise
+options = {"device": sys.argv[2], "minimum_macs": "0", "cache": "off"}
+made = Interpreter(model_path=sys.argv[3], experimental_delegates=[load_delegate(sys.argv[1], options)])
+made.allocate_tensors()
+set_noise(made)
+made.invoke()
+print(outputs(made)[0].sum(), flush=True)
+input()
+try:
+    made.invoke()
+except RuntimeError:
+    print("refused", flush=True)
+"""
+
+
+def test_a_node_that_goes_away_fails_the_inference_and_not_the_program(
+    kind: Kind, meeting: tuple[Node, dict[str, str]], library: Path, tmp_path: Path
+) -> None:
+    started, environment = meeting
+    model = tmp_path / "model.tflite"
+    model.write_bytes(MODEL)
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    with subprocess.Popen(
+        [sys.executable, "-c", GONE, library, kind.name, model],
+        env={**environment, "PYTHONPATH": paths},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        first = program.stdout.readline()
+        started.node.stop()
+        output, errors = program.communicate("\n", timeout=120)
+    assert first == f"{wanted(kind)[0].sum()}\n", errors
+    assert output == "refused\n", errors
+    assert "the device is gone" in errors
+    assert program.returncode == 0

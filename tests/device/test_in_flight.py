@@ -26,6 +26,7 @@ from rocketnpu.inference import Inference
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.program.program import Program
+from square_models import SIZE, onnx_yolo
 from strategies import case
 
 Array = np.ndarray[Any, Any]
@@ -192,3 +193,29 @@ def test_a_model_on_three_cores(
 def test_a_wrong_number_in_flight(wrong: int) -> None:
     with pytest.raises(InputError, match="valid are 1 to 64"):
         Inference(MODEL, device="simulator", in_flight=wrong)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("where", ["simulator", "rocket"])
+def test_an_onnx_model_on_three_cores(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (pip install rocketnpu[onnx])")
+    path = tmp_path / "squares.onnx"
+    onnx_yolo(8, path)
+    random = np.random.default_rng(2)
+    batches = [[random.random((1, 3, SIZE, SIZE), np.float32)] for _ in range(15)]
+    with Inference(path, device="simulator", target="mainline", cache="off") as inference:
+        wanted = [inference.run(inputs) for inputs in batches]
+    if where == "rocket":
+        node: Node = request.getfixturevalue("node")
+        opened = functools.partial(open_device, calls=node.calls)
+        monkeypatch.setattr("rocketnpu.onnx_host.inference.open_device", opened)
+    with Inference(path, device=where, target="mainline", cores=3, cache="off") as inference:
+        batches[9] = [batches[9][0][:, :2]]
+        with pytest.raises(SomeFailedError) as caught:
+            inference.run_many(batches)
+        assert caught.value.failed == (9,)
+        assert_same([one for number, one in enumerate(caught.value.outcomes) if number != 9], wanted[:9] + wanted[10:])
+    with pytest.raises(DeviceError, match="closed"):
+        inference.run(batches[0])

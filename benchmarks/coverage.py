@@ -65,10 +65,19 @@ def milliseconds(divided: Plan) -> float | None:
     return (total + processor_us(graph, list(left.values()))) / 1e3
 
 
+def loaded(path: Path) -> Graph:
+    """Read a TFLite file, or one of ONNX where this revision can."""
+    if path.suffix != ".onnx":
+        return tflite.load(path)
+    from rocketnpu.model.onnx import load
+
+    return load(path).graph
+
+
 def measure(path: Path) -> Figures:
     """Return the figures of a file, or why there are none."""
     try:
-        return figures(tflite.load(path))
+        return figures(loaded(path))
     except RocketError as error:
         return {"error": str(error)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 
 from rocketnpu.delegate.log import Log
 from rocketnpu.errors import InputError
@@ -11,6 +12,7 @@ from rocketnpu.model.onnx.proto import require_onnx
 from rocketnpu.provider import NAME
 from rocketnpu.provider.abi import FAIL, Runtime, address, ffi
 from rocketnpu.provider.callbacks import drop_factory, make_factory
+from rocketnpu.provider.stderr import REGISTERED_TWICE, has_shared_onnx, sifted
 
 
 def create(registered: str, base: int, factories: int, most: int, count: int) -> int:
@@ -33,16 +35,19 @@ def create(registered: str, base: int, factories: int, most: int, count: int) ->
 def _require_onnx() -> None:
     """Import the ``onnx`` package so that its compiled part uses its own functions.
 
-    A host may be linked with a shared library of ONNX (Debian's is): the package would register its operators there a
-    second time.
+    A host may be linked with a shared library of ONNX (Debian's is): the package registers its operators there a
+    second time, for one symbol of both is unique in a process. The library keeps the first ones, which say the same,
+    and complains of each of the others; nobody needs to read that.
 
     Raises:
         UnsupportedError: it is not installed.
     """
     flags = sys.getdlopenflags()
     sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
+    quiet = sifted(REGISTERED_TWICE) if has_shared_onnx() else nullcontext()
     try:
-        require_onnx()
+        with quiet:
+            require_onnx()
     finally:
         sys.setdlopenflags(flags)
 

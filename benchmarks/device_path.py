@@ -3,7 +3,7 @@
 The kernel is stood in for by real memory (memfds, mapped) and a real system call for each ioctl that does nothing, so
 the figures are this package's own cost. Cache maintenance, which the kernel adds on a board, is not in them.
 
-    python benchmarks/device_path.py [MODEL.tflite]     exit status 1 if an inference costs more than the limit
+    python benchmarks/device_path.py [MODEL.tflite [CHIP]]     exit status 1 if an inference costs more than the limit
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ import numpy as np
 
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device import uapi
+from rocketnpu.device.base import Device
 from rocketnpu.device.calls import SystemCalls
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
-from rocketnpu.policy import Policy
-from rocketnpu.program.layout import SurfaceLayout
+from rocketnpu.policy import DEFAULT_CHIP, Policy
 from rocketnpu.program.program import Program
 from rocketnpu.rockchip.drivers import rocket_uapi as kernel
 from rocketnpu.rockchip.drivers.rocket import RocketDevice
+from rocketnpu.verisilicon.drivers import etnaviv_uapi as etnaviv
+from rocketnpu.verisilicon.drivers.etnaviv import EtnavivDevice
+from rocketnpu.verisilicon.soc import Identity, tried_soc
 from rocketnpu.zoo import resolve
 
 LIMIT_MS, AIM_MS = 1.0, 0.35
@@ -69,6 +72,37 @@ class IdleKernel(SystemCalls):
         return super().map(self._memory[offset >> 32][0], 0, size)
 
 
+class IdleEtnaviv(IdleKernel):
+    """The same for the etnaviv driver, with the chip's identity."""
+
+    def __init__(self, identity: Identity) -> None:
+        super().__init__()
+        self._answers = {
+            etnaviv.PARAM_MODEL: identity.model,
+            etnaviv.PARAM_REVISION: identity.revision,
+            etnaviv.PARAM_PRODUCT: identity.product,
+            etnaviv.PARAM_SOFTPIN_START: etnaviv.SOFTPIN_START,
+        }
+
+    def ioctl(self, fd: int, request: int, argument: ctypes.Structure) -> None:
+        self._call(fd, request, None)
+        if isinstance(argument, uapi.Version):
+            ctypes.memmove(argument.name, b"etnaviv", 7)
+            argument.name_length = 7
+        elif isinstance(argument, etnaviv.GetParam):
+            argument.value = self._answers.get(argument.param, 0)
+        elif isinstance(argument, etnaviv.GemNew):
+            argument.handle = len(self._memory) + 1
+            store = os.memfd_create("idle-buffer")
+            size = -(-argument.size // kernel.PAGE) * kernel.PAGE
+            os.ftruncate(store, size)
+            self._memory[argument.handle] = (store, size)
+        elif isinstance(argument, etnaviv.GemInfo):
+            argument.offset = argument.handle << 32
+        elif isinstance(argument, etnaviv.Submit) and argument.bo_count:
+            self.on_submit()
+
+
 class Clock:
     """Adds up the time spent in wrapped functions."""
 
@@ -88,16 +122,28 @@ class Clock:
         setattr(owner, name, timed)
 
 
-POLICIES = {"proven rules": Policy("mainline", allow_unproven=False), "all rules": Policy("mainline")}
+def policies(chip: str) -> dict[str, Policy]:
+    return {"proven rules": Policy("mainline", False, chip=chip), "all rules": Policy("mainline", chip=chip)}
+
+
+def idle_device(chip: str) -> tuple[Device, IdleKernel]:
+    """Open the chip's device on a kernel that does nothing."""
+    if chip == DEFAULT_CHIP:
+        idle = IdleKernel()
+        return RocketDevice(calls=idle), idle
+    soc = tried_soc(chip)
+    idle = IdleEtnaviv(soc.identity)
+    return EtnavivDevice(soc, calls=idle), idle
 
 
 def programs(path: Path, policy: Policy) -> list[Program]:
     return [compile_graph(part, policy) for part in plan(tflite.load(path), policy).parts]
 
 
-def place(program: Program, idle: IdleKernel) -> tuple[PlacedProgram, list[np.ndarray]]:
+def place(program: Program) -> tuple[PlacedProgram, list[np.ndarray]]:
     """Place a program and make SUBMIT touch what the jobs would write, as the executor looks for it."""
-    placed = PlacedProgram(RocketDevice(calls=idle), program, allow_unproven=True)
+    device, idle = idle_device(program.chip)
+    placed = PlacedProgram(device, program, allow_unproven=True)
     spots = [(placed.memories[job.sentinel[0]], job.sentinel[1]) for job in program.jobs]
 
     def touch() -> None:
@@ -125,23 +171,25 @@ def breakdown(placed: PlacedProgram, inputs: list[np.ndarray]) -> dict[str, floa
     clock = Clock()
     for name, label in (("sync_for_device", "sync to device"), ("submit", "submit"), ("sync_for_cpu", "sync to CPU")):
         clock.wrap(placed.device, name, label)
-    originals = SurfaceLayout.pack, SurfaceLayout.unpack
+    layout: Any = type(placed.program.inputs[0].layout)
+    originals = layout.pack, layout.unpack
     try:
-        clock.wrap(SurfaceLayout, "pack", "pack")
-        clock.wrap(SurfaceLayout, "unpack", "unpack")
+        clock.wrap(layout, "pack", "pack")
+        clock.wrap(layout, "unpack", "unpack")
         rounds = []
         for _ in range(ROUNDS):
             clock.spent = {}
             placed.run(inputs)
             rounds.append(clock.spent)
     finally:
-        SurfaceLayout.pack, SurfaceLayout.unpack = originals  # type: ignore[method-assign]
+        layout.pack, layout.unpack = originals
     return {label: statistics.median(spent[label] for spent in rounds) * 1e3 for label in rounds[0]}
 
 
 def main(arguments: list[str]) -> int:
     path = resolve(arguments[0] if arguments else "mobilenet_v1")
-    worst = max(host_cost(path, title, policy) for title, policy in POLICIES.items())
+    chip = arguments[1] if len(arguments) > 1 else DEFAULT_CHIP
+    worst = max(host_cost(path, title, policy) for title, policy in policies(chip).items())
     return 0 if worst <= LIMIT_MS else 1
 
 
@@ -149,7 +197,7 @@ def host_cost(path: Path, title: str, policy: Policy) -> float:
     """Print what an inference costs under a policy, and return its milliseconds."""
     total = 0.0
     for program in programs(path, policy):
-        placed, inputs = place(program, IdleKernel())
+        placed, inputs = place(program)
         placed.run(inputs)
         whole = measure(placed, inputs)
         parts = breakdown(placed, inputs)

@@ -12,7 +12,7 @@ from rocketnpu.model.onnx.proto import require_onnx
 from rocketnpu.provider import NAME
 from rocketnpu.provider.abi import FAIL, Runtime, address, ffi
 from rocketnpu.provider.callbacks import drop_factory, make_factory
-from rocketnpu.provider.stderr import REGISTERED_TWICE, has_shared_onnx, sifted
+from rocketnpu.provider.stderr import REGISTERED_TWICE, register_first, shared_onnx, sifted
 
 
 def create(registered: str, base: int, factories: int, most: int, count: int) -> int:
@@ -44,10 +44,13 @@ def _require_onnx() -> None:
     """
     flags = sys.getdlopenflags()
     sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
-    quiet = sifted(REGISTERED_TWICE) if has_shared_onnx() else nullcontext()
+    shared = shared_onnx()
+    quiet = sifted(REGISTERED_TWICE) if shared else nullcontext()
     try:
         with quiet:
-            require_onnx()
+            if shared:
+                register_first(shared)
+            require_onnx().defs.has("Relu")  # whoever asks first has all operators registered
     finally:
         sys.setdlopenflags(flags)
 

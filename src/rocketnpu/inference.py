@@ -13,9 +13,9 @@ import numpy.typing as npt
 from rocketnpu.closing import Closing
 from rocketnpu.delegate import Delegate
 from rocketnpu.device.group import IN_FLIGHT
-from rocketnpu.errors import DeviceError, InputError, ModelError, UnsupportedError
+from rocketnpu.errors import DeviceError, InputError, UnsupportedError
 from rocketnpu.graph import Graph
-from rocketnpu.litert import require_litert
+from rocketnpu.litert import first_line, open_interpreter
 from rocketnpu.model import tflite
 from rocketnpu.model.files import is_onnx
 from rocketnpu.partition.plan import plan
@@ -123,7 +123,7 @@ class _LiteRt(Closing):
         self.delegate = Delegate(**{"minimum_macs": 0, **options})
         try:
             self._refuse_unsupported(path)
-            self._crew = Crew([_interpreter(path, self.delegate) for _ in range(in_flight)])
+            self._crew = Crew([open_interpreter(path, [self.delegate]) for _ in range(in_flight)])
         except BaseException:
             self.delegate.close()
             raise
@@ -161,30 +161,10 @@ class _LiteRt(Closing):
         try:
             interpreter.invoke()
         except RuntimeError as error:
-            raise DeviceError(f"the inference failed: {_first_line(error)}") from None
+            raise DeviceError(f"the inference failed: {first_line(error)}") from None
         return [interpreter.get_tensor(number) for number in self.graph.outputs]
 
     def close(self) -> None:
         """Free the interpreters and the device. Closing twice is allowed."""
         self._crew.dismiss()
         self.delegate.close()
-
-
-def _interpreter(path: Path, delegate: Delegate) -> Any:
-    litert = require_litert()
-    try:
-        interpreter = litert.Interpreter(
-            model_path=str(path),
-            num_threads=1,
-            # LiteRT's own default delegate would not change what is left, and greets on stderr.
-            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_delegates=[delegate],
-        )
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ModelError(f"LiteRT refuses {path.name}: {_first_line(error)}") from None
-    return interpreter
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,16 @@ import httpx
 
 SECONDS = 60.0
 """A start may take on a busy machine."""
+
+
+def eventually(true: Callable[[], bool], seconds: float = SECONDS) -> bool:
+    """Say whether something comes true within some time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 class Served:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Barrier, Event
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from served import Served
+from served import Served, eventually
 
 import rocketnpu
 from rocketnpu.emulator import EmulatedNode, node, shim_library
@@ -24,15 +23,6 @@ from rocketnpu.serving.refusal import RefusedError
 INFER = "/v2/models/classifier/infer"
 PICTURE = np.random.default_rng(3).integers(0, 256, (1, 16, 16, 3), np.uint8)
 ASKED = {"inputs": [{"name": "t0", "shape": [1, 16, 16, 3], "datatype": "UINT8", "data": PICTURE.reshape(-1).tolist()}]}
-
-
-def eventually(true: Callable[[], bool], seconds: float = 40.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.fixture(scope="module")

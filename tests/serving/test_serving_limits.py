@@ -9,12 +9,12 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from served import Served
+from served import Served, eventually
 
 from picture_models import classifier
 from rocketnpu.cli.main import run
@@ -23,15 +23,6 @@ from rocketnpu.serving.listening import Door, is_loopback, token_from
 
 TOKEN = "a-token-of-some-length"
 SOUND = {"inputs": [{"name": "t0", "shape": [1, 16, 16, 3], "datatype": "UINT8", "data": [7] * 768}]}
-
-
-def eventually(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.fixture

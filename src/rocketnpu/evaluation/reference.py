@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rocketnpu.errors import InputError, ModelError
+from rocketnpu.errors import InputError
 from rocketnpu.graph import Graph
-from rocketnpu.litert import require_litert
+from rocketnpu.litert import first_line, open_interpreter
 from rocketnpu.model.files import is_onnx
 
 Array = npt.NDArray[Any]
@@ -40,16 +40,7 @@ class Reference:
         return found
 
     def _litert(self, path: Path) -> Any:
-        litert = require_litert()
-        try:
-            interpreter = litert.Interpreter(
-                model_path=str(path),
-                num_threads=1,
-                experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            )
-            interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"LiteRT refuses {path.name}: {' '.join(str(error).split())}") from None
+        interpreter = open_interpreter(path)
 
         def run(inputs: Sequence[Array]) -> list[Array]:
             try:
@@ -57,7 +48,7 @@ class Reference:
                     interpreter.set_tensor(number, np.ascontiguousarray(values))
                 interpreter.invoke()
             except (ValueError, RuntimeError) as error:
-                raise InputError(f"LiteRT: {' '.join(str(error).split())}") from None
+                raise InputError(f"LiteRT: {first_line(error)}") from None
             return [interpreter.get_tensor(number) for number in self._graph.outputs]
 
         return run

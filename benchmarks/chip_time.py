@@ -133,7 +133,7 @@ policy = Policy("mainline", allow_unproven=sys.argv[2] == "all rules")
 found = []
 for number, part in enumerate(plan(tflite.load(sys.argv[1]), policy).parts):
     program = compile_graph(part, policy)
-    words = np.frombuffer(program.buffers[program.commands].content, "<u8")
+    words = np.frombuffer(program.buffers[program.commands].data, "<u8")
     found += [(number, words[task.offset // 8 :][: task.words]) for task in program.tasks]
 np.savez(sys.argv[3], parts=[number for number, _ in found], **{str(at): words for at, (_, words) in enumerate(found)})
 """

@@ -55,7 +55,8 @@ def test_graphs_are_judged_alike() -> None:
 
 def test_mobilenet_takes_the_time_of_the_hand_calculation(mobilenet_v1: Path) -> None:
     """0.62 ms of multiplications, 0.54 of stores, 0.21 of weights, 0.52 of loads, before the compiler listened:
-    the first depthwise layer then took 0.11 ms to multiply, where it now takes 0.07 to store.
+    the first depthwise layer then took 0.11 ms to multiply, where it now takes 0.07 to store, and the mean 0.012, where it
+    now takes 0.005 to load.
     """
     model = tflite.load(mobilenet_v1)
     (part,) = plan(model).parts
@@ -65,7 +66,7 @@ def test_mobilenet_takes_the_time_of_the_hand_calculation(mobilenet_v1: Path) ->
         parts["load"] += found.load
         slowest = max(found.overlapped, key=lambda name: found.overlapped[name])
         parts[slowest] += found.overlapped[slowest]
-    assert parts["multiply"] == pytest.approx(620_000 - 113_000 - 20_000, rel=0.02)
+    assert parts["multiply"] == pytest.approx(620_000 - 113_000 - 20_000 - 12_500, rel=0.02)
     assert parts["store"] == pytest.approx(540_000 + 65_000, rel=0.02)
     assert parts["weights"] == pytest.approx(210_000, rel=0.06)
     assert parts["load"] < 530_000

@@ -140,6 +140,15 @@ def test_others_stay_in_slots(channels: int, size: tuple[int, int], stride: int,
     assert isinstance(compile_graph(part, PROVEN).inputs[0].layout, SurfaceLayout), why
 
 
+@pytest.mark.parametrize(("kernel", "celled"), [(3, False), (5, True), (7, True)])
+def test_all_rules_choose_between_packed_pictures_and_cells(kernel: int, celled: bool) -> None:
+    """Packed pictures save the host's conversion, cells the NPU's time: much of it where kernels are large."""
+    part = stem(3, (64, 64), "int8", kernel, Padding.SAME)
+    layout = compile_graph(part, Policy("mainline")).inputs[0].layout
+    assert isinstance(layout, CellLayout) == celled
+    assert celled or layout.slot == 3
+
+
 def test_cells_take_a_quarter_of_the_loads() -> None:
     (celled,) = (stem(3, (64, 64), "int8", 3, Padding.SAME),)
     tasks = lower(celled, RK3588, PROVEN).tasks

@@ -56,7 +56,7 @@ def assert_equal_to_the_model(part: Graph, policy: Policy, seed: int) -> None:
     ("channels", "size"), [(3, (20, 16)), (1, (9, 16)), (2, (6, 24)), (4, (5, 20)), (3, (300, 112)), (3, (33, 640))]
 )
 def test_pictures_stay_as_the_host_has_them(channels: int, size: tuple[int, int], scheme: str) -> None:
-    for seed, (kernel, stride) in enumerate(((3, 2), (1, 1), (5, 3))):
+    for seed, (kernel, stride) in enumerate(((3, 3), (1, 1), (5, 3))):
         part = stem(channels, size, scheme, seed, kernel, stride)
         program = compile_graph(part)
         (binding,) = program.inputs

@@ -55,8 +55,8 @@ def test_graphs_are_judged_alike() -> None:
 
 def test_mobilenet_takes_the_time_of_the_hand_calculation(mobilenet_v1: Path) -> None:
     """0.62 ms of multiplications, 0.54 of stores, 0.21 of weights, 0.52 of loads, before the compiler listened:
-    the first depthwise layer then took 0.11 ms to multiply, where it now takes 0.07 to store, and the mean 0.012, where it
-    now takes 0.005 to load.
+    the first depthwise layer then took 0.11 ms to multiply, where it now takes 0.07 to store, and the mean 0.012, where
+    it now takes 0.005 to load.
     """
     model = tflite.load(mobilenet_v1)
     (part,) = plan(model).parts

@@ -19,6 +19,7 @@ from rocketnpu.rockchip.lowering.classes import Class, class_layers
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.folding import folded
 from rocketnpu.rockchip.lowering.identity import clamp_layer, separate_clamp
+from rocketnpu.rockchip.lowering.placement import cell_window
 from rocketnpu.rockchip.lowering.scales.channel_scales import accumulator_range, cut_channels
 from rocketnpu.rockchip.lowering.scales.clamping import clamped
 from rocketnpu.rockchip.soc import Soc
@@ -230,13 +231,14 @@ def cell_kernel(kernel: Kernel, padding: tuple[int, int]) -> tuple[Kernel, tuple
     """
     weights = kernel.weights
     outputs, height, width, channels = weights.shape
-    above, left = (-(-before // 2) for before in padding)
-    skipped = (2 * above - padding[0], 2 * left - padding[1])
-    size = tuple(-(-(taps + skip) // 2) for taps, skip in zip((height, width), skipped, strict=True))
+    skipped, size = cell_window((height, width), padding)
     whole = np.full((outputs, 2 * size[0], 2 * size[1], channels), kernel.zero_point, np.int8)
     whole[:, skipped[0] : skipped[0] + height, skipped[1] : skipped[1] + width] = weights
     parted = whole.reshape(outputs, size[0], 2, size[1], 2, channels).transpose(0, 1, 3, 2, 4, 5)
-    return replace(kernel, weights=parted.reshape(outputs, *size, 4 * channels)), (above, left)
+    return replace(kernel, weights=parted.reshape(outputs, *size, 4 * channels)), (
+        -(-padding[0] // 2),
+        -(-padding[1] // 2),
+    )
 
 
 def spread(kernel: Kernel, dilation: tuple[int, int], soc: Soc) -> Kernel:

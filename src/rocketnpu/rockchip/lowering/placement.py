@@ -4,10 +4,22 @@ next to one another where they are to be joined.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 from rocketnpu.graph import DType, Graph, Operator, Tensor
-from rocketnpu.graph.maps import CHANNELS, COLUMNS, ROWS, SLICES, joined_axis, map_ranges, map_shape, sliced_tensor
+from rocketnpu.graph.maps import (
+    CHANNELS,
+    COLUMNS,
+    ROWS,
+    SLICES,
+    joined_axis,
+    map_ranges,
+    map_shape,
+    sliced_tensor,
+    window_padding,
+)
 from rocketnpu.graph.operators import CONV_ADD, Conv2D, ConvAdd
 from rocketnpu.graph.passes.rewrite import same_quantisation
 from rocketnpu.policy import Policy
@@ -16,11 +28,16 @@ from rocketnpu.rockchip.lowering import quantised
 from rocketnpu.rockchip.lowering.slices import part_of
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.timing.rates import NETWORK_FIT
+from rocketnpu.rockchip.timing.setting import MAINLINE, VENDOR
+from rocketnpu.rockchip.timing.work import Kind, Work, cycles, multiply_cycles
 
 VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 """Operators that only see the same bytes in another shape."""
 _DENSE = ("CONV_2D", CONV_ADD, "FULLY_CONNECTED")
 """Operators that only ever write whole kernel groups of dense convolutions."""
+HOST_NS = 2.0
+"""Nanoseconds in which the host converts a byte of a picture: 0.3 ms for 150,528 (one project's estimate; timing 3)."""
 Features = dict[int, FeatureMap]
 
 
@@ -56,9 +73,7 @@ def place(graph: Graph, soc: Soc, policy: Policy) -> Features:
         shape = map_shape(tensor)
         if shape is not None and not tensor.is_constant:
             features[number] = FeatureMap.packed(f"t{number}", *shape, soc.slot)
-    features.update(celled(graph, soc))
-    if TABLE.allows(Unproven.PACKED_PICTURE, policy):
-        features.update(pictures(graph, soc))
+    features.update(_pictures(graph, soc, policy))
     for operator in reversed(graph.operators):
         # The last joins first, so that what is joined twice lies inside the larger map.
         if operator.kind == "CONCATENATION":
@@ -69,6 +84,53 @@ def place(graph: Graph, soc: Soc, policy: Policy) -> Features:
         elif operator.outputs and is_view(graph, operator):
             _see(operator, features)
     return features
+
+
+def _pictures(graph: Graph, soc: Soc, policy: Policy) -> Features:
+    """Place inputs of few channels: in cells, or packed where that is allowed and what its convolution takes longer is
+    less than the host's conversion.
+    """
+    found = celled(graph, soc)
+    if not TABLE.allows(Unproven.PACKED_PICTURE, policy):
+        return found
+    board = VENDOR if policy.target == "vendor" else MAINLINE
+    for number, packed in pictures(graph, soc).items():
+        saved = _saved_cycles(graph, number, packed, found[number], soc) if number in found else 0
+        if board.us(saved) * 1e3 <= prod(graph.tensors[number].shape) * HOST_NS:
+            found[number] = packed
+    return found
+
+
+def _saved_cycles(graph: Graph, number: int, packed: FeatureMap, cells: FeatureMap, soc: Soc) -> int:
+    """Estimate the cycles by which convolutions of a picture are quicker on cells, all rows as one task."""
+    saved = 0
+    for reader in graph.consumers.get(number, ()):
+        if _same_map(graph, reader, number):
+            saved += _saved_cycles(graph, reader.outputs[0], packed, cells, soc)
+            continue
+        attributes, output = reader.attributes, graph.tensors[reader.outputs[0]].shape
+        assert isinstance(attributes, Conv2D)
+        _, height, width, _ = graph.input_of(reader, 1).shape
+        padding = window_padding(attributes, (packed.height, packed.width), (height, width))
+        _, smaller = cell_window((height, width), padding)
+        for feature, taps, sign in ((packed, height * width, 1), (cells, prod(smaller), -1)):
+            work = Work(
+                Kind.CONVOLUTION,
+                features=feature.height * feature.width * feature.slot,
+                multiply=multiply_cycles(output[1] * output[2], taps, -(-output[3] // soc.kernel_group)),
+                values=prod(output),
+                stored=prod(output),
+            )
+            saved += sign * cycles(work, NETWORK_FIT).total
+    return saved
+
+
+def cell_window(size: Sequence[int], padding: Sequence[int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what a window of stride 2 is on cells of two by two pixels: pixels of its first cell in front of it, and
+    the cells that it reaches into. Pairs are rows, columns.
+    """
+    skipped = (padding[0] % 2, padding[1] % 2)
+    return skipped, ((size[0] + skipped[0] + 1) // 2, (size[1] + skipped[1] + 1) // 2)
 
 
 def pictures(graph: Graph, soc: Soc) -> Features:

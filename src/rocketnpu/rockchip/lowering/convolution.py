@@ -235,10 +235,8 @@ def cell_kernel(kernel: Kernel, padding: tuple[int, int]) -> tuple[Kernel, tuple
     whole = np.full((outputs, 2 * size[0], 2 * size[1], channels), kernel.zero_point, np.int8)
     whole[:, skipped[0] : skipped[0] + height, skipped[1] : skipped[1] + width] = weights
     parted = whole.reshape(outputs, size[0], 2, size[1], 2, channels).transpose(0, 1, 3, 2, 4, 5)
-    return replace(kernel, weights=parted.reshape(outputs, *size, 4 * channels)), (
-        -(-padding[0] // 2),
-        -(-padding[1] // 2),
-    )
+    above, left = (-(-before // 2) for before in padding)
+    return replace(kernel, weights=parted.reshape(outputs, *size, 4 * channels)), (above, left)
 
 
 def spread(kernel: Kernel, dilation: tuple[int, int], soc: Soc) -> Kernel:

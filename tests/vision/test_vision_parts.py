@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from rocketnpu.cli.vision.looking import cores_for
+from rocketnpu.device.base import Driver
+from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import InputError, UnsupportedError
 from rocketnpu.graph import DType, Graph, Operator, Tensor
 from rocketnpu.vision.coco import names_for
@@ -217,3 +220,14 @@ def test_a_width_a_little_below_zero_is_a_line() -> None:
     found = Yolo(1, (32, 32), rows_last=True, objectness=False).boxes([rows.T[None]], 0.5).sound()
     assert found.edges[0, 0] < found.edges[0, 2]
     assert len(found) == 1
+
+
+@pytest.mark.parametrize(("wanted", "frames", "cores"), [(None, 1, 1), (None, 9, 1), (None, 0, 1), (2, 9, 2)])
+def test_cores_are_those_of_the_device_that_is_there(
+    wanted: int | None, frames: int, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An A311D has one core, whatever chip is simulated where there is no device."""
+    driver = Driver("board", "a311d", "mainline", (), lambda *_: SimulatorDevice(chip="a311d"))
+    monkeypatch.setattr("rocketnpu.device.discover.drivers", lambda: (driver,))
+    assert cores_for(wanted, frames, "auto", "rk3588") == cores
+    assert cores_for(wanted, frames, "simulator", "rk3588") == (cores if wanted or frames == 1 else 3)

@@ -31,16 +31,16 @@ class Node:
 
 
 def nodes_of(program: Program) -> list[Node]:
-    """Return the nodes of a program. Edges are the order of work: of tasks in a job, and of jobs."""
+    """Return the nodes of a program. Edges are the order of work: of tasks in a job, and of jobs, boxes if several."""
     family = family_of(program.chip)
     nodes = [_end(binding, f"input {number}", INPUTS, ()) for number, binding in enumerate(program.inputs)]
     before = tuple(node.id for node in nodes)
     times = _times(family, program)
-    number = 0
+    number, alone = 0, len(program.jobs) == 1
     for job, spec in enumerate(program.jobs):
         for task in spec.tasks:
             facts = _facts(family, program, task, times[number] if times else None)
-            group = f"job {job}/operator {task.operator} {task.label.split()[0]}"
+            group = f"{'' if alone else f'job {job}/'}operator {task.operator} {task.label.split()[0]}"
             nodes.append(Node(f"task {number}", task.label, group, facts, before))
             before = (f"task {number}",)
             number += 1

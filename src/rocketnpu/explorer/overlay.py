@@ -29,8 +29,16 @@ def overlay(plan: Plan) -> dict[str, object]:
         if part is not None:
             where = {"value": f"NPU part {part}", "bgColor": _NPU[part % len(_NPU)]}
         results |= {plan.graph.tensors[number].name: where for number in operator.outputs}
-    data = {"name": f"runs on ({plan.policy.target})", "results": results, "showExpandedSummaryOnGroupNode": True}
-    return {GRAPH: data}
+    return {
+        GRAPH: {
+            "name": f"runs on ({plan.policy.target})",
+            "results": results,
+            "showExpandedSummaryOnGroupNode": True,
+            # Words have no least, greatest and mean.
+            "hideInAggregatedStatsTable": True,
+            "hideInChildrenStatsTable": True,
+        }
+    }
 
 
 def write_overlay(plan: Plan, path: Path) -> None:

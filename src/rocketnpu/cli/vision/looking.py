@@ -150,13 +150,21 @@ class Sink(ExitStack):
             self._video.write(made)
 
 
-def cores_for(wanted: int | None, frames: int, chip: str) -> int:
-    """Return how many cores work: those asked for, else one for one frame, all of the chip's for more."""
+def cores_for(wanted: int | None, frames: int, device: str, chip: str) -> int:
+    """Return how many cores work: those asked for, else one for one frame, all that the device's chip has for more.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    from rocketnpu.device.discover import open_device
     from rocketnpu.family import family_of
 
     if wanted is not None:
         return wanted
-    return 1 if frames == 1 else family_of(chip).cores
+    if frames == 1:
+        return 1
+    with open_device(device, chip=chip) as opened:
+        return family_of(opened.chip).cores
 
 
 def look_through(
@@ -183,7 +191,7 @@ def look_through(
     with ExitStack() as stack:
         frames = stack.enter_context(Opened(asked.source)).frames
         sink = stack.enter_context(Sink(asked.source, asked.output, frames))
-        cores = cores_for(asked.cores, frames.count(), asked.chip)
+        cores = cores_for(asked.cores, frames.count(), asked.device, asked.chip)
         in_flight = 1 if frames.count() == 1 else IN_FLIGHT * cores
         looker = stack.enter_context(start(path, {**options, "cores": cores, "in_flight": in_flight}))
         where = Where(looker.device_name, looker.chip, cores, in_flight)

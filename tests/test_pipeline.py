@@ -32,7 +32,8 @@ def test_results_come_in_the_order_of_items_whoever_ends_first() -> None:
         assert list(pipeline.results(range(8))) == [0, 10, 20, 30, 40, 50, 60, 70]
 
 
-def test_no_more_items_are_taken_than_there_is_room_for() -> None:
+@pytest.mark.parametrize(("ahead", "most"), [(None, 4), (0, 2), (1, 3)])
+def test_no_more_items_are_taken_than_there_is_room_for(ahead: int | None, most: int) -> None:
     taken: list[int] = []
 
     def source() -> Iterator[int]:
@@ -40,14 +41,14 @@ def test_no_more_items_are_taken_than_there_is_room_for() -> None:
             taken.append(number)
             yield number
 
-    with Pipeline(lambda number: number, 2) as pipeline:
+    with Pipeline(lambda number: number, 2, ahead) as pipeline:
         found = pipeline.outcomes(source())
         assert taken == []
         for number in range(10):
             assert next(found).result() == number
-            assert len(taken) == number + 4
+            assert len(taken) == number + most
         found.close()
-    assert len(taken) == 13
+    assert len(taken) == 9 + most
 
 
 def test_an_error_is_its_items_and_the_others_are_there() -> None:

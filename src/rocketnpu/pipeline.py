@@ -76,15 +76,16 @@ class Pipeline(Closing, Generic[Item, Result]):
     Works from any thread.
     """
 
-    def __init__(self, work: Callable[[Item], Result], threads: int) -> None:
+    def __init__(self, work: Callable[[Item], Result], threads: int, ahead: int | None = None) -> None:
         """Start without items.
 
         Args:
             work: what is done with an item; called from ``threads`` threads at once.
-            threads: how many items are worked on at a time; as many more are taken ahead of their turn, so that no
-                thread waits for whoever makes them.
+            threads: how many items are worked on at a time.
+            ahead: how many more are taken ahead of their turn, so that no thread waits for whoever makes them; as many
+                as threads where not given.
         """
-        self._work, self._most = work, 2 * threads
+        self._work, self._most = work, threads + (threads if ahead is None else ahead)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="rocketnpu-pipeline")
 
     def submit(self, item: Item) -> Future[Result]:

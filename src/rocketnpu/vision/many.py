@@ -12,6 +12,8 @@ from rocketnpu.pipeline import Pipeline
 from rocketnpu.vision.frames import Frame
 from rocketnpu.vision.letterbox import Pixels
 
+AHEAD = 2
+"""Frames taken beyond those that are worked on: each of a film in 4K has 25 MB."""
 Found = TypeVar("Found")
 Made = TypeVar("Made")
 
@@ -55,6 +57,6 @@ def see_all(
             taken.append(frame)
             yield frame
 
-    with Pipeline(work, in_flight + (os.cpu_count() or 1)) as pipeline:
+    with Pipeline(work, in_flight + (os.cpu_count() or 1), AHEAD) as pipeline:
         for future in pipeline.outcomes(noted()):
             yield taken.pop(0), future

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from rocketnpu.errors import ModelError
-from rocketnpu.graph import Activation, DType, Operator, Quantisation, Tensor
+from rocketnpu.graph import Activation, DType, Operator, Padding, Quantisation, Tensor
 from rocketnpu.graph import operators as ops
 from rocketnpu.graph.shapes import output_shapes
 from rocketnpu.graph.values import MAX_ELEMENTS, known_values
 
 PLAIN = ops.NoAttributes()
+DEPTHWISE = ops.DepthwiseConv2D((1, 1), Padding.SAME)
+UP = ops.TransposeConv((2, 2), Padding.SAME)
 A = np.arange(24).reshape(2, 3, 4)
 ROW = np.array([7, -3, 5])
 
@@ -209,6 +211,21 @@ def test_more_shapes(kind: str, inputs: list[Any], attributes: Any, count: int, 
         ("BATCH_TO_SPACE_ND", [np.zeros((5, 3, 2, 3)), [2, 3], [[1, 1], [0, 1]]], PLAIN, 1, "makes no blocks"),
         ("BATCH_TO_SPACE_ND", [np.zeros((6, 3, 2, 3)), [2, 3], [[3, 3], [0, 1]]], PLAIN, 1, "nothing is left"),
         ("BATCH_TO_SPACE_ND", [np.zeros((6, 3, 2, 3)), [2, 3], [[1, -1], [0, 1]]], PLAIN, 1, "cropped by"),
+        ("DEPTHWISE_CONV_2D", [np.zeros((1, 2, 2, 0)), np.zeros((1, 1, 1, 4))], DEPTHWISE, 1, "do not fit features"),
+        (
+            "TRANSPOSE_CONV",
+            [[1, 4, 4, 4], np.zeros((4, 2, 5, 3)), np.zeros((1, 2, 2, 5))],
+            UP,
+            1,
+            "do not fit features",
+        ),
+        (
+            "TRANSPOSE_CONV",
+            [[1, 4, 4, 4], np.zeros((4, 2, 2, 3)), np.zeros((1, 2, 2, 3)), ROW],
+            UP,
+            1,
+            "3 values for 4",
+        ),
     ],
 )
 def test_contradictions(kind: str, inputs: list[Any], attributes: Any, count: int, said: str) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import hostile_models
+import hostile_networks
 import hostile_recordings
 import pytest
 
@@ -48,3 +49,17 @@ def test_recordings_that_gave_tracebacks(seed: int, tmp_path: Path) -> None:
     path = tmp_path / "recording.zip"
     path.write_bytes(hostile_recordings.mutated(seed))
     assert hostile_recordings.outcome(path) in {"refused", "replayed"}
+
+
+@pytest.mark.parametrize("kind", ["", "_onnx"])
+def test_damaged_networks_are_refused_or_as_stated(kind: str) -> None:
+    made, outcome = (getattr(hostile_networks, name + kind) for name in ("mutated", "outcome"))
+    found = Counter(outcome(made(seed), seed) for seed in range(3_000_000, 3_000_000 + CASES // 4))
+    assert found["refused"] > 0, found
+    assert found["as stated"] > 0, found
+
+
+@pytest.mark.parametrize("seed", [910834, 910917])
+def test_networks_on_which_litert_crashed(seed: int) -> None:
+    """Slices counted from where they begin, with masked ends."""
+    assert hostile_networks.outcome(hostile_networks.mutated(seed), seed) == "refused"

@@ -253,7 +253,8 @@ class PlaneLayout:
     def unpack(self, memory: memoryview | Bytes, tensor: npt.NDArray[np.generic]) -> None:
         """Read the map into ``tensor``, which is C-contiguous."""
         pixels = tensor.view(np.uint8).reshape(-1, self.channels)
-        _copy(self._planes(memory).T, np.uint8(0x80 if self.flip else 0), pixels)
+        # A kernel's memory may be uncached: it is read once, in a run, and turned where single bytes cost nothing.
+        _copy(self._planes(memory).copy().T, np.uint8(0x80 if self.flip else 0), pixels)
 
     def _planes(self, memory: memoryview | Bytes) -> Bytes:
         flat = np.frombuffer(memory, np.uint8)

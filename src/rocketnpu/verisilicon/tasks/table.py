@@ -72,9 +72,17 @@ def fit(wanted: Int64, reals: Floats | None = None, *, centres: Sequence[int] = 
         reals: the same before it was rounded and clamped, where known.
         centres: zero points of the input that may be chosen; the first of the best is taken.
     """
+    values = wanted.astype(np.float64) if reals is None else reals
+    return _fitted(wanted.astype(np.int64).tobytes(), values.tobytes(), tuple(centres))
+
+
+@lru_cache(maxsize=64)
+def _fitted(wanted_bytes: bytes, values_bytes: bytes, centres: tuple[int, ...]) -> ByteTable:
+    """As :func:`fit`; an operator is judged several times before it is compiled."""
+    wanted, values = np.frombuffer(wanted_bytes, np.int64), np.frombuffer(values_bytes, np.float64)
     best: ByteTable | None = None
     for centre in centres:
-        found = _at(wanted, wanted.astype(np.float64) if reals is None else reals, centre)
+        found = _at(wanted, values, centre)
         if best is None or (found.error, _misses(found, wanted)) < (best.error, _misses(best, wanted)):
             best = found
         if best.error == 0:

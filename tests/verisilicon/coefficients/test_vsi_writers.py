@@ -26,10 +26,8 @@ ADDED = ("add_", "sub_", "conv_conv_add", "resid")
 
 
 def convolutions(chip):
-    """Every NN job of the one-operator recordings and chains whose kernels the stream's own order gives back."""
+    """Every NN job of all recordings, whose kernels can be read."""
     for path in [*recorded.recordings(chip), *recorded.recordings(f"{chip}-verdicts")]:
-        if path.stem.startswith("mobilenet_v1_1.0"):
-            continue
         recording = load(path)
         for submission in recording.submissions:
             for job in jobs_of(submission, recording.soc)[0]:

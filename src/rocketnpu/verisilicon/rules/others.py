@@ -15,6 +15,7 @@ from rocketnpu.partition.rules.moves import (
 )
 from rocketnpu.partition.rules.tensors import (
     any_byte_features,
+    byte_features,
     byte_operands,
     clamping_activation,
     equal_scales,
@@ -115,7 +116,7 @@ JOINED: tuple[Rule, ...] = (joined_maps, joins_a_map, one_scale_if_signed)
 """CONCATENATION."""
 SLICED: tuple[Rule, ...] = (*COMMON, same_scale, known_slices)
 """SPLIT, SPLIT_V, SLICE and STRIDED_SLICE."""
-VIEW: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps, known_shape)
+VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps, known_shape)
 """RESHAPE and SQUEEZE."""
 EXPANDED: tuple[Rule, ...] = (*VIEW, equal_scales)
 """EXPAND_DIMS: LiteRT refuses other scales."""

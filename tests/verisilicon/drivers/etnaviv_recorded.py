@@ -132,6 +132,14 @@ class Moved:
         self.output = self.placed.buffers[made.buffer]
         (self.job,) = self.placed.jobs
 
+    def words_at(self, address: int) -> Words:
+        """Return the words from an address on to the end of its buffer, in place."""
+        for buffer, memory in zip(self.placed.buffers, self.placed.memories, strict=True):
+            offset = address - buffer.address
+            if 0 <= offset < buffer.size:
+                return np.frombuffer(memory, "<u4", (buffer.size - offset) // WORD, offset)
+        raise AssertionError(f"no buffer holds 0x{address:x}")
+
     def run(self) -> None:
         """Submit and wait."""
         self.device.submit([self.job])

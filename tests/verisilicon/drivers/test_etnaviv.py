@@ -23,6 +23,7 @@ from rocketnpu.verisilicon.drivers import etnaviv as module
 from rocketnpu.verisilicon.drivers import etnaviv_uapi as uapi
 from rocketnpu.verisilicon.drivers.etnaviv import EtnavivDevice
 from rocketnpu.verisilicon.drivers.etnaviv_stream import MODES, stream_of
+from rocketnpu.verisilicon.registers.jobs import UNITS, started
 from rocketnpu.verisilicon.soc import A311D, SOCS
 
 NAMES = ["c5x5_valid_u8_12x12x8_16", "logistic_i8_16x16x8"]
@@ -135,6 +136,31 @@ def test_streams_that_lead_elsewhere_never_reach_the_kernel(make_node):
         assert calls.submissions == []
         moved.run()
         assert moved.off_by() <= 1
+
+
+FIELDS = [
+    *((SMALL, "TP", field) for field in ("IN_ADDRESS", "OUT_ADDRESS", "LOOKUP_ADDRESS")),
+    *((NAMES[0], "NN", field) for field in ("IN_ADDRESS", "OUT_ADDRESS", "COEFFICIENTS_64")),
+]
+
+
+@pytest.mark.parametrize("chip", ["a311d", "imx8mp"])
+@pytest.mark.parametrize(("name", "unit", "field"), FIELDS)
+def test_every_address_of_an_instruction_is_held_against_the_jobs_buffers(make_node, chip, name, unit, field):
+    rig, calls = make_node(chip, gated=False), Bracketed()
+    with EtnavivDevice(SOCS[chip], calls=calls) as device:
+        moved = Moved(device, chip, name)
+        jobs = [one for task in moved.job.tasks for one in started(device.words(task).view("<u4"))]
+        words = moved.words_at(next(one.address for one in jobs if one.unit == unit))
+        place = UNITS[unit].pieces[field][0].register.offset // 4
+        good, words[place] = int(words[place]), 0x3FF_FFFF
+        with pytest.raises(DeviceError, match=f"{field} = 0x[0-9a-f]+ of the {unit} instruction .* lies in no buffer"):
+            device.submit([moved.job])
+        assert calls.submissions == []
+        words[place] = good
+        moved.run()
+        assert moved.off_by() <= 1
+    assert rig.lines == []
 
 
 def test_addresses_are_ours_and_come_back(make_node):

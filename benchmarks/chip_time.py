@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from networks import NETWORKS, SHAPES, network_model
 
+from rocketnpu import zoo
 from rocketnpu.graph import Graph
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
@@ -108,7 +109,7 @@ def recorded(path: Path) -> Line:
     return Line(path.stem, "Mesa's stream, judged", 1, len(works), one_core(works))
 
 
-def models(folder: Path) -> Iterator[tuple[str, Graph]]:
+def models(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yield the networks at hand, then those of which only shapes are known, with random weights."""
     for name in (
         "mobilenet_v1_1.0_224_quant",
@@ -117,9 +118,15 @@ def models(folder: Path) -> Iterator[tuple[str, Graph]]:
     ):
         path = folder / f"{name}.tflite"
         if path.is_file():
-            yield name, tflite.load(path)
-    for name, layers in SHAPED.items():
-        yield name, tflite.parse(network_model(layers), name)
+            yield name, path
+    fetched = zoo.Cache().find(zoo.named("ssdlite_mobiledet"), zoo.named("ssdlite_mobiledet").model)
+    if fetched is not None:  # `rocketnpu models ssdlite_mobiledet` fetches it
+        yield fetched.stem, fetched
+    with tempfile.TemporaryDirectory() as made:
+        for name, layers in SHAPED.items():
+            path = Path(made, f"{name}.tflite")
+            path.write_bytes(network_model(layers))
+            yield name, path
 
 
 OLD = """
@@ -163,16 +170,11 @@ def lines(folder: Path, recordings: Path, checkout: Path | None) -> Iterator[Lin
             yield recorded(recordings / f"{name}.zip")
             graph = tflite.load(recordings / f"{name}.tflite")
             yield from (ours(name, graph, title, policy) for title, policy in POLICIES.items())
-    for name, graph in models(folder):
+    for name, path in models(folder):
         for title, policy in POLICIES.items():
             if checkout is not None:
-                with tempfile.TemporaryDirectory() as kept:
-                    model = folder / f"{name}.tflite"
-                    if name in SHAPED:
-                        model = Path(kept, "model.tflite")
-                        model.write_bytes(network_model(SHAPED[name]))
-                    yield before(checkout, model, name, title)
-            yield ours(name, graph, title, policy)
+                yield before(checkout, path, name, title)
+            yield ours(name, tflite.load(path), title, policy)
 
 
 def show(line: Line) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -82,9 +83,9 @@ class SurfaceLayout:
         Raises:
             ValueError: it does not.
         """
-        sizes = (self.height, self.width, self.channels, self.slot)
-        if min(sizes) < 1 or self.height * self.width * self.channels != elements:
-            raise ValueError(f"a layout of {self.height} x {self.width} x {self.channels} for {elements} elements")
+        _check_size((self.height, self.width, self.channels), elements)
+        if self.slot < 1:
+            raise ValueError(f"a layout with slots of {self.slot} bytes")
         if self.surfaces > 1 and self.surface_pitch < self.height * self.width * self.slot:
             raise ValueError(f"surfaces {self.surface_pitch} bytes apart overlap")
         if self.offset < 0 or self.surface_pitch < 0 or self.end > size:
@@ -178,9 +179,7 @@ class CellLayout:
         Raises:
             ValueError: it does not.
         """
-        sizes = (self.height, self.width, self.channels, self.slot)
-        if min(sizes) < 1 or self.height * self.width * self.channels != elements:
-            raise ValueError(f"a layout of {self.height} x {self.width} x {self.channels} for {elements} elements")
+        _check_size((self.height, self.width, self.channels), elements)
         if self.height % 2 or self.width % 2 or 4 * self.channels > self.slot or self.slot % 2:
             raise ValueError(f"{self.height} x {self.width} x {self.channels} makes no cells of {self.slot} bytes")
         if self.offset < 0 or self.offset % 2 or self.end > size:
@@ -239,9 +238,7 @@ class PlaneLayout:
         Raises:
             ValueError: it does not.
         """
-        sizes = (self.height, self.width, self.channels)
-        if min(sizes) < 1 or self.height * self.width * self.channels != elements:
-            raise ValueError(f"a layout of {self.height} x {self.width} x {self.channels} for {elements} elements")
+        _check_size((self.height, self.width, self.channels), elements)
         if self.offset < 0 or self.end > size:
             raise ValueError(f"layout from byte {self.offset} ends at byte {self.end}, the buffer has {size}")
 
@@ -261,6 +258,11 @@ class PlaneLayout:
         if self.end > flat.size:
             raise ValueError(f"layout ends at byte {self.end}, the buffer has {flat.size}")
         return flat[self.offset : self.end].reshape(self.channels, self.height * self.width)
+
+
+def _check_size(size: tuple[int, int, int], elements: int) -> None:
+    if min(size) < 1 or prod(size) != elements:
+        raise ValueError(f"a layout of {size[0]} x {size[1]} x {size[2]} for {elements} elements")
 
 
 def _copy(source: Bytes, change: np.uint8, target: Bytes) -> None:

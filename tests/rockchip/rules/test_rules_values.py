@@ -185,6 +185,7 @@ def test_kernels(shape: tuple[int, ...], said: str | None) -> None:
         ((1, 8), (1, 33), (1, 1), "VALID", "1x8", "dilation 1x33"),
         ((0, 1), (0, 1), (1, 1), "VALID", "0x1", "dilation 0x1"),
         ((1, 1), (15, 1), (3, 31), "SAME", None, None),
+        ((2, 3), (2, 3), (3, 3), "SAME", None, None),
         ((1, 1), (16, 1), (3, 3), "SAME", None, "kernel 3 with dilation 16 needs padding 16"),
         ((1, 1), (16, 1), (3, 3), "VALID", None, None),
         ((1, 1), (1, 16), (3, 3), "SAME", None, "kernel 3 with dilation 16 needs padding 16"),
@@ -240,24 +241,32 @@ def test_matrices(source: Any, weights: Any, shuffled: bool, said: str | None) -
     assert found(weight_rules.plain_weights, "FULLY_CONNECTED", given, [T(3, 8)], attributes) == said
 
 
+LARGEST = 2047 * 2047
+
+
 @pytest.mark.parametrize(
-    ("shape", "taken"),
+    ("shape", "taken", "held"),
     [
-        ((1, 2047, 2047, 8192), True),
-        ((2048, 1, 1), False),
-        ((1, 1, 2048, 1), False),
-        ((1, 1, 8193), False),
-        ((16,), True),
-        ((2, 8, 8, 16), False),
-        ((1, 1, 8, 8, 16), False),
-        ((), False),
-        ((1, 0, 8, 16), False),
+        ((1, 2047, 2047, 8192), True, True),
+        ((2048, 1, 1), True, True),
+        ((LARGEST, 1, 1), True, True),
+        ((LARGEST + 1, 1, 1), False, False),
+        ((1, 1, 2048, 1), False, True),
+        ((1, LARGEST, 1), False, True),
+        ((1, LARGEST + 1, 1), False, False),
+        ((1, 1, 8193), False, False),
+        ((16,), True, True),
+        ((2, 8, 8, 16), False, False),
+        ((1, 1, 8, 8, 16), False, False),
+        ((), False, False),
+        ((1, 0, 8, 16), False, False),
     ],
 )
-def test_maps(shape: tuple[int, ...], taken: bool) -> None:
+def test_maps(shape: tuple[int, ...], taken: bool, held: bool) -> None:
     assert (found(common.feature_maps, "RELU", [T(*shape)], [T(*shape)]) is None) == taken
     assert (found(moving.joined_maps, "CONCATENATION", [T(*MAP), T(*shape)], [T(*MAP)]) is None) == taken
     assert (found(others.operand_map, "ADD", [T(*MAP), T(*MAP)], [T(*shape)]) is None) == taken
+    assert (found(common.held_maps, "RESHAPE", [T(*MAP)], [T(*shape)]) is None) == held
 
 
 def test_features_of_bytes() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rocketnpu.arithmetic.byte_functions import BYTE_FUNCTIONS
+from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.inspect.bounds import SAME_MEMORY, Bound
 from rocketnpu.verisilicon.lowering.convolution import WEIGHTED, channel_steps
@@ -33,9 +34,13 @@ def bound_of(graph: Graph, operators: Sequence[Operator]) -> Bound:
 
 def _bound(graph: Graph, operator: Operator) -> Bound:
     """Bound one operator: of several scales, by what folding them into the weights leaves out."""
-    if operator.kind not in WEIGHTED or channel_steps(graph, operator) == 1:
+    if operator.kind not in WEIGHTED:
         return bound_of_kind(operator.kind)
-    return FOLDED
+    try:
+        steps = channel_steps(graph, operator)
+    except UnsupportedError:  # as it stands; what a pass makes of it is taken at the wider bound
+        return FOLDED
+    return bound_of_kind(operator.kind) if steps == 1 else FOLDED
 
 
 def bound_of_kind(kind: str) -> Bound:

@@ -61,8 +61,9 @@ def stored_biases(task: Convolution, generation: int) -> Int64:
     Raises:
         UnsupportedError: one does not fit 32 bits.
     """
-    net = task.weights.reshape(len(task.weights), -1).astype(np.int64) - task.zero_point
-    found: Int64 = task.biases + net.sum(axis=1) * ((CENTRE if generation == 8 else 0) - task.border)
+    flat = task.weights.reshape(len(task.weights), -1)
+    sums = flat.sum(axis=1, dtype=np.int64) - task.zero_point * flat.shape[1]
+    found: Int64 = task.biases + sums * ((CENTRE if generation == 8 else 0) - task.border)
     if found.size and int(np.abs(found).max()) >= _INT32:
         raise UnsupportedError(f"a bias of {int(np.abs(found).max()):,} does not fit 32 bits")
     return found

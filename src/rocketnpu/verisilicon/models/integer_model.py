@@ -44,7 +44,7 @@ def convolution_output(task: Convolution, source: Bytes) -> Bytes:
 def _sums(task: Convolution, centred: Int64) -> Int64:
     """Sum products over the windows, tap by tap."""
     kernels, _, rows, columns = task.weights.shape
-    net = task.weights.astype(np.int64) - task.zero_point
+    net = task.weights.astype(np.int16) - np.int16(task.zero_point)
     height, width = task.target.height, task.target.width
     extent = [(size - 1) * task.step + taps for size, taps in ((height, rows), (width, columns))]
     whole = [

@@ -30,6 +30,8 @@ from rocketnpu.program.cache import ProgramCache
 from rocketnpu.program.program import Program
 
 Array = npt.NDArray[Any]
+_Ready = tuple[Piece, Any] | tuple[Graph, Program]
+"""A step that is ready to be placed."""
 _Lane = list[tuple[Piece, Any] | tuple[Graph, PlacedProgram]]
 """The steps of one inference: sessions, which all share, and programs of its own."""
 
@@ -66,23 +68,15 @@ class OnnxInference(Closing):
             self.plan = plan(self.graph, policy)
             self._check(chosen.require_full)
             cache = ProgramCache(cache_folder(chosen))
-            ready: list[tuple[Piece, Any] | tuple[Graph, Program]] = [
+            ready: list[_Ready] = [
                 (step, session(step.model, fused=True))
                 if isinstance(step, Piece)
                 else (step, cache.program(step, policy))
                 for step in pieces(self.model, self.plan.parts)
             ]
-
-            def placed(program: Program, core: Device) -> PlacedProgram:
-                return stack.enter_context(PlacedProgram(core, program, allow_unproven=policy.allow_unproven))
-
             cores = cores_of(self._device)
-            lanes: list[_Lane] = [
-                [
-                    (step, placed(made, cores[number % len(cores)])) if isinstance(step, Graph) else (step, made)
-                    for step, made in ready
-                ]
-                for number in range(in_flight)
+            lanes = [
+                _lane(ready, cores[number % len(cores)], policy.allow_unproven, stack) for number in range(in_flight)
             ]
             self._crew = Crew(lanes)
             self._end = stack.pop_all()
@@ -153,6 +147,16 @@ class OnnxInference(Closing):
         """Free programs, sessions and the device. Closing twice is allowed."""
         self._crew.dismiss()
         self._end.close()
+
+
+def _lane(ready: Sequence[_Ready], core: Device, allow_unproven: bool, stack: contextlib.ExitStack) -> _Lane:
+    """Place the programs once more, on a core; they are freed with the stack."""
+    return [
+        (step, stack.enter_context(PlacedProgram(core, made, allow_unproven=allow_unproven)))
+        if isinstance(step, Graph)
+        else (step, made)
+        for step, made in ready
+    ]
 
 
 BORDERS = ("QUANTIZE", "DEQUANTIZE", "TRANSPOSE", "RESHAPE")

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from onnx_nets import Net, Value
 from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.errors import ModelError
 from rocketnpu.graph import Graph
 from rocketnpu.model.numerics import remark
 from rocketnpu.model.onnx.reader import convert
@@ -130,3 +131,32 @@ def test_a_model_of_real_numbers_is_named() -> None:
     )
     found = convert(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)).graph
     assert remark(found).startswith("a float model")
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "pads", "words"),
+    [
+        (1 << 40, 2.0, [0] * 4, "has a dimension of 1099511627776"),
+        (8, 1e30, [0] * 4, "enlarges by"),
+        (8, float("nan"), [0] * 4, "enlarges by"),
+        (8, 2.0, [-9, 0, 0, 0], "has pads"),
+    ],
+)
+def test_sizes_that_no_model_has_are_refused_before_anybody_works_with_them(
+    size: int, scale: float, pads: list[int], words: str
+) -> None:
+    net = Net(6)
+    x = net.input((1, 3, 8, size))
+    scales = net.constant(np.array([1, 1, scale, scale], np.float32), "scales")
+    y = net.moved("Resize", x, (1, 3, 16, 16), ["", scales], mode="nearest")
+    y = net.moved("MaxPool", y, (1, 3, 15, 15), kernel_shape=[2, 2], pads=pads)
+    with pytest.raises(ModelError, match=words):
+        convert(net.model(y))
+
+
+def test_negative_sizes_are_open_ones() -> None:
+    net = Net(7)
+    model = net.model(net.conv(net.input((1, 3, 8, 8)), 8, (1, 1)))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    found = convert(model).graph
+    assert found.tensors[found.inputs[0]].shape == (1, 3, 8, 8)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.files.limits import MODEL_BYTES
 from rocketnpu.files.reading import read_file
+from rocketnpu.model.onnx.sizes import check_sizes
 
 if TYPE_CHECKING:
     import onnx
@@ -94,6 +95,7 @@ def prepare(model: onnx.ModelProto, name: str, shapes: Shapes, *, open_batch: bo
         raise ModelError(f"it keeps the data of {apart!r} in another file: read it by its path")
     _check_version(model)
     _check_nodes(model.graph)
+    check_sizes(model.graph, _tensors(model.graph))
     _fix_inputs(model.graph, shapes, open_batch=open_batch)
     try:
         if model.functions:

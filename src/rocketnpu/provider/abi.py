@@ -82,9 +82,11 @@ _CALLS = {
     "ReleaseStatus": (93, "void (*)(void *)"),
     "ReleaseValue": (96, "void (*)(void *)"),
     "ReleaseTensorTypeAndShapeInfo": (99, "void (*)(void *)"),
+    "CreateOpAttr": (211, "void *(*)(const char *, const void *, int, int, void **)"),
     "ReadOpAttr": (272, "void *(*)(void *, int, void *, size_t, size_t *)"),
     "GetValueInfoName": (289, "void *(*)(void *, const char **)"),
     "GetValueInfoTypeInfo": (290, "void *(*)(void *, void **)"),
+    "GetModelEditorApi": (291, "void *(*)(void)"),
     "GetKeyValuePairs": (298, "void (*)(void *, const char ***, const char ***, size_t *)"),
     "ReleaseKeyValuePairs": (300, "void (*)(void *)"),
     "HardwareDevice_Type": (307, "int (*)(void *)"),
@@ -125,9 +127,18 @@ _EP_CALLS = {
     "CreateEpDevice": (0, "void *(*)(void *, void *, void *, void *, void **)"),
     "EpGraphSupportInfo_AddNodesToFuse": (2, "void *(*)(void *, void **, size_t, FusionOptions *)"),
 }
+_EDITOR_CALLS = {
+    "CreateNode": (
+        6,
+        "void *(*)(const char *, const char *, const char *, const char **, size_t, const char **, size_t, "
+        "void **, size_t, void **)",
+    ),
+}
+"""Functions that make models; a minimal build of the runtime has none of them."""
 _PLAIN = {
     *("CreateStatus", "GetErrorMessage", "ReleaseStatus", "ReleaseValue", "ReleaseTensorTypeAndShapeInfo"),
     *("GetKeyValuePairs", "ReleaseKeyValuePairs", "HardwareDevice_Type", "GetEpApi"),
+    "GetModelEditorApi",
 }
 """Functions that return no status."""
 
@@ -150,13 +161,19 @@ class Runtime:
         self._calls = {name: self._checked(name, table[place], kind) for name, (place, kind) in _CALLS.items()}
         table = ffi.cast("EpApi *", self.call("GetEpApi")).functions
         self._calls |= {name: self._checked(name, table[place], kind) for name, (place, kind) in _EP_CALLS.items()}
+        editor = self.call("GetModelEditorApi")
+        if editor != ffi.NULL:
+            table = ffi.cast("EpApi *", editor).functions
+            self._calls |= {name: self._checked(name, table[at], kind) for name, (at, kind) in _EDITOR_CALLS.items()}
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function.
 
         Raises:
-            DeviceError: it failed; the message is the runtime's.
+            DeviceError: it failed; the message is the runtime's. Or the runtime is built without it.
         """
+        if name not in self._calls:
+            raise DeviceError(f"this ONNX Runtime is built without {name}")
         return self._calls[name](*arguments)
 
     def status(self, code: int, text: str) -> Any:

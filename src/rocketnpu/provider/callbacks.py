@@ -131,9 +131,13 @@ def _create(factory: Any, _d: Any, _m: Any, _c: int, options: Any, _l: Any, made
     runtime = entry[1]
 
     def work() -> Any:
-        chosen = parse(_options(runtime, options))
+        entries = _entries(runtime, options)
+        chosen = parse(
+            {key[len(_PREFIX) :]: value for key, value in entries.items() if key.lower().startswith(_PREFIX)}
+        )
         device = open_device(chosen.device, cores=chosen.cores, chip=chosen.chip)
         session = ProviderSession(runtime, chosen, device, cache_folder(chosen))
+        session.writes_contexts = entries.get("ep.context_enable") == "1"
         session.log.detail(f"loaded {device.name} driver")
         members = {
             "version": VERSION,
@@ -150,14 +154,13 @@ def _create(factory: Any, _d: Any, _m: Any, _c: int, options: Any, _l: Any, made
     return _guard("creating the execution provider", runtime, Log(verbose=False), work)
 
 
-def _options(runtime: Runtime, options: Any) -> dict[str, str]:
-    """Read this provider's options among a session's."""
+def _entries(runtime: Runtime, options: Any) -> dict[str, str]:
+    """Read a session's options; those of this provider have its name before them."""
     pairs = runtime.pointer("GetSessionOptionsConfigEntries", options)
     try:
-        found = runtime.pairs(pairs)
+        return runtime.pairs(pairs)
     finally:
         runtime.call("ReleaseKeyValuePairs", pairs)
-    return {key[len(_PREFIX) :]: value for key, value in found.items() if key.lower().startswith(_PREFIX)}
 
 
 @callback("void(void *, void *)")
@@ -186,7 +189,7 @@ def _capability(provider: Any, graph: Any, support: Any) -> Any:
 
 
 @callback("void *(void *, void **, void **, size_t, void **, void **)")
-def _compile(provider: Any, graphs: Any, fused: Any, count: int, infos: Any, _contexts: Any) -> Any:
+def _compile(provider: Any, graphs: Any, fused: Any, count: int, infos: Any, contexts: Any) -> Any:
     """Make what computes each part that was claimed."""
     entry = _sessions.get(address(provider))
     if entry is None:
@@ -205,6 +208,8 @@ def _compile(provider: Any, graphs: Any, fused: Any, count: int, infos: Any, _co
             native = ffi.new("Kernel *", members)
             _kernels[address(native)] = native, kernel, session, runtime
             infos[place] = native
+            if session.writes_contexts and contexts != ffi.NULL:
+                contexts[place] = session.context_node(fused[place], kernel)
         return ffi.NULL
 
     return _guard("placing a part", runtime, session.log, work)

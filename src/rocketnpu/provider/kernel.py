@@ -17,6 +17,7 @@ from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.errors import InputError, ModelError
 from rocketnpu.graph import Tensor
 from rocketnpu.model.onnx.writer import Port
+from rocketnpu.program.program import Program
 from rocketnpu.provider.abi import Runtime, ffi
 
 Array = npt.NDArray[Any]
@@ -97,6 +98,16 @@ class Kernel:
         data = self._runtime.pointer("GetTensorMutableData", value)
         target = np.frombuffer(ffi.buffer(data, result.nbytes), result.dtype).reshape(shape)
         np.copyto(target, slot.port.layout.to_value(result, shape))
+
+    def compiled(self) -> tuple[Program, tuple[Slot, ...], tuple[Slot, ...]]:
+        """Return the program, and what its inputs and outputs are among those of the host's node.
+
+        Raises:
+            ModelError: it was released.
+        """
+        if self._placed is None:
+            raise ModelError("this part was released; its session is gone")
+        return self._placed.program, self._inputs, self._outputs
 
     def close(self) -> None:
         """Free the device's memory. Closing twice is allowed."""

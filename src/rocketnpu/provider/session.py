@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from rocketnpu.onnx_host.inference import BORDERS
 from rocketnpu.partition.plan import plan
 from rocketnpu.program.cache import ProgramCache
 from rocketnpu.program.program import Program
+from rocketnpu.provider import NAME
 from rocketnpu.provider.abi import Runtime, ffi
+from rocketnpu.provider.context import DATA, DOMAIN, KIND, SOURCE, Context, node_of
 from rocketnpu.provider.host_model import HostModel
 from rocketnpu.provider.kernel import Kernel, Slot
 
@@ -42,6 +44,8 @@ class Claimed:
     """Numbers of the host's nodes, ascending."""
     reals: Mapping[str, str]
     """By value that the part reads: the real numbers that the host hands over instead, where it does."""
+    context: Context | None = None
+    """Of a node that holds a compiled part: what it says of inputs and outputs."""
 
     @property
     def makes(self) -> frozenset[str]:
@@ -63,6 +67,8 @@ class ProviderSession:
         self._lock = threading.RLock()
         self._claimed: dict[frozenset[str], Claimed] = {}
         self._refusal: Exception | None = None
+        self.writes_contexts = False
+        """Whether the host writes a model with compiled parts."""
         self._kernels: list[Kernel] = []
 
     def claim(self, graph: Any) -> list[list[Any]]:
@@ -102,7 +108,7 @@ class ProviderSession:
         divided = plan(model.graph, self._policy)
         reasons = {found.operator: found.reason for found in divided.decisions if not found.supported}
         self.log.graph(model.graph, reasons)
-        found = []
+        found = [self._claim_context(model, host, number, data) for number, data in _contexts(model)]
         for part in divided.parts:
             claimed = self._claim(model, part, reasons)
             if claimed is not None:
@@ -126,6 +132,21 @@ class ProviderSession:
             reasons |= dict.fromkeys((operator.index for operator in part.operators), describe(error))
             return None
         return Claimed(model, part, placed, nodes, reals)
+
+    def _claim_context(self, model: OnnxModel, host: HostModel, number: int, data: bytes) -> list[Any]:
+        """Place a part that was compiled before; nobody else can compute its node.
+
+        Raises:
+            ModelError: it is damaged.
+            DeviceError: it is for another chip, or the device has no room.
+        """
+        context = Context.of(data)
+        with self._lock:
+            placed = PlacedProgram(self._core, context.program, allow_unproven=self._policy.allow_unproven)
+        claimed = Claimed(model, model.graph, placed, (number,), {}, context)
+        self._forget(claimed.makes)
+        self._claimed[claimed.makes] = claimed
+        return [host.nodes[number]]
 
     def _forget(self, makes: frozenset[str] | None = None) -> None:
         """Free the part that makes these values, or all parts, as far as no kernel runs them."""
@@ -167,9 +188,14 @@ class ProviderSession:
             raise ModelError(f"the host asks for a part of {len(nodes)} nodes, which it was not asked to hand over")
         given = [self._name(info) for info in runtime.list("Node", "Inputs", fused)]
         wanted = [self._name(info) for info in runtime.list("Node", "Outputs", fused)]
-        program = claimed.placed.program
-        inputs = [_slot(claimed, binding.tensor, given) for binding in program.inputs]
-        outputs = [_slot(claimed, binding.tensor, wanted) for binding in program.outputs]
+        program, context = claimed.placed.program, claimed.context
+        if context is None:
+            inputs = tuple(_slot(claimed, binding.tensor, given) for binding in program.inputs)
+            outputs = tuple(_slot(claimed, binding.tensor, wanted) for binding in program.outputs)
+        else:
+            own = claimed.model.proto.graph.node[claimed.nodes[0]]
+            inputs = _moved(context.inputs, list(own.input), given)
+            outputs = _moved(context.outputs, list(own.output), wanted)
         kernel = Kernel(runtime, claimed.placed, inputs, outputs, self.log, self._lock)
         self._kernels.append(kernel)
         del self._claimed[claimed.makes]
@@ -177,6 +203,14 @@ class ProviderSession:
 
     def _name(self, info: Any) -> str:
         return "" if info == ffi.NULL else self._runtime.text("GetValueInfoName", info)
+
+    def context_node(self, fused: Any, kernel: Kernel) -> Any:
+        """Make the node that holds a compiled part in a model that the host writes.
+
+        Raises:
+            DeviceError: the host refuses it.
+        """
+        return node_of(self._runtime, fused, Context(*kernel.compiled()))
 
     def drop(self, kernel: Kernel) -> None:
         """Free a kernel's memory on the device."""
@@ -190,6 +224,18 @@ class ProviderSession:
             self.drop(kernel)
         self._forget()
         self._device.close()
+
+
+def _contexts(model: OnnxModel) -> list[tuple[int, bytes]]:
+    """Return the nodes that hold parts which this provider compiled, with their bytes."""
+    found = []
+    for number, node in enumerate(model.proto.graph.node):
+        if (node.op_type, node.domain) != (KIND, DOMAIN):
+            continue
+        entries = {attribute.name: attribute.s for attribute in node.attribute}
+        if entries.get(SOURCE, b"").rstrip(b"\0").decode("utf-8", "replace") == NAME:
+            found.append((number, entries.get(DATA, b"")))
+    return found
 
 
 def _nodes(model: OnnxModel, part: Graph) -> tuple[int, ...]:
@@ -233,6 +279,17 @@ def _reals(model: OnnxModel, part: Graph, nodes: tuple[int, ...]) -> dict[str, s
             raise UnsupportedError(f"nobody hands over {value!r}")
         found[value] = real
     return found
+
+
+def _moved(slots: tuple[Slot, ...], own: list[str], names: list[str]) -> tuple[Slot, ...]:
+    """Return slots of a node that holds a context as those of the node that the host put in its place.
+
+    Raises:
+        ModelError: the context speaks of more than its node has.
+    """
+    if any(slot.place >= len(own) or own[slot.place] not in names for slot in slots):
+        raise ModelError("its compiled context has more inputs or outputs than its node")
+    return tuple(replace(slot, place=names.index(own[slot.place])) for slot in slots)
 
 
 def _slot(claimed: Claimed, number: int, names: list[str]) -> Slot:

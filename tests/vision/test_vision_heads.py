@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -90,3 +92,30 @@ def test_a_video_goes_through_on_all_cores_in_order(tmp_path: Path, capsys: pyte
         low = pixels[32 * row + 20 : 32 * row + 28, 32 * column + 8 : 32 * column + 24]  # below the name
         middle = low.reshape(-1, 3).mean(axis=0)
         assert middle[1] > middle[0] + 40, "a green square where it was"
+
+
+def test_a_folder_on_an_emulated_board_is_what_the_simulator_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The kernel's interface with three cores at work, and the program that a board runs on one simulated core."""
+    path, labels = model("tflite", 8, tmp_path)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(20):
+        things = {(number % 8, 3 * number % 8): CLASSES[number % 3]}
+        Image.fromarray(squares((128, 128), things)).save(folder / f"{number:02}.png")
+    asked = ["detect", "-m", path, "-l", labels, "-i", folder, "--json"]
+    command = [sys.executable, "-m", "rocketnpu.cli.main"]
+    done = subprocess.run(
+        list(map(str, [*command, "emulate", "--", *command, *asked])),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    board = json.loads(done.stdout)
+    assert (board["device"], board["cores"]) == ("rocket", 3)
+    assert "job" not in done.stderr, "the kernel dropped nothing"
+    assert run([*map(str, asked), "-d", "simulator", "--target", "mainline", "--cores", "1"]) == 0
+    assert board["frames"] == json.loads(capsys.readouterr().out)["frames"]
+    assert all(len(frame["detections"]) == 1 for frame in board["frames"])

@@ -95,19 +95,19 @@ def test_many_random_joins_are_in_place() -> None:
 
 
 def joined(
-    channels: Sequence[int], order: Sequence[int], axis: int = 3, scales: Sequence[float] | None = None
+    channels: Sequence[int], order: Sequence[int], axis: int = 3, scales: Sequence[float] | None = None, rows: int = 4
 ) -> Graph:
     """Convolutions made one after another, joined in another order. ``channels`` are in the order of making."""
     builder, steps = ModelBuilder(), scales or [0.1] * len(channels)
-    x = builder.tensor((1, 4, 4, 8), DType.INT8, scale=0.1)
+    x = builder.tensor((1, rows, 4, 8), DType.INT8, scale=0.1)
     made = []
     for count, scale in zip(channels, steps, strict=True):
         weights = builder.tensor((count, 1, 1, 8), DType.INT8, scale=0.01, data=np.ones((count, 1, 1, 8), np.int8))
         bias = builder.tensor((count,), DType.INT32, scale=0.001, data=np.zeros(count, np.int32))
-        made.append(builder.tensor((1, 4, 4, count), DType.INT8, scale=scale))
+        made.append(builder.tensor((1, rows, 4, count), DType.INT8, scale=scale))
         builder.operator("CONV_2D", [x, weights, bias], [made[-1]], ops.Conv2D((1, 1), Padding.SAME))
-    shape = [1, 4, 4, channels[0]]
-    shape[axis] = sum(channels) if axis == 3 else 4 * len(channels)
+    shape = [1, rows, 4, channels[0]]
+    shape[axis] = sum(channels) if axis == 3 else shape[axis] * len(channels)
     y = builder.tensor(shape, DType.INT8, scale=0.1)
     builder.operator("CONCATENATION", [made[number] for number in order], [y], ops.Concatenation(axis))
     return tflite.parse(builder.build([x], [y]))
@@ -131,6 +131,8 @@ def inside(graph: Graph) -> list[bool]:
         (joined([8, 8], [1, 0], axis=1), [True, True]),
         (joined([8, 8], [0, 1], axis=2), [False, False]),
         (joined([16, 16], [0, 0]), [False, False]),
+        (joined([8, 8], [0, 1], axis=2, rows=1), [True, True]),
+        (joined([8, 8], [1, 0], axis=1, rows=1), [True, True]),
     ],
     ids=[
         "in order",
@@ -141,6 +143,8 @@ def inside(graph: Graph) -> list[bool]:
         "rows in any order",
         "columns have gaps",
         "twice the same",
+        "columns of one row have none",
+        "rows of one row",
     ],
 )
 def test_what_lies_inside(graph: Graph, expected: list[bool]) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Activation, DType, Quantisation, Tensor
+from rocketnpu.rockchip.lowering.lookup import _slope_shift
 from rocketnpu.rockchip.lowering.scales.clamping import MAX_LIFT_ERROR, clamped
 from rocketnpu.rockchip.tasks.requantise import Scale, round_half_even
 
@@ -66,3 +67,15 @@ def test_a_unit_is_at_most_a_tenth_of_a_step(multiplier: int, taken: bool) -> No
 def test_multipliers_of_channels_are_passed_on() -> None:
     given = np.arange(16)
     assert clamped(FINE, target(0.1, 5), Activation.NONE, given).channel_multipliers is given
+
+
+@pytest.mark.parametrize(
+    ("slope", "shift"), [(1.0, 14), (1.9999, 14), (2.0, 13), (3.9, 13), (32767.0, 0), (0.0, 14), (1e-9, 14)]
+)
+def test_slopes_fill_a_signed_field_of_16_bits(slope: float, shift: int) -> None:
+    assert _slope_shift(slope) == shift
+
+
+def test_slopes_that_no_field_holds() -> None:
+    with pytest.raises(UnsupportedError, match="a slope of 32768, at most 32767 is possible"):
+        _slope_shift(32768.0)

@@ -6,6 +6,7 @@ addresses lie in a 32-bit space, and page 0 stays unmapped so that a register le
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,8 @@ from rocketnpu.policy import DEFAULT_CHIP
 
 PAGE = 4096
 """Alignment of buffers, and size of the guard page at address 0."""
+THREADS = "ROCKETNPU_SIMULATOR_THREADS"
+MOST_THREADS = 64
 
 
 class SimulatorDevice(Closing, OneAtATime):
@@ -33,19 +36,25 @@ class SimulatorDevice(Closing, OneAtATime):
         chip: name of the chip to simulate.
         strict: refuse what silicon would compute wrongly; otherwise its output is spoiled, and the report says why.
         compiled: whether compiled code may compute, where there is a C compiler; the bytes are the same.
-        threads: how many threads that code may use.
+        threads: how many threads that code may use; what the environment variable :data:`THREADS` says where not given,
+            else one.
+
+    Raises:
+        DeviceError: the variable is no number of threads.
     """
 
     name = "simulator"
     taking_turns = METHODS
 
     def __init__(
-        self, *, chip: str = DEFAULT_CHIP, strict: bool = True, compiled: bool = True, threads: int = 1
+        self, *, chip: str = DEFAULT_CHIP, strict: bool = True, compiled: bool = True, threads: int | None = None
     ) -> None:
         self.chip = chip
         self.reports: list[Any] = []
         """Reports of the tasks of the last submission."""
-        self._npu = family_of(chip).simulator(strict=strict, compiled=compiled, threads=threads)
+        self._npu = family_of(chip).simulator(
+            strict=strict, compiled=compiled, threads=_threads() if threads is None else threads
+        )
         self._memory = self._npu.memory
         self._arrays: dict[int, tuple[Buffer, Bytes]] = {}
         self._extents: list[tuple[int, int]] = [(0, PAGE)]
@@ -149,3 +158,12 @@ class SimulatorDevice(Closing, OneAtATime):
         if found is None or found[0] != buffer:
             raise DeviceError(f"buffer {buffer.handle} is not (or no longer) one of this device's")
         return found[1]
+
+
+def _threads() -> int:
+    text = os.environ.get(THREADS) or "1"
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_THREADS):
+        raise DeviceError(
+            f"environment variable {THREADS} is {text!r:.40}: the simulator uses 1 to {MOST_THREADS} threads"
+        )
+    return int(text)

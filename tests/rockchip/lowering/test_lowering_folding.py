@@ -20,6 +20,7 @@ from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.convolution import depthwise_layers
+from rocketnpu.rockchip.lowering.folding import _parts
 from rocketnpu.rockchip.lowering.placement import place
 from rocketnpu.rockchip.models.operator_model import graph_model
 from rocketnpu.rockchip.prepared import lower
@@ -137,3 +138,24 @@ def test_other_means_are_not(size: tuple[int, int], channels: int) -> None:
     """Rows beyond the largest stride, a single group, and channels that are no whole groups."""
     labels = [task.label for task in lower(mean(size, channels, "int8"), RK3588, Policy("vendor")).tasks]
     assert not any("stacked" in label for label in labels)
+
+
+def test_only_whole_maps_of_few_channels_fold() -> None:
+    layer = layers(depthwise((112, 112), 32, 3, 1, "int8", 3), folds=False)[0]
+    source, target = layer.source, layer.target
+    assert _parts(layer, RK3588) == 2
+    pitch = source.surface_pitch
+    for changes in (
+        {"source": replace(source, line_gap=1)},
+        {"source": replace(source, surface_pitch=pitch + 16)},
+        {"target": replace(target, line_gap=1)},
+        {"target": replace(target, surface_pitch=pitch + 16)},
+        {"target": replace(target, channels=33)},
+        {"target": replace(target, channels=64)},
+        {"target": replace(target, height=56, surface_pitch=pitch // 2)},
+        {
+            "source": replace(source, height=111, surface_pitch=pitch - 112 * 16),
+            "target": replace(target, height=111, surface_pitch=pitch - 112 * 16),
+        },
+    ):
+        assert _parts(replace(layer, **changes), RK3588) == 1, changes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -140,6 +141,19 @@ def test_a_cluster_gives_the_bytes_of_one_though_a_worker_dies(
     killer.join()
     assert killed
     assert found == alone
+
+
+def test_packages_that_are_missing(
+    room: Path, labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("distributed", "pycocotools.coco"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert run(arguments(room, labelled, "--dask", "tcp://127.0.0.1:1")) == 2
+    assert "--dask needs the package distributed: pip install 'rocketnpu[evaluate]'" in capsys.readouterr().err
+    given = arguments(room, room / "classes.txt")
+    given[given.index("-m") + 1] = str(room / "detector.tflite")
+    assert run(given) == 2
+    assert "annotation files need the package pycocotools" in capsys.readouterr().err
 
 
 def test_a_cluster_that_is_not_there(

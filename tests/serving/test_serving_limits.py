@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -77,6 +78,15 @@ def test_doors_that_are_open_to_others(models: Path, capsys: pytest.CaptureFixtu
     ):
         assert run(["serve", "-m", str(models / "detector.tflite"), "--frigate", endpoint]) == 2
         assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["starlette", "zmq"])
+def test_packages_that_are_missing(
+    models: Path, package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run(["serve", "-m", str(models / "detector.tflite"), "--frigate", "ipc:///nowhere"]) == 2
+    assert f"serving needs {package}: pip install 'rocketnpu[serve]'" in capsys.readouterr().err
 
 
 def test_answers_are_not_held_back() -> None:

@@ -120,7 +120,7 @@ class StreamRoom(Protocol):
         """Return the page on where our streams differ from those of the open driver, as Markdown.
 
         Raises:
-            UnsupportedError: nothing is compiled for this family's chips yet.
+            UnsupportedError: there is no such page for this family's chips.
         """
 
 

@@ -149,8 +149,10 @@ def test_streams_compared(capsys):
     assert run(["replay", str(one), "--beside", str(other)]) == 1
     assert "NN.KERNEL_X" in capsys.readouterr().out
     assert run(["replay", str(one), "--beside", str(recorded.PACKAGED / "a311d" / one.name)]) == 2
-    assert run(["replay", "--beside-ours", str(one)]) == 2
-    assert "nothing is compiled for imx8mp yet" in capsys.readouterr().err
+    assert run(["replay", "--beside-ours", str(one)]) == 0
+    assert "1 convolutions beside ours" in capsys.readouterr().out
+    assert run(["replay", "--beside-ours", str(folder / "c7x7_s1_u8_16x16x4_8.zip")]) == 1
+    assert "NN.IN_X_OFFSET" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

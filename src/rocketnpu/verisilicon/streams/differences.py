@@ -57,7 +57,7 @@ def _submission(number: int, one: Submission, other: Submission, recording: Reco
         yield StreamDifference(number, None, "jobs", units[0], units[1])
         return
     for first, second in zip(*jobs, strict=True):
-        yield from _job(number, first, second)
+        yield from job_differences(number, first, second)
 
 
 def _states(submission: Submission) -> Iterator[tuple[int, int]]:
@@ -66,7 +66,8 @@ def _states(submission: Submission) -> Iterator[tuple[int, int]]:
             yield from ((offset, 0 if offset in (NN_START, TP_START) else value) for offset, value in command.writes())
 
 
-def _job(number: int, one: Job, other: Job) -> Iterator[StreamDifference]:
+def job_differences(number: int, one: Job, other: Job) -> Iterator[StreamDifference]:
+    """Return all differences of two jobs but those of places."""
     for name in one.fields.keys() | other.fields.keys():
         values = one.fields.get(name), other.fields.get(name)
         if name not in PLACES and values[0] != values[1]:

@@ -56,13 +56,14 @@ def jobs_of(submission: Submission, soc: Soc) -> tuple[list[Job], str]:
     found: list[Job] = []
     try:
         for number, start in enumerate(starts(submission.stream, [])):
-            found.append(_job(number, start.unit, start.address, memory, soc))
+            found.append(job_at(number, start.unit, start.address, memory, soc))
     except SimulationError as error:
         return found, str(error)
     return found, ""
 
 
-def _job(number: int, unit: str, address: int, memory: Memory, soc: Soc) -> Job:
+def job_at(number: int, unit: str, address: int, memory: Memory, soc: Soc) -> Job:
+    """Take one job apart whose instruction lies at an address."""
     layout = UNITS[unit]
     where = memory.find(address, address + layout.size * WORD)
     if where is None:

@@ -14,6 +14,8 @@ from rocketnpu.files.reading import read_file
 from rocketnpu.inspect.recorded import Report, Table, TimedRecording, is_recording
 from rocketnpu.inspect.recorded_model import recorded_model
 from rocketnpu.verisilicon.streams import disassembly
+from rocketnpu.verisilicon.streams.beside import REASONS, Beside
+from rocketnpu.verisilicon.streams.beside import beside_ours as beside_ours_of
 from rocketnpu.verisilicon.streams.differences import differences
 from rocketnpu.verisilicon.streams.jobs import Job, jobs_of
 from rocketnpu.verisilicon.streams.recording import Recording, load
@@ -28,8 +30,6 @@ class VerisiliconStreams:
     def replay(self, path: Path, tolerance: int, beside_ours: bool) -> Report:
         """Run a recording: each operator against the reference given its own inputs; defects by name."""
         recording = load(path)
-        if beside_ours:
-            raise InputError(f"{path}: nothing is compiled for {recording.soc.name} yet; use --beside OTHER_RECORDING")
         graph = recorded_model(path, recording.model, recording.model_sha256)
         found = replay(recording, graph, tolerance)
         shown: list[str | Table] = [_title(path, recording), *_jobs(found)]
@@ -47,6 +47,13 @@ class VerisiliconStreams:
             "outputs": [asdict(output) for output in found.outputs],
             "remarks": found.remarks,
         }
+        if beside_ours:
+            if graph is None:
+                raise InputError(f"{path}: the model {recording.model} does not lie beside it, so none is compiled")
+            compared = beside_ours_of(recording, graph)
+            shown += _beside(compared)
+            document["beside ours"] = [asdict(row) for row in compared.differences]
+            return Report(tuple(shown), document, found.is_good and not compared.unexplained)
         return Report(tuple(shown), document, found.is_good)
 
     def inspect(self, path: Path) -> Report:
@@ -100,8 +107,8 @@ class VerisiliconStreams:
         return [f"0x{word:08x}" for word in words]
 
     def differences(self) -> str:
-        """Refuse: nothing is compiled for these chips yet."""
-        raise UnsupportedError("no streams of ours exist for these chips that could differ from Mesa's")
+        """Refuse: `replay --beside-ours` says of each recording what differs and why."""
+        raise UnsupportedError("there is no such page for these chips: `replay --beside-ours` says it of a recording")
 
     def assemble(self, text: str) -> bytes:
         """Return a zip file with the bytes of each section of a text."""
@@ -141,6 +148,16 @@ def _operators(found: Replay, tolerance: int) -> Iterator[str | Table]:
     if rows:
         columns = ("operator", "kind", "jobs", "max", "differ", "first beyond the tolerance", "defect of the stream")
         yield Table(columns, rows, ("operator", "max", "differ"))
+
+
+def _beside(found: Beside) -> Iterator[str | Table]:
+    if found.recorded != found.ours:
+        yield f"{found.recorded} convolutions are recorded, ours has {found.ours}: not compared one by one"
+        return
+    yield f"{found.ours} convolutions beside ours: {len(found.differences)} differences"
+    rows = [(row.job, row.what, row.one, row.other, REASONS.get(row.what, "")) for row in found.differences]
+    if rows:
+        yield Table(("job", "what", "recorded", "ours", "why"), rows, ("job",))
 
 
 def _row(row: OperatorOutcome) -> tuple[object, ...]:

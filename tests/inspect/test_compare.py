@@ -11,7 +11,8 @@ import pytest
 
 from inspect_models import chain
 from rocketnpu.cli import main
-from rocketnpu.graph import DType, Graph
+from rocketnpu.family import chips
+from rocketnpu.graph import DType, Graph, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.inspect import compare as module
 from rocketnpu.inspect.compare import compare_model, difference, steps
@@ -20,6 +21,7 @@ from rocketnpu.inspect.reference import reference
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
 from rocketnpu.partition.plan import Plan, plan
+from rocketnpu.policy import Policy
 from rocketnpu.rockchip.family import RockchipFamily
 from rocketnpu.rockchip.models.bounds import bound_of
 
@@ -207,3 +209,36 @@ def test_whole_networks_are_within_their_bounds(request: pytest.FixtureRequest, 
     noise = np.random.default_rng(0).integers(kind.min, kind.max, graph.tensors[number].shape, kind.dtype, True)
     found = compare_model(plan(graph), reference(path, [noise]))
     assert found.is_sound, [row for row in found.operators if not row.is_sound]
+
+
+def one_cut_two_convolutions() -> bytes:
+    """Two dilated convolutions that share the map which SPACE_TO_BATCH_ND cuts for both."""
+    builder = ModelBuilder()
+    feature = {"dtype": DType.UINT8, "scale": 0.05, "zero_point": 100}
+    x = builder.tensor((1, 8, 8, 16), **feature)
+    block, none = (builder.tensor((2,), DType.INT32, data=np.array([2, 2], np.int32)) for _ in (0, 1))
+    edges = builder.tensor((2, 2), DType.INT32, data=np.array([[2, 2], [2, 2]], np.int32))
+    crops = builder.tensor((2, 2), DType.INT32, data=np.zeros((2, 2), np.int32))
+    cells = builder.tensor((4, 6, 6, 16), **feature)
+    builder.operator("SPACE_TO_BATCH_ND", [x, block, edges], [cells], ops.NoAttributes())
+    outputs = []
+    for seed in (1, 2):
+        data = np.random.default_rng(seed).integers(0, 256, (8, 3, 3, 16), np.uint8)
+        weights = builder.tensor(data.shape, DType.UINT8, scale=0.002, zero_point=128, data=data)
+        middle, y = (builder.tensor(shape, **feature) for shape in ((4, 4, 4, 8), (1, 8, 8, 8)))
+        bias = builder.tensor((8,), DType.INT32, scale=0.0001, data=np.arange(8))
+        builder.operator("CONV_2D", [cells, weights, bias], [middle], ops.Conv2D((1, 1), Padding.VALID))
+        builder.operator("BATCH_TO_SPACE_ND", [middle, none, crops], [y], ops.NoAttributes())
+        outputs.append(y)
+    return builder.build([x], outputs)
+
+
+@pytest.mark.parametrize("chip", chips())
+def test_what_a_group_makes_for_others_too_is_no_output_of_it(chip: str) -> None:
+    model = one_cut_two_convolutions()
+    divided = plan(parse(model), Policy(chip=chip))
+    assert all(decision.supported for decision in divided.decisions)
+    inputs = [np.random.default_rng(3).integers(0, 256, (1, 8, 8, 16), np.uint8)]
+    found = compare_model(divided, reference(model, inputs))
+    assert found.is_sound
+    assert [row.operators for row in found.operators] == [(0, 1, 2), (0, 3, 4)]

@@ -105,6 +105,29 @@ def dilated(idiom: Idiom) -> int:
     return idiom.op("BATCH_TO_SPACE_ND", [middle, idiom.integers(block), idiom.integers(crops)], y)
 
 
+def dilated_sound(idiom: Idiom) -> int:
+    """A dilated convolution of sound: three dimensions, batches of it, and a map of one row for the convolution."""
+    block, kernel, channels = idiom.between(2, 4), idiom.pick([3, 5, 9]), idiom.pick([3, 16])
+    width = idiom.pick([idiom.between(30, 200), idiom.between(2048, 2300)])
+    before = idiom.pick([0, (kernel - 1) * block])
+    x = idiom.given(1, width, channels)
+    total, out = width + before, width + before - (kernel - 1) * block
+    fill = -total % block
+    inner, size = (total + fill) // block, (total + fill) // block - kernel + 1
+    edges = idiom.integers([(before, fill)])
+    cells = idiom.op("SPACE_TO_BATCH_ND", [x, idiom.integers([block]), edges], idiom.map(block, inner, channels))
+    seen = idiom.op(
+        "RESHAPE", [cells, idiom.integers((block, 1, inner, channels))], idiom.map(block, 1, inner, channels)
+    )
+    weights, bias, spread = idiom.weights(8, 1, kernel, channels)
+    quant = (5 * spread / 255, idiom.zero())
+    made = idiom.map(block, 1, size, 8, quant=quant)
+    idiom.op("CONV_2D", [seen, weights, bias], made, ops.Conv2D((1, 1), Padding.VALID))
+    back = idiom.op("RESHAPE", [made, idiom.integers((block, size, 8))], idiom.map(block, size, 8, quant=quant))
+    crops = idiom.integers([(0, size * block - out)])
+    return idiom.op("BATCH_TO_SPACE_ND", [back, idiom.integers([block]), crops], idiom.map(1, out, 8, quant=quant))
+
+
 def upsampled(idiom: Idiom) -> int:
     rows, columns, channels = idiom.between(1, 7), idiom.between(1, 7), idiom.pick([3, 16, 20])
     x, factor = idiom.given(1, rows, columns, channels), idiom.between(2, 3)
@@ -305,6 +328,7 @@ def chained(idiom: Idiom) -> int:
 
 IDIOMS: Mapping[str, tuple[Callable[[Idiom], int], int]] = {
     "dilated": (dilated, 1),
+    "dilated_sound": (dilated_sound, 1),
     "upsampled": (upsampled, 0),
     "mirrored": (mirrored, 0),
     "padded_pool": (padded_pool, 1),

@@ -107,12 +107,19 @@ def test_small_networks_stay_on_the_cpu_unless_asked() -> None:
     assert hosted(found, net, 1)[0].shape == (1, 10)
 
 
-def test_options_that_are_none_are_told() -> None:
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"colour": "red"}, "unknown option 'colour'; valid options are device"),
+        ({"device": "moon"}, "'moon' is unknown"),
+    ],
+)
+def test_options_that_are_none_are_told(option: dict[str, str], words: str, capfd: pytest.CaptureFixture[str]) -> None:
     net = small()
-    with pytest.raises(Exception, match="unknown option 'colour'; valid options are device"):
-        session(net.model(*net.ends), colour="red")
-    with pytest.raises(Exception, match="'moon' is unknown"):
-        session(net.model(*net.ends), device="moon")
+    # Python's part of ONNX Runtime 1.23 tries again without the provider then, and fails with words of its own.
+    with pytest.raises(Exception, match=f"{words}|already been configured"):
+        session(net.model(*net.ends), **option)
+    assert words in capfd.readouterr().err
 
 
 def test_require_full_refuses_what_does_not_run_whole() -> None:

@@ -127,7 +127,7 @@ def node_of(runtime: Runtime, fused: Any, context: Context) -> Any:
         "ep_sdk_version": __version__.encode(),
         "partition_name": title.encode(),
     }
-    # The runtime frees the attributes with the node, though its header says that it copies them (seen with 1.32).
+    # The runtime frees the attributes, though its header says that it copies them (seen with 1.23 and 1.32).
     attributes = [_attribute(runtime, name, value) for name, value in entries.items()]
     (inputs, first), (outputs, second) = (_texts(found) for found in names)
     made = ffi.new("void **")

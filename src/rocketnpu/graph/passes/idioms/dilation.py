@@ -9,22 +9,74 @@ import numpy as np
 from rocketnpu.graph.graph import Graph
 from rocketnpu.graph.operators import Conv2D, DepthwiseConv2D, NoAttributes, Operator, Padding, Pads
 from rocketnpu.graph.passes.idioms.selecting import Making
+from rocketnpu.graph.passes.idioms.single_rows import WIDEST
 from rocketnpu.graph.passes.rewrite import Accepts, anything, only_reader, rewrite, same_quantisation
 from rocketnpu.graph.tensors import Tensor
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+_VIEWS = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE")
+_NONE = NoAttributes()
 
 
 def dilate(graph: Graph, accepts: Accepts = anything) -> Graph:
     """Replace SPACE_TO_BATCH_ND, a convolution of stride 1 and BATCH_TO_SPACE_ND by one convolution with a dilation.
 
     The paddings of both, less what is cropped, become the convolution's explicit padding with the zero point; where
-    that is more than the chip's fields hold, a PAD comes before it. The result is exactly the same.
+    that is more than the chip's fields hold, a PAD comes before it. The result is exactly the same. Of sound, where the
+    convolution sees its batches as maps of one row, the whole is seen so.
     """
     for joined in graph.operators:
-        if joined.kind == "BATCH_TO_SPACE_ND":
+        if joined.kind != "BATCH_TO_SPACE_ND":
+            continue
+        found = _as_row(graph, joined)
+        if found is None:
             graph = _dilated(graph, joined, accepts)
+            continue
+        seen, inner = found
+        # A wide row is judged once it is a column (single_rows).
+        wide = seen.input_of(inner, 0).shape[2] * seen.input_of(inner, 0).shape[0] > WIDEST
+        dilated = _dilated(seen, inner, anything if wide else accepts)
+        graph = dilated if dilated is not seen else graph
     return graph
+
+
+def _as_row(graph: Graph, joined: Operator) -> tuple[Graph, Operator] | None:
+    """Return a graph in which batches of sound, ``(batch, columns, channels)``, are maps of one row all the way.
+
+    Beside it stands what has taken the place of ``joined``. None where the operators before it are others.
+    """
+    chain = [joined]
+    for kinds in (_VIEWS, _CONVOLUTIONS, _VIEWS, ("SPACE_TO_BATCH_ND",)):
+        number = chain[0].inputs[0] or 0
+        maker = graph.producers.get(number)
+        if maker is None or maker.kind not in kinds or only_reader(graph, number) is None:
+            return None
+        chain.insert(0, maker)
+    cut, view, convolution, back, _ = chain
+    source, target = graph.input_of(cut, 0), graph.tensors[joined.outputs[0]]
+    cells, middle = graph.input_of(convolution, 0), graph.tensors[convolution.outputs[0]]
+    values = [_values(graph, operator, place) for operator in (cut, joined) for place in (1, 2)]
+    if len(source.shape) != 3 or len(target.shape) != 3 or len(cells.shape) != 4 or len(middle.shape) != 4:
+        return None
+    if cells.shape[1] != 1 or middle.shape[1] != 1 or [None if v is None else len(v) for v in values] != [1, 2, 1, 2]:
+        return None
+    if not same_quantisation(graph.tensors[cut.outputs[0]], cells) or not same_quantisation(
+        middle, graph.tensors[back.outputs[0]]
+    ):
+        return None
+    making = Making(graph)
+    row = making.like(source, (source.shape[0], 1, *source.shape[1:]))
+    making.operator("RESHAPE", (source.index, making.integers((source.shape[0], 1, *source.shape[1:]))), (row,), _NONE)
+    (block,), edge, _, crop = (value or [] for value in values)
+    sizes = [making.integers(numbers) for numbers in ([1, block], [[0, 0], edge], [1, block], [[0, 0], crop])]
+    making.operator("SPACE_TO_BATCH_ND", (row, *sizes[:2]), (cells.index,), cut.attributes)
+    making.operators.append(convolution)
+    made = making.like(target, (target.shape[0], 1, *target.shape[1:]))
+    making.operator("BATCH_TO_SPACE_ND", (middle.index, *sizes[2:]), (made,), joined.attributes)
+    inner = making.operators[-1]
+    making.operator("RESHAPE", (made, making.integers(target.shape)), joined.outputs, _NONE, joined.index)
+    changes = {operator.index: () for operator in (cut, view, convolution, back)}
+    return rewrite(graph, {**changes, joined.index: tuple(making.operators)}, making.tensors), inner
 
 
 def _dilated(graph: Graph, joined: Operator, accepts: Accepts) -> Graph:

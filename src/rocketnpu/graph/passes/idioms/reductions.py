@@ -19,7 +19,7 @@ def reduce_as_maps(graph: Graph, accepts: Accepts = anything) -> Graph:
 
     MEAN and REDUCE_MAX of tensors of fewer than four dimensions see a map with leading dimensions of 1. MEAN over
     channels is a convolution with kernels of ones: at most 1 from the reference. REDUCE_MAX over rows and columns is a
-    MAX_POOL_2D of the whole map, in two steps where the map is larger than a window may be: exactly the same.
+    MAX_POOL_2D of the whole map, in steps where the map is larger than a window may be: exactly the same.
     """
     for operator in graph.operators:
         if operator.kind in ("MEAN", "REDUCE_MAX") and operator.index not in graph.problems:
@@ -82,19 +82,22 @@ def _mean(making: Making, source: Tensor, target: int, axes: list[int]) -> None:
 
 _WINDOW = 31
 """Rows and columns of a window that every chip takes."""
+_STEP = 7
+"""The largest stride that every chip takes."""
 
 
 def _maxima(making: Making, source: Tensor, target: int, axes: list[int]) -> None:
-    """Take the maximum of the whole map, or of whole rows or columns, in one step or two."""
-    size = [source.shape[axis] if axis in axes else 1 for axis in (1, 2)]
-    first = [n if n <= _WINDOW else -(-n // -(-n // _WINDOW)) for n in size]
-    if first != size:
-        left = [-(-n // step) for n, step in zip(source.shape[1:3], first, strict=True)]
-        middle = making.like(source, (1, *left, source.shape[3]))
-        making.operator("MAX_POOL_2D", (source.index,), (middle,), _pool(first, first))
-        source = replace(source, index=middle, shape=(1, *left, source.shape[3]))
+    """Take the maximum of the whole map, or of whole rows or columns, in as many steps as its size needs."""
+    while True:
         size = [source.shape[axis] if axis in axes else 1 for axis in (1, 2)]
-    making.operator("MAX_POOL_2D", (source.index,), (target,), _pool(size, [1, 1], Padding.VALID))
+        step = [1 if n <= _WINDOW else min(-(-n // _WINDOW), _STEP) for n in size]
+        if step == [1, 1]:
+            making.operator("MAX_POOL_2D", (source.index,), (target,), _pool(size, [1, 1], Padding.VALID))
+            return
+        left = [-(-n // by) for n, by in zip(source.shape[1:3], step, strict=True)]
+        middle = making.like(source, (1, *left, source.shape[3]))
+        making.operator("MAX_POOL_2D", (source.index,), (middle,), _pool(step, step))
+        source = replace(source, index=middle, shape=(1, *left, source.shape[3]))
 
 
 def _pool(kernel: list[int], stride: list[int], padding: Padding = Padding.SAME) -> Pool2D:

@@ -26,7 +26,7 @@ from rocketnpu.graph.passes.idioms.selecting import Making, is_map
 from rocketnpu.graph.passes.rewrite import Accepts, anything, same_quantisation
 from rocketnpu.graph.tensors import Tensor
 
-_WIDEST = 2047
+WIDEST = 2047
 """Columns that every chip takes."""
 _LONGEST = 31
 """Rows and columns of a kernel that every chip takes."""
@@ -70,7 +70,7 @@ def _stood(graph: Graph, operator: Operator, accepts: Accepts) -> Graph:
     """Turn an operator's maps, its windows and its paddings by a quarter."""
     tensors = [graph.tensors[n] for n in (*operator.inputs, *operator.outputs) if n is not None]
     widths = [_row(tensor) for tensor in tensors if not tensor.is_constant]
-    if None in widths or max(width or 0 for width in widths) <= _WIDEST:
+    if None in widths or max(width or 0 for width in widths) <= WIDEST:
         return graph
     making = Making(graph)
     turned = _turned(graph, making, operator)

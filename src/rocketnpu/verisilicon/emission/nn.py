@@ -89,45 +89,67 @@ def nn_instruction(task: Convolution, at: Location, size: int, soc: Soc) -> Inst
 
     Raises:
         RegisterFieldError: a value does not fit its field.
+        UnsupportedError: a window begins too far in front of its image.
     """
-    kernels, _, rows, columns = task.weights.shape
-    source, target, tiles = task.source, task.target, job_tiling(task, soc)
-    cache = caching(tiles, source.channels, kernels, (rows, columns), size, soc)
-    eight = soc.generation == 8
-    offset = (1 << soc.offset_bits) - 1
-    # Generation 8 stores the shift less its 23 bits, as a number of seven bits with a sign.
-    shift = task.scale.shift if not eight else task.scale.shift - task.scale.bits & 0x7F
-    extra = {"NO_Z_OFFSET": 1, "NO_FLUSH": 1} if eight else {}
+    eight, scale = soc.generation == 8, task.scale
     fields = {
-        **extra,
-        "KERNEL_X": columns,
-        "KERNEL_Y": rows,
-        "KERNEL_Z": source.channels,
-        "KERNELS_PER_CORE": tiles.kernels_per_core,
-        "POOLING": FIRST_PIXEL if task.step == 2 else NO_POOLING,
-        "POOLING_XY": int(task.step == 1),
+        **_maps(task, soc),
+        **_cut(task, size, soc),
         "LAYER_FLUSH": 1,
-        "IN_X": source.width,
-        "IN_Y": source.height,
-        "IN_X_STRIDE": source.width,
-        "IN_Y_STRIDE": source.height,
-        "IN_X_OFFSET": _offset(task.left, soc) & offset,
-        "IN_Y_OFFSET": _offset(task.top, soc) & offset,
-        "OUT_X": target.width * task.step,
-        "OUT_Y": target.height * task.step,
-        "OUT_Z": kernels,
-        "OUT_X_STRIDE": target.width,
-        "OUT_Y_STRIDE": target.height,
         "RELU": int(task.relu),
-        "MULTIPLIER": task.scale.fraction,
-        "SHIFT": shift,
+        "MULTIPLIER": scale.fraction,
+        # Generation 8 stores the shift less its 23 bits, as a number of seven bits with a sign.
+        "SHIFT": scale.shift - scale.bits & 0x7F if eight else scale.shift,
         "ROUNDING": 1,
-        "TILE_X": tiles.width,
-        "TILE_Y": tiles.height,
         "BORDER_CONSTANT": task.border,
         "COEFFICIENT_ZERO_POINT": task.zero_point,
         "OUT_ZERO_POINT": task.out_zero_point,
         "DEPTHWISE": int(task.depthwise),
+        **dict.fromkeys(("CIRCULAR_OUT_END", "CIRCULAR_IN_END", "CONSTANT_28"), _UNUSED_END),
+        "CONSTANT_29": _LARGEST,
+        "CONSTANT_30": _SMALLEST,
+        **(dict.fromkeys(("NO_Z_OFFSET", "NO_FLUSH"), 1) if eight else {}),
+    }
+    holes = {
+        _WORDS["WORD5"]: Hole(at, ADDRESS_SHIFT, ADDRESS_MASK),
+        _WORDS["WORD6"]: Hole(task.source.at),
+        _WORDS["WORD7"]: Hole(task.target.at),
+    }
+    return Instruction("NN", NN.encode(fields), holes)
+
+
+def _maps(task: Convolution, soc: Soc) -> dict[str, int]:
+    """Return the fields that say what is read and written."""
+    source, target, step = task.source, task.target, task.step
+    return {
+        "IN_X": source.width,
+        "IN_Y": source.height,
+        "IN_X_STRIDE": source.width,
+        "IN_Y_STRIDE": source.height,
+        "IN_X_OFFSET": _offset(task.left, soc),
+        "IN_Y_OFFSET": _offset(task.top, soc),
+        "OUT_X": target.width * step,
+        "OUT_Y": target.height * step,
+        "OUT_X_STRIDE": target.width,
+        "OUT_Y_STRIDE": target.height,
+        "POOLING": FIRST_PIXEL if step == 2 else NO_POOLING,
+        "POOLING_XY": int(step == 1),
+    }
+
+
+def _cut(task: Convolution, size: int, soc: Soc) -> dict[str, int]:
+    """Return the fields that say which kernels there are, how the job is cut, and what is kept in the chip."""
+    kernels, _, rows, columns = task.weights.shape
+    tiles = job_tiling(task, soc)
+    cache = caching(tiles, task.source.channels, kernels, (rows, columns), size, soc)
+    return {
+        "KERNEL_X": columns,
+        "KERNEL_Y": rows,
+        "KERNEL_Z": task.source.channels,
+        "OUT_Z": kernels,
+        "KERNELS_PER_CORE": tiles.kernels_per_core,
+        "TILE_X": tiles.width,
+        "TILE_Y": tiles.height,
         "IMAGE_CACHING": cache.image,
         "KERNEL_CACHING": cache.kernel,
         "KERNEL_CACHE_START": cache.kernel_start,
@@ -136,26 +158,15 @@ def nn_instruction(task: Convolution, at: Location, size: int, soc: Soc) -> Inst
         "IMAGE_CACHE_END": cache.image_end,
         "PATTERN_MSB": cache.pattern_bits,
         "PATTERN": cache.pattern,
-        "CIRCULAR_OUT_END": _UNUSED_END,
-        "CIRCULAR_IN_END": _UNUSED_END,
-        "CONSTANT_28": _UNUSED_END,
-        "CONSTANT_29": _LARGEST,
-        "CONSTANT_30": _SMALLEST,
     }
-    holes = {
-        _WORDS["WORD5"]: Hole(at, ADDRESS_SHIFT, ADDRESS_MASK),
-        _WORDS["WORD6"]: Hole(source.at),
-        _WORDS["WORD7"]: Hole(target.at),
-    }
-    return Instruction("NN", NN.encode(fields), holes)
 
 
 def _offset(before: int, soc: Soc) -> int:
-    """Return a window's offset: minus the rows or columns in front of the image.
+    """Return a window's offset as it is stored: minus the rows or columns in front of the image.
 
     Raises:
         UnsupportedError: the field has too few bits.
     """
     if not -1 << soc.offset_bits - 1 <= -before < 1 << soc.offset_bits - 1:
         raise UnsupportedError(f"a window that begins {before} pixels before the image: {soc.offset_bits} bits hold it")
-    return -before
+    return -before & (1 << soc.offset_bits) - 1

@@ -95,7 +95,8 @@ def main() -> int:
     work.prepare()
     if given.again:
         lines = [json.loads(line) for line in given.again.read_text().splitlines()]
-        chosen = [_found_again(work, line) for line in lines if line["outcome"] == "survived"]
+        again = (_found_again(work, line) for line in lines if line["outcome"] == "survived")
+        chosen = [mutant for mutant in again if mutant is not None]
         results = work.folder / "again.jsonl"
     else:
         chosen, results = list(drawn(work.clone, given.count, given.seed)), work.folder / "results.jsonl"
@@ -118,11 +119,17 @@ def _summary(done: list[dict[str, object]]) -> int:
     return int(killed < 0.93 * len(done))
 
 
-def _found_again(work: Workplace, result: dict[str, object]) -> Mutant:
-    mutant = Mutant(*(result[name] for name in ("file", "line", "operator", "occurrence")))  # type: ignore[arg-type]
-    if work.changed(mutant)[1:] != (result["before"], result["after"]):
-        sys.exit(f"mutants: {mutant.file} has changed since: {result['before']}")
-    return mutant
+def _found_again(work: Workplace, result: dict[str, object]) -> Mutant | None:
+    """Find a mutant of earlier code in the code of now: the same change of the same line, the nearest such."""
+    name, change = str(result["file"]), (result["before"], result["after"])
+    path = work.clone / name
+    found = (
+        [mutant for _, mutant in _mutants(path, name) if mutant.operator == result["operator"]] if path.exists() else []
+    )
+    same = [mutant for mutant in found if work.changed(mutant)[1:] == change]
+    if not same:
+        print(f"{name}: this code is gone: {result['before']}")
+    return min(same, key=lambda mutant: abs(mutant.line - int(str(result["line"]))), default=None)
 
 
 def drawn(clone: Path, count: int, seed: int) -> Iterator[Mutant]:

@@ -21,7 +21,6 @@ def drivers() -> tuple[Driver, ...]:
     return tuple(driver for chip in chips() for driver in family_of(chip).drivers)
 
 
-@cache
 def driver_names() -> tuple[str, ...]:
     """Return their names, each once: one driver may drive several chips."""
     return tuple(dict.fromkeys(driver.name for driver in drivers()))

@@ -191,6 +191,10 @@ def channel_tasks(
     convolution = _Convolution(context, operator, source, kernel, window)
     if folded.weights is None:
         return convolution.rounded(folded.runs[0], output)
+    if not folded.wide:
+        raise UnsupportedError(
+            f"every value is clamped to {output.low}: there is no step that the map between could have"
+        )
     target = output.planes
     room = context.fresh(2, target.channels * target.height, target.width)
     places = [replace(target, at=room.at + number * target.size) for number in (0, 1)]

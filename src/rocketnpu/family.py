@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy, Target
     from rocketnpu.program.program import Program
-    from rocketnpu.program.split import SplitProgram
+    from rocketnpu.program.split import SharedProgram, SplitProgram
     from rocketnpu.proofs.trial import Trial
 
 _CHIPS = {
@@ -162,9 +162,11 @@ class Family(abc.ABC):
             RegisterFieldError: a value does not fit its register.
         """
 
-    def split(self, graph: Graph, policy: Policy, cores: int) -> SplitProgram | None:
+    def split(
+        self, graph: Graph, policy: Policy, cores: int, *, shares_memory: bool = False
+    ) -> SplitProgram | SharedProgram | None:
         """Compile a graph for several cores that work on one inference, or return None where the estimate says that
-        one core is not slower, barriers included.
+        one core is not slower, barriers included. Where the cores share memory, it is one program.
 
         Raises:
             UnsupportedError: as :meth:`compile`.

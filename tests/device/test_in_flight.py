@@ -164,19 +164,20 @@ def model_batches(inference: Inference, count: int) -> list[list[Array]]:
 
 
 @pytest.mark.usefixtures("private_cache")
-@pytest.mark.parametrize("where", ["simulator", "rocket"])
+@pytest.mark.parametrize("where", ["simulator", "rocket", "rknpu"])
 @pytest.mark.parametrize("split", ["off", "auto"])
 def test_a_model_on_three_cores(
     where: str, split: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Inference(MODEL, device="simulator", target="mainline") as inference:
+    target = "vendor" if where == "rknpu" else "mainline"
+    with Inference(MODEL, device="simulator", target=target) as inference:
         batches = model_batches(inference, 20)
         wanted = [inference.run(inputs) for inputs in batches]
-    if where == "rocket":
-        node: Node = request.getfixturevalue("node")
-        opened = functools.partial(open_device, calls=node.calls)
+    if where != "simulator":
+        calls = request.getfixturevalue("node").calls if where == "rocket" else request.getfixturevalue("fake_rknpu")
+        opened = functools.partial(open_device, calls=calls)
         monkeypatch.setattr("rocketnpu.delegate.delegate.open_device", opened)
-    with Inference(MODEL, device=where, target="mainline", cores=3, split=split) as inference:
+    with Inference(MODEL, device=where, target=target, cores=3, split=split) as inference:
         assert inference.in_flight == 6
         assert_same(inference.run_many(batches), wanted)
         assert_same([one.result() for one in inference.outcomes(iter(batches))], wanted)

@@ -16,14 +16,14 @@ from rocketnpu.delegate.log import Log, say
 from rocketnpu.device.base import Device
 from rocketnpu.device.executor import PlacedProgram
 from rocketnpu.device.one_at_a_time import OneAtATime
-from rocketnpu.device.split import PlacedSplit
+from rocketnpu.device.split import PlacedShared, PlacedSplit
 from rocketnpu.errors import DeviceError, ModelError, UnsupportedError
 from rocketnpu.estimate.estimate import Conditions
 from rocketnpu.family import family_of
 from rocketnpu.graph import Graph
 from rocketnpu.graph.propagate import propagate
 from rocketnpu.program.program import Program
-from rocketnpu.program.split import SplitProgram
+from rocketnpu.program.split import SharedProgram, SplitProgram
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Workshop:
     """Whether an NPU may run programs that rely on unproven hardware rules."""
     helpers: tuple[Device, ...] = ()
     """Other cores, for parts that are split over all of them."""
-    split: Callable[[Graph, int], SplitProgram | None] = lambda graph, cores: None
-    """Compiles a part for so many cores, to None where that does not pay."""
+    split: Callable[[Graph, int], SplitProgram | SharedProgram | None] = lambda graph, cores: None
+    """Compiles a part for so many cores, to None where that does not pay; to one program where they share memory."""
 
     def place(self, graph: Graph, program: Program) -> PlacedProgram:
         """Place a compiled part on one core, or on all.
@@ -52,6 +52,9 @@ class Workshop:
         split = self.split(graph, len(cores)) if self.helpers else None
         if split is None:
             return PlacedProgram(self.device, program, allow_unproven=self.allow_unproven)
+        if isinstance(split, SharedProgram):
+            self.log.detail(f"{graph.name} is split over {split.cores} cores in {len(split.steps)} steps, one memory")
+            return PlacedShared(self.device, split, allow_unproven=self.allow_unproven)
         self.log.detail(f"{graph.name} is split over {len(split.programs)} cores in {len(split.steps)} steps")
         return PlacedSplit(cores, split, allow_unproven=self.allow_unproven)
 

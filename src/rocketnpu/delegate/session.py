@@ -14,7 +14,7 @@ from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.kernel import Kernel, Workshop
 from rocketnpu.delegate.log import Log, describe, say
 from rocketnpu.delegate.options import Options
-from rocketnpu.device.base import Device
+from rocketnpu.device.base import Device, SharesMemory
 from rocketnpu.device.group import cores_of
 from rocketnpu.device.standing import policy_of, standing_of
 from rocketnpu.errors import InputError, ModelError, UnsupportedError
@@ -27,6 +27,7 @@ from rocketnpu.partition.rates import PUBLISHED, Rates, local_rates
 from rocketnpu.policy import Policy
 from rocketnpu.program.cache import ProgramCache
 from rocketnpu.program.program import Program
+from rocketnpu.program.split import SharedProgram, SplitProgram
 
 _SHOWN = 3
 """Operators named in the refusal of a network that does not run on the NPU as a whole."""
@@ -90,13 +91,17 @@ class Session:
                 self.log,
                 self._policy.allow_unproven,
                 tuple(helpers),
-                lambda graph, count: family_of(self._policy.chip).split(graph, self._policy, count),
+                self._split,
             )
             for core, helpers in teams
         ]
         self._kernels: dict[Kernel, tuple[int, Workshop]] = {}
         self._ready: dict[tuple[int, tuple[int, ...]], Kernel] = {}
         """Parts that are placed and that the host has not asked for yet."""
+
+    def _split(self, graph: Graph, cores: int) -> SplitProgram | SharedProgram | None:
+        shares = isinstance(cores_of(self._device)[0], SharesMemory)
+        return family_of(self._policy.chip).split(graph, self._policy, cores, shares_memory=shares)
 
     def claim(self, context: Any) -> Claim:
         """Decide what of the host's network goes to the NPU, compile it and place it on the device.

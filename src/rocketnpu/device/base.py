@@ -80,6 +80,24 @@ class Driver:
 
 
 @runtime_checkable
+class SharesMemory(Protocol):
+    """A device that reaches several cores by one address space: one inference can be shared out without copies."""
+
+    shared_cores: int
+    """How many cores it reaches, its own included."""
+
+    def submit_together(self, steps: Sequence[Sequence[DeviceJob | None]]) -> None:
+        """Run the jobs of each step at once, one on each core from core 0 on, and each step when the last has ended.
+
+        Blocks until all have ended. Nothing is synchronised between steps: the jobs' memory is the device's.
+
+        Raises:
+            DeviceTimeoutError: a job did not end; what follows was not started.
+            DeviceError: the driver refused them.
+        """
+
+
+@runtime_checkable
 class Device(Protocol):
     """An NPU, or something that behaves like one. A context manager: leaving it closes it.
 

@@ -129,12 +129,15 @@ class PlacedProgram(Placement):
             self.device.sync_for_device(self._buffers[number])
         refused: DeviceTimeoutError | None = None
         try:
-            self.device.submit(self.jobs)
+            self._submit()
         except DeviceTimeoutError as error:
             refused = error
         for number in self._awaited:
             self.device.sync_for_cpu(self._buffers[number], TIMEOUT)
         return refused
+
+    def _submit(self) -> None:
+        self.device.submit(self.jobs)
 
     def _is_untouched(self, job: int, pattern: bytes) -> bool:
         number, offset, size = self.program.jobs[job].sentinel

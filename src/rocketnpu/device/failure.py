@@ -45,7 +45,7 @@ class JobFailedError(DeviceTimeoutError):
         index = len(tasks) - 1 if task is None else task
         self.job, self.task, self.bundle = job, task, bundle
         self.operator, self.label = tasks[index].operator, tasks[index].label
-        number = getattr(placed.device, "core", None)
+        number = placed.core_of(job)
         self.core = "the core that the kernel chose" if number is None else f"core {number}"
         self.registers = placed.task_text(job, index)
         which = (

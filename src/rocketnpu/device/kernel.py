@@ -53,7 +53,7 @@ class KernelDevice(Closing, OneAtATime):
     It refuses to work in a forked child: the child shares the parent's open file, whose buffers are the parent's.
     """
 
-    taking_turns = METHODS
+    taking_turns: ClassVar[tuple[str, ...]] = METHODS
     name: str
     chip: str
     nodes: ClassVar[tuple[str, ...]]

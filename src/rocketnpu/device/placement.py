@@ -72,6 +72,11 @@ class Placement(Closing, OneAtATime):
         """Their bytes."""
         return self._maps
 
+    def core_of(self, job: int) -> int | None:
+        """Return the number of the core that runs a job, None where the kernel chooses."""
+        core: int | None = getattr(self.device, "core", None)
+        return core
+
     def task_words(self, job: int, task: int) -> npt.NDArray[np.uint64]:
         """Return a task's command words as they are in the device's memory."""
         spec = self.program.jobs[job].tasks[task]

@@ -1,4 +1,6 @@
-"""One inference on several cores: each core's program placed on a device of its own, and the CPU between them."""
+"""One inference on several cores: each core's program placed on a device of its own, and the CPU between them; or one
+program in memory that all cores share.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from rocketnpu.device.base import Device
+from rocketnpu.device.base import Device, SharesMemory
 from rocketnpu.device.executor import TIMEOUT, PlacedProgram
 from rocketnpu.device.one_at_a_time import turn_of
 from rocketnpu.errors import DeviceError, DeviceTimeoutError
-from rocketnpu.program.split import UNIT, Copy, SplitProgram, Step
+from rocketnpu.program.split import UNIT, Copy, SharedProgram, SplitProgram, Step
 
 _CELL = np.dtype(f"V{UNIT}")
 
@@ -110,3 +112,41 @@ class PlacedSplit(PlacedProgram):
         """Free the buffers of all cores. Closing twice is allowed."""
         self._cells = []
         self._opened.close()
+
+
+class PlacedShared(PlacedProgram):
+    """A program in memory that several cores share: one copy of everything, and nothing carried between steps.
+
+    It is used as a program on one core is: from any thread, one inference at a time.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        shared: SharedProgram,
+        *,
+        allow_unproven: bool = False,
+        bundle_folder: Path | None = None,
+    ) -> None:
+        """Place it; ``device`` stays the caller's.
+
+        Raises:
+            DeviceError: the device's cores share no memory or are too few, or as
+                :class:`~rocketnpu.device.executor.PlacedProgram`.
+        """
+        if not isinstance(device, SharesMemory) or device.shared_cores < shared.cores:
+            raise DeviceError(
+                f"{device.name}: {shared.program.name} is for {shared.cores} cores that share memory, which this "
+                "device does not have: compile it for cores with memory of their own"
+            )
+        self._sharing: SharesMemory = device
+        super().__init__(device, shared.program, allow_unproven=allow_unproven, bundle_folder=bundle_folder)
+        self._steps = [[None if job is None else self.jobs[job] for job in step] for step in shared.steps]
+        self._cores = {job: core for step in shared.steps for core, job in enumerate(step) if job is not None}
+
+    def core_of(self, job: int) -> int:
+        """Return the number of the core that runs a job."""
+        return self._cores[job]
+
+    def _submit(self) -> None:
+        self._sharing.submit_together(self._steps)

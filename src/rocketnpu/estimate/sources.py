@@ -75,7 +75,8 @@ def _split_lever(divided: Plan, conditions: Conditions, found: Estimate) -> tupl
     total = sum(known) + found.host_us
     if total >= found.total_us:
         return ()
-    note = "the delegate's option split=auto; barriers included, the CPU's copies not"
+    copies = "cores share memory" if conditions.driver == "vendor" else "the CPU's copies not"
+    note = f"the delegate's option split=auto; barriers included, {copies}"
     return (Lever(f"one inference on all {family.cores} cores", total, found.total_us - total, note),)
 
 

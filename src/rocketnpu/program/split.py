@@ -1,7 +1,8 @@
-"""One inference on several cores: a program for each, which take turns between copies of what they need of each other.
+"""One inference on several cores, which all run a job in each step; the step ends when the last has ended.
 
-Each core has memory of its own, laid out like the others': a buffer's bytes lie at the same offset everywhere. In each
-step the CPU first carries bytes between cores, then all cores run a job, and the step ends when the last has ended.
+Where each core has memory of its own, each has a program, laid out like the others': a buffer's bytes lie at the same
+offset everywhere, and before a step the CPU carries bytes between cores. Where cores share memory there is one program,
+whose jobs run several at once, and nothing is carried.
 """
 
 from __future__ import annotations
@@ -60,3 +61,20 @@ class SplitProgram:
         """Bytes that the CPU carries in one inference."""
         copies = [copy for step in self.steps for copy in step.copies]
         return sum(len(copy.cells) for copy in (*copies, *self.results)) * UNIT
+
+
+@dataclass(frozen=True, eq=False)
+class SharedProgram:
+    """A part of a network for several cores that share memory.
+
+    Its jobs may be run one after another on one core too: they stand in the order of steps.
+    """
+
+    program: Program
+    steps: tuple[tuple[int | None, ...], ...]
+    """Number of the job that each core runs in each step, None where it waits."""
+
+    @property
+    def cores(self) -> int:
+        """How many cores it is for."""
+        return len(self.steps[0])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rocketnpu.partition.published import PublishedOperator
     from rocketnpu.policy import Policy
     from rocketnpu.program.program import Program
-    from rocketnpu.program.split import SplitProgram
+    from rocketnpu.program.split import SharedProgram, SplitProgram
     from rocketnpu.proofs.trial import Trial
     from rocketnpu.rockchip.rules.checker import RockchipChecker
     from rocketnpu.rockchip.simulator import Npu
@@ -135,16 +135,25 @@ class RockchipFamily(Family):
             raise UnsupportedError(f"{graph.name} computes nothing: its outputs are its inputs, seen in another shape")
         return assemble(lowered, graph.name, self.soc)
 
-    def split(self, graph: Graph, policy: Policy, cores: int) -> SplitProgram | None:
+    def split(
+        self, graph: Graph, policy: Policy, cores: int, *, shares_memory: bool = False
+    ) -> SplitProgram | SharedProgram | None:
         """Share layers out to cores; see :meth:`rocketnpu.family.Family.split`."""
-        from rocketnpu.rockchip.assembly.split import assemble_split
+        from rocketnpu.rockchip.assembly.split import assemble_shared, assemble_split
         from rocketnpu.rockchip.assembly.splitting import split_graph
         from rocketnpu.rockchip.prepared import prepare
         from rocketnpu.rockchip.timing.setting import setting
 
         given = setting("vendor" if policy.target == "vendor" else "mainline", cores=cores)
         stages = split_graph(prepare(graph, self.soc, policy), self.soc, policy, given)
-        return assemble_split(stages, graph.name, self.soc) if stages.split_us < stages.whole_us else None
+        if stages.split_us >= stages.whole_us:
+            return None
+        if not shares_memory:
+            return assemble_split(stages, graph.name, self.soc)
+        try:
+            return assemble_shared(stages, graph.name, self.soc)
+        except UnsupportedError:  # cores would get in each other's way: one does it all
+            return None
 
     def split_us(self, graph: Graph, policy: Policy, conditions: Conditions, cores: int) -> float | None:
         """Estimate layers shared out to cores, or one core where that is not slower."""

@@ -45,8 +45,27 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
         UnsupportedError: there is nothing to run.
         RegisterFieldError: a value does not fit its register.
     """
+    groups = [opened(group, lowered.constants, soc) for group in job_groups(lowered.tasks, soc)]
+    return assembled(lowered, groups, name, soc)
+
+
+def assembled(
+    lowered: Lowered, groups: Sequence[tuple[Task, ...]], name: str, soc: Soc, steps: Sequence[int] = ()
+) -> Program:
+    """Make a program of jobs.
+
+    Args:
+        lowered: what the tasks refer to.
+        groups: tasks of each job.
+        name: the program's.
+        soc: the chip.
+        steps: how many jobs run at once, step by step; one after another where not given.
+
+    Raises:
+        RegisterFieldError: a value does not fit its register.
+    """
     graph = lowered.graph
-    groups, plan, marks = _arrange(lowered, soc)
+    groups, plan, marks = _arrange(lowered, list(groups), soc, steps)
     lowered = replace(lowered, tasks=joined(groups))
     slots = {**plan.slots, CONSTANTS_REGION: Slot(CONSTANTS, 0)}
     lists = [emit(task, soc) for task in lowered.tasks]
@@ -72,16 +91,17 @@ def assemble(lowered: Lowered, name: str, soc: Soc) -> Program:
     )
 
 
-def _arrange(lowered: Lowered, soc: Soc) -> tuple[Groups, MemoryPlan, list[Sentinel]]:
-    """Form jobs, plan memory, and find each job's sentinel.
+def _arrange(
+    lowered: Lowered, groups: list[tuple[Task, ...]], soc: Soc, steps: Sequence[int]
+) -> tuple[list[tuple[Task, ...]], MemoryPlan, list[Sentinel]]:
+    """Plan memory, and find each job's sentinel.
 
     A job whose last task has no place for itself gets a status task. That moves other things in memory, so everything
     is planned again; each round ends one more job with a status task, whose place is nobody else's for certain.
     """
-    groups = [opened(group, lowered.constants, soc) for group in job_groups(lowered.tasks, soc)]
     inputs = [lowered.features[number] for number in lowered.graph.inputs]
     while True:
-        plan = planned(replace(lowered, tasks=joined(groups)), soc)
+        plan = planned(replace(lowered, tasks=joined(groups)), soc, spans(groups, steps))
         found = sentinels(groups, Writers.of(joined(groups), inputs, plan, COMMANDS + 1, soc))
         marks = [mark for mark in found if mark is not None]
         if len(marks) == len(groups):
@@ -97,11 +117,28 @@ def joined(groups: Groups) -> tuple[Task, ...]:
     return tuple(task for group in groups for task in group)
 
 
-def planned(lowered: Lowered, soc: Soc) -> MemoryPlan:
-    """Give everything that tasks touch a place."""
+def spans(groups: Groups, steps: Sequence[int]) -> list[range]:
+    """Return the numbers of the tasks that run at once, for each step of several jobs."""
+    found, first, job = [], 0, 0
+    for count in steps:
+        end = first + sum(len(group) for group in groups[job : job + count])
+        if count > 1:
+            found.append(range(first, end))
+        first, job = end, job + count
+    return found
+
+
+def planned(lowered: Lowered, soc: Soc, together: Sequence[range] = ()) -> MemoryPlan:
+    """Give everything that tasks touch a place.
+
+    Args:
+        lowered: the tasks, in order.
+        soc: the chip.
+        together: numbers of tasks that run at once: what one of them touches lives as long as all of them.
+    """
     graph = lowered.graph
     return plan_memory(
-        _regions(lowered, soc),
+        [_widened(region, together) for region in _regions(lowered, soc)],
         [lowered.features[number].at.region for number in graph.inputs],
         [lowered.features[number].at.region for number in graph.outputs],
         COMMANDS + 1,
@@ -141,6 +178,12 @@ def _regions(lowered: Lowered, soc: Soc) -> list[Region]:
         feature = lowered.features[graph_output]
         touch(feature, _end(feature), last)
     return [Region(name, size, *lives[name]) for name, size in sizes.items()]
+
+
+def _widened(region: Region, together: Sequence[range]) -> Region:
+    first = next((span[0] for span in together if region.first in span), region.first)
+    last = next((span[-1] for span in together if region.last in span), region.last)
+    return replace(region, first=first, last=last)
 
 
 def _end(feature: FeatureMap) -> int:

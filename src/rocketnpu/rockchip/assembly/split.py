@@ -1,7 +1,8 @@
-"""Stages become a program for each core, and the copies between them.
+"""Stages become a program for each core and the copies between them, or one program where cores share memory.
 
 Which cells of memory a core holds is followed task by task: whoever writes a cell has it, and all others have not.
-Before a stage each core is brought what its tasks read and it does not hold, from a core that does.
+Before a stage each core is brought what its tasks read and it does not hold, from a core that does. In shared memory
+nothing is brought, and no core may write what another reads or writes in the same stage.
 """
 
 from __future__ import annotations
@@ -12,11 +13,22 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from rocketnpu.errors import UnsupportedError
 from rocketnpu.program.constants import REGION as CONSTANTS_REGION
 from rocketnpu.program.memory import MemoryPlan, Slot
 from rocketnpu.program.program import Program, ProgramBuffer, Role
-from rocketnpu.program.split import UNIT, Copy, SplitProgram, Step
-from rocketnpu.rockchip.assembly.assemble import COMMANDS, CONSTANTS, bound_to, jobs_of, joined, laid_out, planned
+from rocketnpu.program.split import UNIT, Copy, SharedProgram, SplitProgram, Step
+from rocketnpu.rockchip.assembly.assemble import (
+    COMMANDS,
+    CONSTANTS,
+    assembled,
+    bound_to,
+    jobs_of,
+    joined,
+    laid_out,
+    planned,
+    spans,
+)
 from rocketnpu.rockchip.assembly.sentinel import Sentinel, Writers, sentinels
 from rocketnpu.rockchip.assembly.splitting import Stages
 from rocketnpu.rockchip.emission.dpu import written_surfaces
@@ -24,7 +36,7 @@ from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.lowering.lowering import Lowered
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import FeatureMap, is_packed
-from rocketnpu.rockchip.tasks.jobs import job_notes, status_task, with_fetches, with_loaders
+from rocketnpu.rockchip.tasks.jobs import SPARE, job_notes, opened, status_task, with_fetches, with_loaders
 from rocketnpu.rockchip.tasks.task import PoolingTask, Rows, Task
 
 Held = npt.NDArray[np.bool_]
@@ -38,11 +50,8 @@ def assemble_split(stages: Stages, name: str, soc: Soc) -> SplitProgram:
     Raises:
         RegisterFieldError: a value does not fit its register.
     """
-    cores = max(len(shares) for shares in stages.stages)
-    groups: Groups = [
-        [tuple(with_fetches(with_loaders(share))) for share in shares] + [()] * (cores - len(shares))
-        for shares in stages.stages
-    ]
+    groups = _groups(stages)
+    cores = len(groups[0])
     lowered = stages.lowered
     while True:
         lowered = replace(lowered, tasks=joined([group for stage in groups for group in stage]))
@@ -62,6 +71,36 @@ def assemble_split(stages: Stages, name: str, soc: Soc) -> SplitProgram:
         for core in range(cores)
     )
     return SplitProgram(programs, tuple(_numbered(steps, groups)), carrier.gather(lowered))
+
+
+def assemble_shared(stages: Stages, name: str, soc: Soc) -> SharedProgram:
+    """Make one program for cores that share memory.
+
+    Raises:
+        UnsupportedError: a core would write what another reads or writes at the same time.
+        RegisterFieldError: a value does not fit its register.
+    """
+    constants = stages.lowered.constants
+    groups = [[opened(group, constants, soc) if group else () for group in stage] for stage in _groups(stages)]
+    jobs = [group for stage in groups for group in stage if group]
+    lowered = replace(stages.lowered, tasks=joined(jobs))
+    busy = [sum(bool(group) for group in stage) for stage in groups]
+    carrier = _Carrier(len(groups[0]), planned(lowered, soc, spans(jobs, busy)), soc)
+    for number, stage in enumerate(groups):
+        if not carrier.is_apart(stage):
+            raise UnsupportedError(f"{name}: cores would write over each other's maps in step {number}")
+    numbers = iter(range(len(jobs)))
+    steps = tuple(tuple(next(numbers) if group else None for group in stage) for stage in groups)
+    return SharedProgram(assembled(lowered, jobs, name, soc, busy), steps)
+
+
+def _groups(stages: Stages) -> Groups:
+    """Return what each core runs in each stage, with what must run before."""
+    cores = max(len(shares) for shares in stages.stages)
+    return [
+        [tuple(with_fetches(with_loaders(share))) for share in shares] + [()] * (cores - len(shares))
+        for shares in stages.stages
+    ]
 
 
 def _numbered(steps: Sequence[tuple[Copy, ...]], groups: Groups) -> Iterable[Step]:
@@ -147,6 +186,25 @@ class _Carrier:
                 for task in tasks:
                     self._write(core, task)
         return found
+
+    def is_apart(self, stage: Sequence[tuple[Task, ...]]) -> bool:
+        """Say whether no core writes in a stage what another reads or writes; spare places do not count."""
+        written, touched = [], []
+        for tasks in stage:
+            made = self._nothing()
+            for task in tasks:
+                if task.target.at.region not in SPARE:
+                    self._mark(made, task.target, self._written(task))
+            needed = self._needed(tasks)
+            written.append(made)
+            touched.append({buffer: cells | needed[buffer] for buffer, cells in made.items()})
+        return not any(
+            (cells & other[buffer]).any()
+            for core, made in enumerate(written)
+            for number, other in enumerate(touched)
+            if number != core
+            for buffer, cells in made.items()
+        )
 
     def gather(self, lowered: Lowered) -> tuple[Copy, ...]:
         """Return what the first core lacks of the outputs."""

@@ -2,20 +2,24 @@
 
 Source of every rule here: addendum 9.3 to 9.5. Different from the mainline driver: one start runs a whole chain, whose
 lists link to each other; failures are reported; and kernel pointers go through the program's hands, so they are
-passed back exactly as they came.
+passed back exactly as they came. All cores reach all memory of an open file
+(addendum 8.4: recordings of three cores at work on one map).
 """
 
 from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import ClassVar
 
-from rocketnpu.device.base import Buffer, DeviceJob, DeviceTask
+from rocketnpu.device.base import METHODS, Buffer, DeviceJob, DeviceTask
 from rocketnpu.device.calls import Calls
 from rocketnpu.device.kernel import MOST_PREPARED, KernelDevice, Owned
 from rocketnpu.device.mapping import Mapping
@@ -44,6 +48,8 @@ class _Prepared:
     """A list of jobs, each with its request; the task arrays lie in one buffer."""
 
     jobs: tuple[DeviceJob, ...]
+    cores: tuple[int, ...]
+    """Which runs each."""
     requests: list[kernel.Submit]
     tasks: Owned
 
@@ -53,12 +59,14 @@ class RknpuDevice(KernelDevice):
 
     Args:
         path: device node; the first whose driver is called "rknpu" where not given.
-        core: which core runs the jobs, 0 to 2.
+        core: which core runs the jobs that are submitted without saying on which, 0 to 2.
         calls: stands in for the kernel in tests.
     """
 
     name = kernel.DRIVER
     chip = "rk3588"
+    shared_cores = RK3588.cores
+    taking_turns = (*METHODS, "submit_together")
     nodes: ClassVar[tuple[str, ...]] = (
         *(f"/dev/dri/renderD{number}" for number in range(128, 136)),
         *(f"/dev/dri/card{number}" for number in range(8)),
@@ -74,6 +82,7 @@ class RknpuDevice(KernelDevice):
             raise DeviceError(f"{self.name}: there is no core {core}, only 0..{RK3588.cores - 1}")
         self.core = core
         self._prepared: list[_Prepared] = []
+        self._threads: ThreadPoolExecutor | None = None
         super().__init__(path, calls)
 
     # -- memory
@@ -142,28 +151,75 @@ class RknpuDevice(KernelDevice):
         """
         self._alive()
         wanted = tuple(jobs)
-        if not wanted:
-            return
-        prepared = next((one for one in self._prepared if one.jobs == wanted), None)
-        if prepared is None:
+        if wanted:
+            self._run(self._ready(wanted, (self.core,) * len(wanted)), [1] * len(wanted))
+
+    def submit_together(self, steps: Sequence[Sequence[DeviceJob | None]]) -> None:
+        """Check the jobs, at their first submission, and run those of each step at once; see
+        :class:`~rocketnpu.device.base.SharesMemory`.
+
+        A submission blocks, so each core has a thread and a request of its own, as is advised before a request for
+        all cores (addendum 9.5).
+
+        Raises:
+            DeviceTimeoutError: a job did not end; the NPU was reset when the others had.
+            DeviceError: as :meth:`submit`, or there is no such core.
+        """
+        self._alive()
+        if any(len(step) > self.shared_cores for step in steps):
+            raise DeviceError(f"{self.name}: a step has jobs for more than {self.shared_cores} cores")
+        busy = [[(core, job) for core, job in enumerate(step) if job is not None] for step in steps]
+        wanted = [one for step in busy for one in step]
+        if wanted:
+            prepared = self._ready(tuple(job for _, job in wanted), tuple(core for core, _ in wanted))
+            self._run(prepared, [len(step) for step in busy])
+
+    def _ready(self, jobs: tuple[DeviceJob, ...], cores: tuple[int, ...]) -> _Prepared:
+        """Return jobs as they were prepared before, or prepare them."""
+        found = next((one for one in self._prepared if (one.jobs, one.cores) == (jobs, cores)), None)
+        if found is None:
             if len(self._prepared) == MOST_PREPARED:
                 self._forget(self._prepared.pop(0))
-            prepared = self._prepare(wanted)
-            self._prepared.append(prepared)
+            found = self._prepare(jobs, cores)
+            self._prepared.append(found)
+        return found
+
+    def _run(self, prepared: _Prepared, counts: Sequence[int]) -> None:
+        """Run so many jobs at once, step by step."""
+        works = [partial(self._start, *one) for one in enumerate(zip(prepared.requests, prepared.cores, strict=True))]
         self._take_turn()
         try:
-            for number, request in enumerate(prepared.requests):
-                self._start(number, request)
+            first = 0
+            for count in counts:
+                self._run_step(works[first : first + count])
+                first += count
+        except DeviceTimeoutError:
+            # The reset attaches the IOMMU again as well. It must not meet another job's set-up (addendum 9.5).
+            self._ioctl(kernel.ACTION, kernel.Action(flags=kernel.ACTION_RESET), "reset the NPU")
+            raise
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
-    def _start(self, number: int, request: kernel.Submit) -> None:
+    def _run_step(self, works: Sequence[Callable[[], None]]) -> None:
+        """Run jobs at once, wait for all, and raise what the first of them has to complain of."""
+        if len(works) == 1:
+            works[0]()
+            return
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self.shared_cores, "rknpu")
+        waiting = [self._threads.submit(work) for work in works]
         try:
-            self._ioctl(kernel.SUBMIT, request, f"run job {number} ({request.task_number} tasks) on core {self.core}")
-        except DeviceTimeoutError:
-            # The reset attaches the IOMMU again as well (addendum 9.5).
-            self._ioctl(kernel.ACTION, kernel.Action(flags=kernel.ACTION_RESET), "reset the NPU")
-            raise
+            failed = [error for error in [one.exception() for one in waiting] if error is not None]
+        finally:
+            wait(
+                waiting
+            )  # where a signal's handler raised too: nothing may run when the turn and memory are given back
+        if failed:
+            raise next((error for error in failed if isinstance(error, DeviceTimeoutError)), failed[0])
+
+    def _start(self, number: int, request: tuple[kernel.Submit, int]) -> None:
+        submit, core = request
+        self._ioctl(kernel.SUBMIT, submit, f"run job {number} ({submit.task_number} tasks) on core {core}")
 
     def _take_turn(self) -> None:
         """Wait until no other process of this package submits: two at once crashed a board (addendum 9.5)."""
@@ -178,7 +234,7 @@ class RknpuDevice(KernelDevice):
             else:
                 return
 
-    def _prepare(self, jobs: tuple[DeviceJob, ...]) -> _Prepared:
+    def _prepare(self, jobs: tuple[DeviceJob, ...], cores: tuple[int, ...]) -> _Prepared:
         for number, job in enumerate(jobs):
             if not job.tasks:
                 raise DeviceError(f"{self.name}: job {number} has no task")
@@ -194,23 +250,23 @@ class RknpuDevice(KernelDevice):
         tasks.mapping.view[:] = bytes(array)
         self._sync(tasks, kernel.SYNC_TO_DEVICE)
         requests, start = [], 0
-        for job in jobs:
-            requests.append(self._request(tasks, start, len(job.tasks)))
+        for job, core in zip(jobs, cores, strict=True):
+            requests.append(self._request(tasks, start, len(job.tasks), core))
             start += len(job.tasks)
-        return _Prepared(jobs, requests, tasks)
+        return _Prepared(jobs, cores, requests, tasks)
 
-    def _request(self, tasks: Owned, start: int, count: int) -> kernel.Submit:
+    def _request(self, tasks: Owned, start: int, count: int, core: int) -> kernel.Submit:
         request = kernel.Submit(
             flags=kernel.JOB_PC | kernel.JOB_PINGPONG,
             timeout=TIMEOUT_MS,
             task_start=start,
             task_number=count,
             task_object_address=tasks.secret,
-            core_mask=1 << self.core,
+            core_mask=1 << core,
             fence_fd=-1,
         )
         # The driver takes ranges for one or two cores from the entry of the core's number (addendum 9.4).
-        request.subcore_task[self.core] = kernel.SubcoreTask(start, count)
+        request.subcore_task[core] = kernel.SubcoreTask(start, count)
         return request
 
     def _link(self, tasks: Sequence[DeviceTask]) -> None:
@@ -229,6 +285,13 @@ class RknpuDevice(KernelDevice):
                 changed[owned.buffer.handle] = owned
         for owned in changed.values():
             self._sync(owned, kernel.SYNC_TO_DEVICE)
+
+    def close(self) -> None:
+        """Give everything back; see :meth:`~rocketnpu.device.kernel.KernelDevice.close`."""
+        if self._threads is not None and self._process == os.getpid():
+            self._threads.shutdown()
+        self._threads = None
+        super().close()
 
     def _settle(self) -> None:
         """Nothing runs: submission blocks."""

@@ -34,6 +34,7 @@ STATUS = "status "
 """Beginning of the names of regions that status tasks write; no NPU task reads them."""
 OPENED = "opened"
 """Region that opening tasks write a slot of; nobody reads it."""
+SPARE = (LOADED, OPENED)
 _PASS = OutputStage(BYPASS, BYPASS, None, Conversion(1, 0, 0))
 
 

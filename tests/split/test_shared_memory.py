@@ -40,6 +40,7 @@ from rocketnpu.rockchip.prepared import prepare
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.task import PoolingTask
 from rocketnpu.rockchip.timing.setting import setting
+from split.pictures import pictures
 
 CASES = int(os.environ.get("ROCKETNPU_TEST_CASES", "18"))
 POLICIES = (Policy(), Policy("vendor", allow_unproven=False))
@@ -95,12 +96,6 @@ def stages_of(graph: Graph, policy: Policy, cores: int = 3) -> Stages:
 
 def shared(graph: Graph, policy: Policy, cores: int = 3) -> SharedProgram:
     return assemble_shared(stages_of(graph, policy, cores), "shared", RK3588)
-
-
-def pictures(graph: Graph, seed: int) -> list[Any]:
-    random = np.random.default_rng(seed)
-    tensors = [graph.tensors[number] for number in graph.inputs]
-    return [random.integers(0, 256, tensor.shape, np.uint8).view(tensor.dtype.value) for tensor in tensors]
 
 
 def litter(placed: PlacedProgram, seed: int) -> None:

@@ -30,6 +30,7 @@ from rocketnpu.rockchip.assembly.splitting import split_graph
 from rocketnpu.rockchip.prepared import prepare
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.timing.setting import setting
+from split.pictures import pictures
 
 CASES = int(os.environ.get("ROCKETNPU_TEST_CASES", "18"))
 POLICIES = (Policy(), Policy("mainline", allow_unproven=False))
@@ -41,12 +42,6 @@ def split(graph: Graph, policy: Policy, cores: int = 3, barrier_us: float = 0.0)
     return assemble_split(
         split_graph(prepare(graph, RK3588, policy), RK3588, policy, given, barrier_us), "split", RK3588
     )
-
-
-def pictures(graph: Graph, seed: int) -> list[Any]:
-    random = np.random.default_rng(seed)
-    tensors = [graph.tensors[number] for number in graph.inputs]
-    return [random.integers(0, 256, tensor.shape, np.uint8).view(tensor.dtype.value) for tensor in tensors]
 
 
 def litter(placed: PlacedSplit, seed: int) -> None:

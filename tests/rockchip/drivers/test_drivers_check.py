@@ -86,7 +86,8 @@ def test_flying_tasks_are_not_started_by_themselves(name: str, request: pytest.F
             with pytest.raises(DeviceError, match=message):
                 device.submit([job])
         device.takes_risks = True
-        device._prepared = [device._prepare((DeviceJob((tasks["DPU"],)),))]
+        cores = [(0,)] if name == "rknpu" else []
+        device._prepared = [device._prepare((DeviceJob((tasks["DPU"],)),), *cores)]
         assert device._prepared[0].jobs
 
 

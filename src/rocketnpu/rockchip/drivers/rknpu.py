@@ -2,8 +2,8 @@
 
 Source of every rule here: addendum 9.3 to 9.5. Different from the mainline driver: one start runs a whole chain, whose
 lists link to each other; failures are reported; and kernel pointers go through the program's hands, so they are
-passed back exactly as they came. All cores reach all memory of an open file
-(addendum 8.4: recordings of three cores at work on one map).
+passed back exactly as they came. All cores reach all memory of an open file (addendum 8.4: three cores recorded at
+work on one map).
 """
 
 from __future__ import annotations

@@ -227,6 +227,22 @@ def test_maps_lie_where_their_shapes_say(kind, data):
 
 
 @pytest.mark.parametrize("chip", list(SOCS))
+@pytest.mark.parametrize("seed", [319, 432])
+def test_outputs_of_a_single_value(seed, chip):
+    """Clamped to one byte by their activations: nothing is divided by the width of the range."""
+    found = KINDS["dense"](Seeded(seed))
+    [operator] = found.graph.operators
+    assert operator.attributes.activation is not ops.Activation.NONE
+    divided = plan(found.graph, Policy(chip=chip))
+    if divided.parts:
+        [picture] = found.inputs("random")
+        outputs = family_of(chip).model(found.graph, {found.graph.inputs[0]: picture}, Policy(chip=chip))
+        assert len(np.unique(outputs[operator.outputs[0]])) == 1
+    else:
+        assert "every value is clamped to" in str(divided.decisions[0].reason)
+
+
+@pytest.mark.parametrize("chip", list(SOCS))
 def test_windows_inside_a_map_need_permission(chip):
     policy, taken, refused = Policy(chip=chip, allow_unproven=False), 0, 0
     for seed in range(20):

@@ -33,7 +33,7 @@ def convolution_output(task: Convolution, source: Bytes) -> Bytes:
     sums = _sums(task, source.astype(np.int64) - task.border) + task.biases[:, None, None]
     scale = task.scale
     product = sums * ((1 << scale.bits) + scale.fraction)
-    if int(np.abs(sums).max(initial=0)) * (2 << scale.bits) >= 1 << 62:
+    if int(np.abs(sums).max(initial=0)) * (2 << scale.bits) >= 1 << 62 or scale.shift >= 62:
         product = sums.astype(object) * ((1 << scale.bits) + scale.fraction)
     half = 1 << scale.shift >> 1
     found = np.sign(product) * ((np.abs(product) + half) // (1 << scale.shift)) + task.out_zero_point

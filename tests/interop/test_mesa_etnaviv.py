@@ -14,6 +14,7 @@ from test_mesa import Userland, picture, pytestmark, userland  # noqa: F401 - a 
 
 from rocketnpu.emulator import DrmFile, EmulatedNode, QueuedJob, driver_of
 from rocketnpu.inspect.reference import reference
+from rocketnpu.model import tflite
 
 HERE = Path(__file__).parent
 
@@ -65,3 +66,15 @@ def test_mesa_sees_a_hen(
     wanted = reference(mobilenet_v1, [image])
     (output,) = [values for values in wanted.values() if values.shape == (1, 1001) and values.dtype == np.uint8][-1:]
     assert np.abs(scores.astype(int) - output.ravel().astype(int)).max() <= most
+
+
+@pytest.mark.parametrize(("chip", "largest"), [("a311d", 158), ("imx8mp", 4)])
+def test_mesas_mobilenet_v2(chip: str, largest: int, shared: Path, userland: Userland, tmp_path: Path) -> None:  # noqa: F811
+    """Additions and 1x1 kernels with RELU6 are wrong on generation 7 (facts 9.1 and 9.2): another class comes out."""
+    model = shared / "models" / "mobilenet_v2_1.0_224_quant.tflite"
+    image = picture(224)
+    scores, watcher = infer(userland, chip, model, image, tmp_path)
+    assert (watcher.jobs, watcher.lines) == (["", "", ""], [])
+    output = reference(model, [image])[tflite.load(model).outputs[0]].ravel()
+    assert (scores.argmax() == output.argmax()) == (chip == "imx8mp")
+    assert np.abs(scores.astype(int) - output.astype(int)).max() == largest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -129,11 +130,15 @@ def emulated_python(root: Path) -> Path:
 
 
 def cross_compiler() -> Path:
-    """Return the command of a C compiler for arm64: the system's, or one unpacked beside the systems."""
+    """Return the command of a C compiler for arm64: the system's, or one unpacked beside the systems.
+
+    It is of this system's own release: with another's libraries this system's loader starts nothing.
+    """
     name = "aarch64-linux-gnu-gcc"
     if found := shutil.which(name):
         return Path(found)
-    root = unpacked("stable", "amd64", ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"))
+    release = platform.freedesktop_os_release().get("VERSION_CODENAME", "stable")
+    root = unpacked(release, "amd64", ("gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"))
     command = root.with_name(f"{root.name}-{name}")
     tools = root / "usr/aarch64-linux-gnu"
     command.write_text(

@@ -94,7 +94,8 @@ class _Service:
 
     @asynccontextmanager
     async def lifespan(self, _app: Starlette) -> Any:
-        """Let the clerk go at the end."""
+        """Have the clerk from the beginning, so that no thread comes later, and let it go at the end."""
+        await asyncio.get_running_loop().run_in_executor(self._clerk, int)
         yield
         self._clerk.shutdown(wait=True, cancel_futures=True)
 

@@ -77,6 +77,13 @@ class Served:
     def log(self) -> str:
         return "".join(self.lines)
 
+    def said(self, text: str) -> bool:
+        """Say whether the server wrote this; what it writes is read by a thread, so it may come a little later."""
+        end = time.monotonic() + 10
+        while text not in self.log and time.monotonic() < end:
+            time.sleep(0.02)
+        return text in self.log
+
     @property
     def address(self) -> tuple[str, int]:
         host, _, port = self.url.partition("://")[2].rpartition(":")

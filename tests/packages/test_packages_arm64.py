@@ -26,6 +26,16 @@ MODELS = (
     "efficientnet_lite0_litert_quantizer_int8.tflite",
 )
 """Beside MobileNetV1 1.0 224, from the shared folder."""
+NOT_UNDER_QEMU = (
+    *(
+        "test_the_emulator_is_killed_in_the_middle_of_a_job",
+        "test_a_fork",
+        "test_a_program_that_is_killed_leaves_nothing",
+    ),
+    "test_a_descriptor_that_is_none_has_no_name",
+)
+"""Tests of programs that are started with the emulated node's library before all others, which qemu's own loader would
+have to be given instead, and of an ioctl that qemu answers by itself."""
 
 
 class Board:
@@ -82,7 +92,7 @@ def test_programs_inputs_and_outputs_are_equal(board: Board, mobilenet_v1: Path)
 
 
 def test_the_rooms_that_compute(board: Board) -> None:
-    arguments = ("-n0", "-rs", "-p", "no:cacheprovider")
+    arguments = ("-n0", "-rsfE", "-p", "no:cacheprovider", "-k", f"not ({' or '.join(NOT_UNDER_QEMU)})")
     told = board.call("-m", "pytest", *arguments, *(f"tests/{room}" for room in ROOMS), timeout=5400)
     closing = told.strip().splitlines()[-1]
     assert int(re.findall(r"(\d+) passed", closing)[0]) > 500

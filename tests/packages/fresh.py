@@ -39,8 +39,9 @@ def call(
 
 
 def outside() -> dict[str, str]:
-    """Return this process's environment without what ties it to its own packages."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))}
+    """Return this process's environment without what ties it to its own packages, or chooses heavy tests."""
+    apart = ("PYTHON", "VIRTUAL_ENV", "COV_", HEAVY)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(apart)}
     return kept | {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 

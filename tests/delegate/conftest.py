@@ -39,7 +39,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         program = folder / name
         if not program.exists():
             source = HOSTS / f"{name}.c"
-            subprocess.run(["cc", "-O1", "-o", program, source, "-ldl", "-lpthread"], check=True)
+            subprocess.run(["cc", "-std=gnu17", "-O1", "-o", program, source, "-ldl", "-lpthread"], check=True)
         return program
 
     return compiled

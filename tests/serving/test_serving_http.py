@@ -244,4 +244,4 @@ def test_who_waits_to_send_is_told_before(served: Served) -> None:
     with socket.create_connection(served.address, timeout=10) as client:
         client.sendall(f"POST {INFER} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n".encode())
         client.sendall(b"Content-Length: 1099511627776\r\n\r\n")
-        assert client.makefile("rb").readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
+        assert client.makefile("rb").readline().startswith(b"HTTP/1.1 413 ")  # Pythons differ in the words

@@ -66,10 +66,10 @@ class Server(threading.Thread):
 
     def _accept(self, selector: selectors.BaseSelector, connection: Connection) -> None:
         stream = connection.accept()
-        selector.register(stream, selectors.EVENT_READ, partial(self._handle, selector, connection))
+        selector.register(stream, selectors.EVENT_READ, partial(self._answer, selector, connection))
         self._open.add(connection)
 
-    def _handle(self, selector: selectors.BaseSelector, connection: Connection) -> None:
+    def _answer(self, selector: selectors.BaseSelector, connection: Connection) -> None:
         if not connection.handle():
             assert connection.stream is not None
             selector.unregister(connection.stream)

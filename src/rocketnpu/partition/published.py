@@ -33,6 +33,12 @@ def text_of(rule: Callable[..., object]) -> str:
     return " ".join((rule.__doc__ or "").split())
 
 
+def first_failure(rules: Iterable[Callable[..., str | None]], *given: object) -> str | None:
+    """Say which of an operator's rules fails first and the value found, or return None; rules are asked ``given``."""
+    failures = ((rule, rule(*given)) for rule in rules)
+    return next((f"{text_of(rule)} Found: {failed}" for rule, failed in failures if failed is not None), None)
+
+
 def page(operators: Iterable[PublishedOperator], bounds: Mapping[str, str]) -> str:
     """Return the page, in Markdown.
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rocketnpu.errors import UnsupportedError
-from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.graph import Tensor
 from rocketnpu.policy import Policy
 from rocketnpu.program.constants import ConstantPool
+from rocketnpu.program.context import GraphContext
 from rocketnpu.rockchip.evidence import TABLE
 from rocketnpu.rockchip.soc import Soc
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 
 
 @dataclass
-class Context:
+class Context(GraphContext):
     """One compilation: read by every operator's lowering, written through ``constants`` and ``fresh`` only."""
 
-    graph: Graph
     soc: Soc
     features: Mapping[int, FeatureMap]
     policy: Policy = field(default_factory=Policy)
@@ -32,17 +31,6 @@ class Context:
     def allows(self, rule: str) -> bool:
         """Say whether the policy lets a program rely on a hardware rule, by its name."""
         return TABLE.allows(rule, self.policy)
-
-    def tensor(self, operator: Operator, position: int) -> Tensor:
-        """Return an operator's input tensor."""
-        number = operator.input(position)
-        if number is None:
-            raise UnsupportedError(f"operator {operator.index} ({operator.kind}) lacks input {position}")
-        return self.graph.tensors[number]
-
-    def output(self, operator: Operator) -> Tensor:
-        """Return an operator's only output tensor."""
-        return self.graph.tensors[operator.outputs[0]]
 
     def feature(self, tensor: Tensor) -> FeatureMap:
         """Return where a tensor lies."""

@@ -41,20 +41,7 @@ def from_stored(values: Int8, tensor: Tensor) -> Array:
 def graph_model(
     graph: Graph, inputs: Mapping[int, Array], policy: Policy | None = None, soc: Soc = RK3588
 ) -> dict[int, Array]:
-    """Compute what the NPU must give for a graph all of whose operators it takes.
-
-    Args:
-        graph: usually a single operator, or a part.
-        inputs: elements of the graph's inputs, by tensor number.
-        policy: that of the compilation.
-        soc: the chip.
-
-    Returns:
-        Elements of every tensor that an operator makes, after all graph passes.
-
-    Raises:
-        UnsupportedError: the NPU does not take an operator.
-    """
+    """Compute what the NPU must give for a graph all of whose operators it takes, as ``Family.model`` says."""
     graph = prepare(graph, soc, policy or Policy())
     policy = policy or Policy()
     context = Context(graph, soc, place(graph, soc, policy), policy)

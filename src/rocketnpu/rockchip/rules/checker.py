@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.operators import CONV_ADD, Arithmetic, ConvAdd
-from rocketnpu.partition.published import text_of
+from rocketnpu.partition.published import first_failure, text_of
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.lowering import check_operator
@@ -29,11 +29,8 @@ class RockchipChecker:
         rules = RULES.get(operator.kind)
         if rules is None:
             return f"the NPU has no {operator.kind}"
-        for rule in rules:
-            failed = rule(self._graph, operator, self._soc)
-            if failed is not None:
-                return f"{text_of(rule)} Found: {failed}"
-        return check_operator(self._context, operator)
+        failure = first_failure(rules, self._graph, operator, self._soc)
+        return check_operator(self._context, operator) if failure is None else failure
 
     def _fused_refusal(self, operator: Operator) -> str | None:
         """Judge a convolution with an addition behind it, as passes make it, by both operators' rules."""

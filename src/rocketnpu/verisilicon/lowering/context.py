@@ -6,39 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rocketnpu.errors import UnsupportedError
-from rocketnpu.graph import Graph, Operator, Tensor
+from rocketnpu.graph import Tensor
 from rocketnpu.policy import Policy
 from rocketnpu.program.constants import ConstantPool, Location
+from rocketnpu.program.context import GraphContext
 from rocketnpu.verisilicon.evidence import TABLE
 from rocketnpu.verisilicon.soc import Soc
 from rocketnpu.verisilicon.tasks.task import Planes
 
 
 @dataclass
-class Context:
+class Context(GraphContext):
     """One compilation: read by every operator's lowering, written through ``constants`` and ``fresh`` only."""
 
-    graph: Graph
     soc: Soc
     features: Mapping[int, Planes]
     policy: Policy
     constants: ConstantPool = field(default_factory=ConstantPool)
     temporaries: int = 0
-
-    def tensor(self, operator: Operator, position: int) -> Tensor:
-        """Return an operator's input tensor.
-
-        Raises:
-            UnsupportedError: it is absent.
-        """
-        number = operator.input(position)
-        if number is None:
-            raise UnsupportedError(f"operator {operator.index} ({operator.kind}) lacks input {position}")
-        return self.graph.tensors[number]
-
-    def output(self, operator: Operator) -> Tensor:
-        """Return an operator's only output tensor."""
-        return self.graph.tensors[operator.outputs[0]]
 
     def planes(self, tensor: Tensor) -> Planes:
         """Return where a tensor lies."""

@@ -27,20 +27,7 @@ _TOP = np.uint8(0x80)
 
 
 def graph_model(graph: Graph, inputs: Mapping[int, Array], policy: Policy, soc: Soc) -> dict[int, Array]:
-    """Compute what the NPU must give for a graph all of whose operators it takes.
-
-    Args:
-        graph: usually a single operator, or a part.
-        inputs: elements of the graph's inputs, by tensor number.
-        policy: that of the compilation.
-        soc: the chip.
-
-    Returns:
-        Elements of every tensor that an operator makes, after all graph passes.
-
-    Raises:
-        UnsupportedError: the NPU does not take an operator.
-    """
+    """Compute what the NPU must give for a graph all of whose operators it takes, as ``Family.model`` says."""
     graph = prepare(graph, soc, policy)
     context = Context(graph, soc, place(graph), policy)
     regions: Regions = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rocketnpu.graph import Graph, Operator
-from rocketnpu.partition.published import text_of
+from rocketnpu.partition.published import first_failure
 from rocketnpu.policy import Policy
 from rocketnpu.verisilicon.lowering.context import Context
 from rocketnpu.verisilicon.lowering.lowering import check_operator
@@ -24,11 +24,8 @@ class VerisiliconChecker:
         rules = RULES.get(operator.kind)
         if rules is None:
             return f"the NPU has no {operator.kind}"
-        for rule in rules:
-            failed = rule(self._graph, operator, self._soc)
-            if failed is not None:
-                return f"{text_of(rule)} Found: {failed}"
-        return check_operator(self._context, operator)
+        failure = first_failure(rules, self._graph, operator, self._soc)
+        return check_operator(self._context, operator) if failure is None else failure
 
     def computes_nothing(self, operator: Operator) -> bool:
         """Say whether an operator's output lies where its input is."""

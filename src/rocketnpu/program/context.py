@@ -1,0 +1,30 @@
+"""What lowering asks of a graph, whatever the chip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.graph import Graph, Operator, Tensor
+
+
+@dataclass
+class GraphContext:
+    """The graph of one compilation; each family's lowering adds what is the chip's."""
+
+    graph: Graph
+
+    def tensor(self, operator: Operator, position: int) -> Tensor:
+        """Return an operator's input tensor.
+
+        Raises:
+            UnsupportedError: it is absent.
+        """
+        number = operator.input(position)
+        if number is None:
+            raise UnsupportedError(f"operator {operator.index} ({operator.kind}) lacks input {position}")
+        return self.graph.tensors[number]
+
+    def output(self, operator: Operator) -> Tensor:
+        """Return an operator's only output tensor."""
+        return self.graph.tensors[operator.outputs[0]]

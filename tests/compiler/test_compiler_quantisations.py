@@ -6,6 +6,7 @@ Some of LiteRT's kernels copy bytes whatever the scales say, some rescale, some 
 from __future__ import annotations
 
 import os
+from itertools import product
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from chip import simulate
 from bench import picture
 from one_operator import MAKERS, Affine, one_operator
 from rocketnpu.errors import ModelError, UnsupportedError
+from rocketnpu.family import chips, family_of
 from rocketnpu.graph import DType
 from rocketnpu.graph import operators as ops
 from rocketnpu.inspect.reference import reference
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
 from rocketnpu.partition.plan import plan
-from rocketnpu.rockchip.models.bounds import bound_of
+from rocketnpu.policy import DEFAULT_CHIP, Policy
 from rocketnpu.rockchip.rules.table import RULES
 
 BYTES = (DType.INT8, DType.UINT8)
@@ -49,25 +51,32 @@ def test_every_kind_is_here() -> None:
 
 
 def compare(
-    kind: str, dtype: DType, given: Affine, made: Affine, pattern: str = "random", weight_zero_point: int = 0
+    kind: str,
+    dtype: DType,
+    given: Affine,
+    made: Affine,
+    pattern: str = "random",
+    weight_zero_point: int = 0,
+    chip: str = DEFAULT_CHIP,
 ) -> str:
     """Compare a kind with the reference; return "npu", or the reasons that keep it on the CPU."""
     middle = 128 if dtype is DType.UINT8 else 0
     graph = parse(
         data := one_operator(kind, dtype, (given[0], given[1] + middle), (made[0], made[1] + middle), weight_zero_point)
     )
-    divided = plan(graph)
+    policy = Policy(chip=chip)
+    divided = plan(graph, policy)
     reasons = [decision.reason for decision in divided.decisions if not decision.supported]
     if reasons:
         return "; ".join(reasons)
     inputs = [picture(graph.tensors[number], pattern, 5 + place) for place, number in enumerate(graph.inputs)]
     expected = reference(data, inputs)
     for part in divided.parts:
-        outputs = simulate(part, [expected[number] for number in part.inputs])
+        outputs = simulate(part, [expected[number] for number in part.inputs], policy)
         for number, found in zip(part.outputs, outputs, strict=True):
             distance = np.abs(found.astype(int) - expected[number].astype(int)).max()
-            bound = max(bound_of(graph, [operator]).steps for operator in part.operators)
-            assert distance <= bound, f"{kind} {dtype.value} {given} {made}: {distance} steps from LiteRT"
+            bound = max(family_of(chip).bound(part, [operator]).steps for operator in part.operators)
+            assert distance <= bound, f"{chip} {kind} {dtype.value} {given} {made}: {distance} steps from LiteRT"
     return "npu"
 
 
@@ -132,6 +141,28 @@ def test_what_wraps_around_in_the_reference_stays_on_the_cpu(kind: str) -> None:
     assert "32 bits" in compare(kind, DType.INT8, *WRAPS[kind])
 
 
+@pytest.mark.parametrize("chip", chips())
+def test_joined_maps_whose_steps_leave_32_bits_stay_on_the_cpu(chip: str) -> None:
+    """LiteRT turns real numbers into 32 bits there, and smallest values come out of the largest."""
+    reasons = compare("CONCATENATION", DType.UINT8, (0.0003, 41), (4e-12, -37), chip=chip)
+    assert "32 bits" in reasons
+    assert compare("CONCATENATION", DType.UINT8, (0.0003, 41), (4e-11, -37), chip=chip) != reasons
+
+
+OTHERS = [chip for chip in chips() if chip != DEFAULT_CHIP]
+
+
+@pytest.mark.parametrize("chip", OTHERS)
+@pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind not in {NO_REFERENCE, "RSQRT"}])
+def test_unequal_quantisations_on_other_chips(kind: str, chip: str) -> None:
+    """What copies bytes whatever the scales say is left to the CPU there too; the rest is the reference's."""
+    for dtype, affine in product(BYTES, UNEQUAL.values()):
+        outcome = compare(kind, dtype, *affine, chip=chip)
+        assert outcome != "npu" or kind not in COPIES, (dtype, affine)
+    for dtype in BYTES:
+        compare(kind, dtype, (0.05, 3), (0.1, 3), weight_zero_point=7, chip=chip)
+
+
 @pytest.mark.parametrize("size", [1, 2], ids=["a pixel", "a map"])
 @pytest.mark.parametrize("affine", [(0.1, 20), (0.2, 0), (0.05, -9)])
 def test_a_flattened_map_counts_as_its_row_does(size: int, affine: Affine) -> None:
@@ -151,7 +182,8 @@ def test_a_flattened_map_counts_as_its_row_does(size: int, affine: Affine) -> No
     assert np.abs(output.astype(int) - reference(data, [values])[target].astype(int)).max() <= 1
 
 
-def test_scales_of_any_size_are_the_references() -> None:
+@pytest.mark.parametrize("chip", chips())
+def test_scales_of_any_size_are_the_references(chip: str) -> None:
     """Random kinds, scales from 2**-40 to 2**20 and zero points: LiteRT's answer, the CPU, or a ModelError."""
     random = np.random.default_rng(11)
     kinds = [kind for kind in MAKERS if kind != NO_REFERENCE]
@@ -163,10 +195,10 @@ def test_scales_of_any_size_are_the_references() -> None:
         zeros = [int(zero) for zero in random.integers(-128, 128, 2)]
         pattern = ("random", "lowest", "highest")[random.integers(3)]
         try:
-            outcome = compare(kind, dtype, (scales[0], zeros[0]), (scales[1], zeros[1]), pattern)
+            outcome = compare(kind, dtype, (scales[0], zeros[0]), (scales[1], zeros[1]), pattern, chip=chip)
         except (ModelError, UnsupportedError) as error:
             refused = ("scale", "multiplier", "Rsqrt is only defined for positive values")
             assert any(words in str(error) for words in refused), error  # noqa: PT017
             continue
         taken += outcome == "npu"
-    assert taken > SEARCHES // 5
+    assert taken > SEARCHES // (5 if chip == DEFAULT_CHIP else 10)

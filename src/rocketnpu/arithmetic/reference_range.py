@@ -1,7 +1,8 @@
 """Where a multiplier makes LiteRT's reference kernels leave 32 bits.
 
-They shift a value to the left in 32 bits before they multiply it where the factor is 1 or more. What does not fit wraps
-around; LiteRT's other kernels and the chip saturate. No bound holds there.
+They shift a value to the left in 32 bits before they multiply it where the factor is 1 or more, and CONCATENATION turns
+real numbers into 32 bits. What does not fit wraps around; LiteRT's other kernels and the chip saturate. No bound holds
+there.
 """
 
 from __future__ import annotations
@@ -71,6 +72,17 @@ def _mean(graph: Graph, operator: Operator) -> str | None:
     return _shifted((low * cells, high * cells), _ratio(graph, operator))
 
 
+def _joined(graph: Graph, operator: Operator) -> str | None:
+    """Check CONCATENATION, which rescales where scales differ."""
+    target = _scale(graph.tensors[operator.outputs[0]])
+    for number in operator.inputs:
+        source = _only(graph, number)
+        low, high = (float(end) * _scale(source) / target for end in _steps(source))
+        if max(-low, high) + _BYTE >= _LIMIT:
+            return f"values from {low:.4g} to {high:.4g} steps of the output"
+    return None
+
+
 def _root(graph: Graph, operator: Operator) -> str | None:
     """Check RSQRT, which multiplies a root with 20 fraction bits."""
     source, target = _scale(_only(graph, operator.inputs[0])), _scale(graph.tensors[operator.outputs[0]])
@@ -110,6 +122,7 @@ _CHECKS: Mapping[str, Callable[[Graph, Operator], str | None]] = {
     "PRELU": _parametric,
     "LEAKY_RELU": _leaky,
     "MEAN": _mean,
+    "CONCATENATION": _joined,
     "RSQRT": _root,
     "ABS": _one,
 }

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Graph, Operator, Tensor
 
 
-@dataclass
 class GraphContext:
-    """The graph of one compilation; each family's lowering adds what is the chip's."""
+    """What each family's context of a compilation has of its graph."""
 
     graph: Graph
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rocketnpu.graph import Tensor
+from rocketnpu.graph import Graph, Tensor
 from rocketnpu.policy import Policy
 from rocketnpu.program.constants import ConstantPool
 from rocketnpu.program.context import GraphContext
@@ -18,6 +18,7 @@ from rocketnpu.rockchip.tasks.feature import FeatureMap
 class Context(GraphContext):
     """One compilation: read by every operator's lowering, written through ``constants`` and ``fresh`` only."""
 
+    graph: Graph
     soc: Soc
     features: Mapping[int, FeatureMap]
     policy: Policy = field(default_factory=Policy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.maps import map_shape
 from rocketnpu.partition.rules.moves import constant_paddings, joins_a_map, known_slices, one_scale_if_signed
-from rocketnpu.partition.rules.tensors import same_scale, unquantised
+from rocketnpu.partition.rules.tensors import in_reference_range, same_scale, unquantised
 from rocketnpu.rockchip.rules.common import COMMON, Rule, is_cut
 from rocketnpu.rockchip.soc import Soc
 
@@ -29,7 +29,7 @@ def joined_maps(graph: Graph, operator: Operator, soc: Soc) -> str | None:
 
 PADDED: tuple[Rule, ...] = (*COMMON, same_scale, constant_paddings)
 """PAD and PADV2: exact."""
-JOINED: tuple[Rule, ...] = (joined_maps, joins_a_map, one_scale_if_signed)
+JOINED: tuple[Rule, ...] = (joined_maps, joins_a_map, one_scale_if_signed, in_reference_range)
 """CONCATENATION: exact where scales are equal, else at most 1 from the reference."""
 SLICED: tuple[Rule, ...] = (*COMMON, same_scale, known_slices)
 """SPLIT, SPLIT_V, SLICE and STRIDED_SLICE: exact."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rocketnpu.errors import UnsupportedError
-from rocketnpu.graph import Tensor
+from rocketnpu.graph import Graph, Tensor
 from rocketnpu.policy import Policy
 from rocketnpu.program.constants import ConstantPool, Location
 from rocketnpu.program.context import GraphContext
@@ -19,6 +19,7 @@ from rocketnpu.verisilicon.tasks.task import Planes
 class Context(GraphContext):
     """One compilation: read by every operator's lowering, written through ``constants`` and ``fresh`` only."""
 
+    graph: Graph
     soc: Soc
     features: Mapping[int, Planes]
     policy: Policy

@@ -112,7 +112,7 @@ MULTIPLIED: tuple[Rule, ...] = (*LOOKUP_SIGNED, in_reference_range)
 """ABS and RSQRT."""
 PADDED: tuple[Rule, ...] = (*COMMON, same_scale, constant_paddings)
 """PAD and PADV2."""
-JOINED: tuple[Rule, ...] = (joined_maps, joins_a_map, one_scale_if_signed)
+JOINED: tuple[Rule, ...] = (joined_maps, joins_a_map, one_scale_if_signed, in_reference_range)
 """CONCATENATION."""
 SLICED: tuple[Rule, ...] = (*COMMON, same_scale, known_slices)
 """SPLIT, SPLIT_V, SLICE and STRIDED_SLICE."""

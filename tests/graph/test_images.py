@@ -36,3 +36,17 @@ def test_a_constant_for_each_image_mixes_them() -> None:
     assert count == 2
     assert list(single.problems) == [0]
     assert single.tensors[graph.outputs[0]].is_dynamic
+
+
+FEWER = [((2, 2, 2, 16), (2, 16)), ((2, 2, 1, 16), (2, 1, 16)), ((2, 4, 4, 16), (16,))]
+"""Batches, and operands of fewer dimensions: a row for each column, a pixel for each row, one pixel for all."""
+
+
+@pytest.mark.parametrize("kind", ["ADD", "MUL", "MAXIMUM"])
+@pytest.mark.parametrize(("maps", "other"), FEWER)
+def test_an_operand_of_fewer_dimensions_is_no_batch(kind: str, maps: tuple[int, ...], other: tuple[int, ...]) -> None:
+    builder = ModelBuilder()
+    x, z, y = (builder.tensor(shape, DType.INT8, scale=0.1) for shape in (maps, other, maps))
+    builder.operator(kind, [x, z], [y], ops.NoAttributes() if kind == "MAXIMUM" else ops.Arithmetic())
+    single, count = per_image(parse(builder.build([x, z], [y])))
+    assert (count, list(single.problems)) == (2, [0])

@@ -87,5 +87,9 @@ def _is_separable(graph: Graph, single: Graph, operator: Operator, count: int) -
     if operator.kind not in _BROADCAST:
         return True
     rank = len(graph.tensors[operator.outputs[0]].shape)
-    constants = (graph.tensors[n] for n in operator.inputs if n is not None and graph.tensors[n].is_constant)
-    return not any(len(tensor.shape) == rank and tensor.shape[0] != 1 for tensor in constants)
+    operands = [graph.tensors[number] for number in operator.inputs if number is not None]
+    # What is computed has the batch in front; in a tensor of fewer dimensions that stands beside another one's rows.
+    return all(
+        len(tensor.shape) != rank or tensor.shape[0] == 1 if tensor.is_constant else len(tensor.shape) == rank
+        for tensor in operands
+    )

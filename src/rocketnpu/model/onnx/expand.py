@@ -136,14 +136,31 @@ def _moving(work: _Expansion, node: onnx.NodeProto) -> None:
     same.CopyFrom(node)
     for position in range(moved):
         same.input[position] = work.real(node.input[position], pair)
-    if node.op_type == "Pad" and len(node.input) > 2 and node.input[2]:
-        same.input[2] = work.real(node.input[2], pair)
+    if node.op_type == "Pad":
+        _pad_bytes(work, same, pair)
     names = [work.fresh(name) for name in node.output]
     del same.output[:]
     same.output.extend(names)
     work.keep(same)
     for real, name in zip(names, node.output, strict=True):
         work.whole(real, name, pair)
+
+
+def _pad_bytes(work: _Expansion, pad: onnx.NodeProto, pair: Pair) -> None:
+    """Give Pad the real number of the integer that it adds: of 0 where it is told none, whatever the zero point is."""
+    import onnx
+    import onnx.helper
+
+    added = pad.input[2] if len(pad.input) > 2 else ""
+    zero_type = next((tensor.data_type for tensor in work.model.graph.initializer if tensor.name == pair[1]), None)
+    if not added and pair[1]:
+        added = work.fresh("nothing")
+        kind = onnx.TensorProto.UINT8 if zero_type is None else zero_type
+        work.node("Constant", [], [added], value=onnx.helper.make_tensor(added, kind, [], [0]))
+    if added:
+        places = [*pad.input[:2], work.real(added, pair), *pad.input[3:]]
+        del pad.input[:]
+        pad.input.extend(places)
 
 
 def _attributes(node: onnx.NodeProto, *left_out: str) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def _rescaled(step: Step, out: Writer) -> None:
         return
     if step.clamp is not None:
         raise NotTakenError("a clamp and another scale behind an operator that moves values")
-    if step.kind == "Pad" and len(step.sources) > 2 and step.sources[2] is not None:
+    if step.kind == "Pad" and moving.added_value(step):
         raise NotTakenError("it adds a value, and its result has another scale")
     names = [_as_bytes(out, target.name) for target in step.targets]
     moved = tuple(Target(name, given.quantisation, dtype) for name in names)

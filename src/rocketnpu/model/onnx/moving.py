@@ -164,24 +164,34 @@ def pad(step: Step, out: Writer) -> None:
     target = layout.like(tuple(size + sum(edge) for size, edge in zip(shape, edges, strict=True)))
     assert target is not None
     result = out.result(step.targets[0], target)
-    value, tensor = step.sources[2] if len(step.sources) > 2 else None, out.tensors[result]
+    tensor = out.tensors[result]
     inputs = [number, out.integers("paddings", moved)]
     assert tensor.quantisation is not None
-    added = tensor.quantisation.zero_point
-    if value is not None:
-        if value.data is None or value.data.size != 1:
-            raise NotTakenError("the value that it adds is computed")
-        real = float(value.data.reshape(-1)[0])
-        if value.quantisation is not None:
-            real = (real - value.quantisation.zero_point) * value.quantisation.scale
-        limits = np.iinfo(tensor.dtype.value)
-        added = byte_of(real, tensor.quantisation.scale, tensor.quantisation.zero_point, limits)
+    limits = np.iinfo(tensor.dtype.value)
+    added = byte_of(added_value(step), tensor.quantisation.scale, tensor.quantisation.zero_point, limits)
     if added == tensor.quantisation.zero_point:
         out.operator("PAD", inputs, [result])
         return
     data = np.array([added], tensor.dtype.value)
     constant = out.add("padding", (1,), tensor.dtype, tensor.quantisation, data)
     out.operator("PADV2", [*inputs, constant], [result])
+
+
+def added_value(step: Step) -> float:
+    """Return the real number that Pad adds: an input, an attribute of the oldest Pad, or 0.
+
+    Raises:
+        NotTakenError: it is computed.
+    """
+    value = step.sources[2] if len(step.sources) > 2 else None
+    if value is None:
+        return float(step.attributes.get("value", 0.0))
+    if value.data is None or value.data.size != 1:
+        raise NotTakenError("the value that it adds is computed")
+    real = float(value.data.reshape(-1)[0])
+    if value.quantisation is None:
+        return real
+    return (real - value.quantisation.zero_point) * value.quantisation.scale
 
 
 def _mirrored(step: Step, out: Writer, edges: Sequence[tuple[int, int]], mode: str) -> None:
@@ -269,13 +279,30 @@ def resize(step: Step, out: Writer) -> None:
     if target is None or target.shape[0] != layout.shape[0] or target.shape[3] != layout.shape[3]:
         raise NotTakenError(f"a map of shape {layout.value_shape} becomes {wanted}")
     mode = step.attributes.get("mode", "nearest")
-    where = step.attributes.get("coordinate_transformation_mode", "half_pixel")
+    # The first Resize had no attribute for it, and counted from the corner.
+    usual = "half_pixel" if out.values.opset >= _COORDINATES else "asymmetric"
+    where = step.attributes.get("coordinate_transformation_mode", usual)
     if step.attributes.get("antialias", 0) or step.attributes.get("axes"):
         raise NotTakenError("it is told axes, or to smooth")
+    _check_factors(step, out, layout.value_shape, target.value_shape)
     attributes = _nearest(step, layout, target, where) if mode == "nearest" else _linear(mode, where, target)
     kind = "RESIZE_NEAREST_NEIGHBOR" if mode == "nearest" else "RESIZE_BILINEAR"
     inputs = [features, out.integers("size", target.shape[1:3])]
     out.operator(kind, inputs, [out.result(step.targets[0], target)], attributes)
+
+
+_COORDINATES = 11
+"""Operator set in which Resize is told how to count pixels; before it, factors are its second input."""
+
+
+def _check_factors(step: Step, out: Writer, shape: Sequence[int], wanted: Sequence[int]) -> None:
+    """Refuse factors that do not give whole pixels: ONNX counts by the factor, TFLite by what became of the size."""
+    factors = step.constant(2 if out.values.opset >= _COORDINATES else 1)
+    if factors is None or not factors.size:
+        return
+    found = factors.reshape(-1).astype(np.float64).tolist()
+    if len(found) != len(shape) or any(n * by != m for n, by, m in zip(shape, found, wanted, strict=True)):
+        raise NotTakenError(f"factors {found[:8]} of {list(shape)} are not those of {list(wanted)}")
 
 
 def _linear(mode: str, where: str, target: Layout) -> Resize:

@@ -251,8 +251,8 @@ def _accumulated(source: Source, scales: Array, channels: int) -> npt.NDArray[np
     """Return a bias in steps of the accumulator."""
     if source.data is None:
         raise NotTakenError("its bias is computed")
-    if source.data.size not in (1, channels):
-        raise NotTakenError(f"a bias of {source.data.size} values for {channels} channels")
+    if source.data.size != 1 and (source.data.size, source.data.shape[-1]) != (channels, channels):
+        raise NotTakenError(f"a bias of shape {source.data.shape} for {channels} channels")
     real = source.data.reshape(-1).astype(np.float64)
     if source.quantisation is not None:
         own, zero_points = spread(source.quantisation, 1)

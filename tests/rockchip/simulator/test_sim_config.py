@@ -7,13 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sim_model import Window
 from sim_streams import convolution, entries, flying, flying_pair, pooling
+from sim_units import said, unit
 
 from rocketnpu.errors import SimulationError
 from rocketnpu.rockchip.registers.command import pack
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME
 from rocketnpu.rockchip.simulator.checks import Checks
-from rocketnpu.rockchip.simulator.pc import parse
-from rocketnpu.rockchip.simulator.registers import RegisterFile, registers
 from rocketnpu.rockchip.simulator.units.cbuf import check_banks, row_entries
 from rocketnpu.rockchip.simulator.units.cna_config import read_cna
 from rocketnpu.rockchip.simulator.units.core import read_core
@@ -21,24 +20,6 @@ from rocketnpu.rockchip.simulator.units.dpu_config import read_dpu
 from rocketnpu.rockchip.simulator.units.ppu import read_ppu
 from rocketnpu.rockchip.simulator.units.rdma import read_rdma
 from rocketnpu.rockchip.soc import RK3588
-
-
-def unit(stream, name):
-    """A unit's registers as a stream leaves them."""
-    file = RegisterFile(BY_NAME[name])
-    for segment in parse(stream.words().tobytes()).segments[name]:
-        file.write(segment.index, segment.values)
-    return registers(name, file.snapshot())
-
-
-def said(read, strict=False):
-    """What is refused, or what is noted: None, the message, or all that was noted."""
-    checks = Checks(strict)
-    try:
-        read(checks)
-    except SimulationError as error:
-        return str(error)
-    return "; ".join((*checks.defects, *checks.remarks)) or None
 
 
 def dpu(stream):

@@ -13,6 +13,7 @@ from rocketnpu.errors import SimulationError
 from rocketnpu.rockchip.registers.command import pack
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME
 from rocketnpu.rockchip.simulator.checks import Checks
+from rocketnpu.rockchip.simulator.pc import parse
 from rocketnpu.rockchip.simulator.units.cbuf import check_banks, row_entries
 from rocketnpu.rockchip.simulator.units.cna_config import read_cna
 from rocketnpu.rockchip.simulator.units.core import read_core
@@ -175,6 +176,18 @@ def test_packed_pixels_fill_the_whole_buffer(height, fits):
     """48 rows of 2047 pixels of four channels are 393,024 bytes, 49 are 401,212; the buffer has 393,216."""
     found = cna(packed(height, 2047, 4))
     assert (found is None) if fits else ("100303 pixels of 4 channels exceed the buffer" in found)
+
+
+@pytest.mark.parametrize("size", [(127, 129), (181, 255), (273, 301)])
+def test_packed_pixels_are_counted_in_17_bits(size):
+    """Three more than the field has (addendum 6.9): they are no stray bits."""
+    stream = packed(*size, 4)
+    assert parse(stream.words().tobytes()).oddities == ()
+    assert cna(stream) is None
+    stream.first = [pack(0x0201, 0x1044, size[0] * size[1] ^ 1)]
+    assert f"packed input of {size[0] * size[1]} pixels needs that" in cna(stream)
+    stream.first = [pack(0x0201, 0x1044, 1 << 17)]
+    assert [text for *_, text in parse(stream.words().tobytes()).oddities] == ["reserved bits 0x20000 are set"]
 
 
 @pytest.mark.parametrize("axis", ["HEIGHT", "WIDTH"])

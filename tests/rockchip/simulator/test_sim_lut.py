@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sim_model import from_slots, saturate, to_slots
 from sim_streams import FEATURES, OUTPUT, flying, run
+from sim_units import said, unit
 
 from rocketnpu.errors import SimulationError
 from rocketnpu.rockchip.registers.command import write
+from rocketnpu.rockchip.simulator.checks import Checks
+from rocketnpu.rockchip.simulator.pc import LutLoad
+from rocketnpu.rockchip.simulator.units.dpu_config import read_dpu
+from rocketnpu.rockchip.simulator.units.lut import LutConfig, LutMemory, Range, lookup
 
 LE, LO = 0, 1
 SHAPE = (4, 16, 32)
@@ -134,3 +141,128 @@ def test_what_is_not_described_is_refused(path, fields):
     s.set(path, **fields)
     with pytest.raises(SimulationError, match=path.split(".")[1]):
         answer(s)
+
+
+def reference(value, ranges, priorities, tables):
+    """One value, by its definition: which table answers, between two of its entries or beyond its ends."""
+    hybrid, underflow, overflow = priorities
+    hits = [item.start <= value < item.end for item in ranges]
+    if all(value < item.start for item in ranges):
+        number = underflow
+    elif all(value >= item.end for item in ranges):
+        number = overflow
+    else:
+        number = hits.index(True) if sum(hits) == 1 else hybrid
+    item, table = ranges[number], [int(entry) for entry in tables[number]]
+    inside = min(max(value, item.start), item.end) - item.start
+    index, fraction = divmod(inside, 1 << item.select)
+    found = table[index] + ((table[min(index + 1, 512)] - table[index]) * fraction >> item.select)
+    if value < item.start:
+        found += (value - item.start) * item.underflow[0] >> item.underflow[1]
+    if value > item.end:
+        found += (value - item.end) * item.overflow[0] >> item.overflow[1]
+    return found
+
+
+@st.composite
+def configs(draw):
+    def one():
+        select = draw(st.integers(0, 8))
+        start = draw(st.integers(-3000, 3000))
+        slope = st.tuples(st.integers(-300, 300), st.integers(0, 9))
+        return Range(start, start + draw(st.integers(0, 512 << select)), select, draw(slope), draw(slope))
+
+    return LutConfig((one(), one()), *(draw(st.integers(0, 1)) for _ in range(3)))
+
+
+@given(configs())
+@settings(max_examples=60)
+def test_any_two_ranges(config):
+    """They may overlap, leave a gap, or be empty."""
+    tables = np.random.default_rng(1).integers(-32768, 32768, (2, 513)).astype(np.int64)
+    ends = {edge + step for item in config.ranges for edge in (item.start, item.end) for step in (-1, 0, 1)}
+    values = [*sorted(ends), *range(-9000, 9000, 487), 1 << 31, -(1 << 31)]
+    block = np.array([values], np.float64)
+    lookup(block, config, tables)
+    priorities = config.hybrid, config.underflow, config.overflow
+    assert block[0].astype(int).tolist() == [reference(value, config.ranges, priorities, tables) for value in values]
+
+
+@pytest.mark.parametrize("select", [62, 63, 255])
+def test_entries_may_lie_further_apart_than_any_value(select):
+    """A shift beyond 62 bits leaves the first entry alone."""
+    item = Range(-(1 << 31), (1 << 31) - 1, select, (0, 0), (0, 0))
+    block = np.array([[-(1 << 31), -5, 0, 77, (1 << 31) - 1]], np.float64)
+    lookup(block, LutConfig((item, item), 0, 0, 0), np.arange(1026).reshape(2, 513) + 9)
+    assert block[0].tolist() == [9] * 5
+
+
+def loads(*items):
+    return tuple(LutLoad(access, np.array(data, np.int16)) for access, data in items)
+
+
+def test_uploads_go_on_where_the_last_one_ended():
+    """Table and address are set by LUT_ACCESS_CFG; what is written while the port is set to reading is lost."""
+    write_le, write_lo = 1 << 17, 1 << 17 | 1 << 16
+    memory = LutMemory()
+    memory.load(loads((None, [9, 9]), (write_le | 3, [1, 2]), (None, [3]), (write_lo | 511, [4, 5])), Checks(True))
+    memory.load(loads((0, [6]), (1 << 16, [7]), (write_le, [8]), (write_le | 512, [10])), Checks(True))
+    wanted = np.zeros((2, 513), int)
+    wanted[LE, [3, 4, 5, 0, 512]] = 1, 2, 3, 8, 10
+    wanted[LO, [511, 512]] = 4, 5
+    assert np.array_equal(memory.tables, wanted)
+    memory.load(loads((write_le | 5, []), (None, [11])), Checks(True))
+    assert memory.tables[LE, 5] == 11
+
+
+@pytest.mark.parametrize(("start", "count", "text"), [(0, 514, "0..513"), (512, 2, "512..513"), (513, 1, "513..513")])
+def test_uploads_end_with_the_table(start, count, text):
+    with pytest.raises(SimulationError, match=rf"entries {text} of a table of 513"):
+        LutMemory().load(loads((1 << 17 | start, [1] * count)), Checks(False))
+
+
+@pytest.mark.parametrize("name", ["LE", "LO"])
+@pytest.mark.parametrize(
+    ("start", "end", "select", "fits"),
+    [
+        (0, 512, 0, True),
+        (0, 513, 0, False),
+        (-7, 512 * 32 + 31 - 7, 5, True),
+        (-7, 513 * 32 - 7, 5, False),
+        (5, 5, 0, True),
+        (5, 4, 0, False),
+        (-(1 << 31), (1 << 31) - 1, 23, True),
+        (-(1 << 31), (1 << 31) - 1, 22, False),
+        (-(1 << 31), (1 << 31) - 1, 255, True),
+    ],
+)
+def test_a_range_has_513_entries_at_most(name, start, end, select, fits):
+    s = flying(*SHAPE).set("DPU.EW_CFG", EW_BYPASS=0, EW_LUT_BYPASS=0)
+    s.set(f"DPU.LUT_{name}_START", **{f"LUT_{name}_START": start}).set(
+        f"DPU.LUT_{name}_END", **{f"LUT_{name}_END": end}
+    )
+    s.set("DPU.LUT_INFO", **{f"LUT_{name}_INDEX_SELECT": select})
+    found = said(lambda checks: read_dpu(unit(s, "DPU"), checks))
+    assert (found is None) if fits else (f"DPU.LUT_{name}_END: {start}..{end} does not fit 513 entries" in found)
+
+
+def test_registers_of_a_lookup():
+    s = flying(*SHAPE).set("DPU.EW_CFG", EW_BYPASS=0, EW_LUT_BYPASS=0)
+    s.set("DPU.LUT_CFG", LUT_HYBRID_PRIORITY=1, LUT_OFLOW_PRIORITY=0, LUT_UFLOW_PRIORITY=1)
+    s.set("DPU.LUT_INFO", LUT_LE_INDEX_SELECT=3, LUT_LO_INDEX_SELECT=4)
+    for name, base in (("LE", 10), ("LO", 60)):
+        s.set(f"DPU.LUT_{name}_START", **{f"LUT_{name}_START": base})
+        s.set(f"DPU.LUT_{name}_END", **{f"LUT_{name}_END": base + 1})
+        slope = {f"LUT_{name}_SLOPE_UFLOW_SCALE": base + 2, f"LUT_{name}_SLOPE_OFLOW_SCALE": base + 3}
+        s.set(f"DPU.LUT_{name}_SLOPE_SCALE", **slope)
+        shift = {f"LUT_{name}_SLOPE_UFLOW_SHIFT": base % 32 + 1, f"LUT_{name}_SLOPE_OFLOW_SHIFT": base % 32 + 2}
+        s.set(f"DPU.LUT_{name}_SLOPE_SHIFT", **shift)
+    found = read_dpu(unit(s, "DPU"), Checks(True)).ew.lut
+    ranges = Range(10, 11, 3, (12, 11), (13, 12)), Range(60, 61, 4, (62, 29), (63, 30))
+    assert found == LutConfig(ranges, hybrid=1, underflow=1, overflow=0)
+
+
+@pytest.mark.parametrize("name", ["LUT_ROAD_SEL", "LUT_EXPAND_EN", "LUT_CAL_SEL"])
+def test_modes_of_a_lookup_that_nobody_has_described(name):
+    s = flying(*SHAPE).set("DPU.EW_CFG", EW_BYPASS=0, EW_LUT_BYPASS=0).set("DPU.LUT_CFG", **{name: 1})
+    assert f"{name} is set: not modelled" in said(lambda checks: read_dpu(unit(s, "DPU"), checks))

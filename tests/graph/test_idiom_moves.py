@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rocketnpu.graph import DType, Graph, Quantisation
@@ -34,6 +34,14 @@ def ranges(size: int) -> st.SearchStrategy[tuple[int, int, int]]:
 
 @settings(max_examples=250)
 @given(st.tuples(ranges(5), ranges(6), ranges(7)), st.integers(0, 2**32 - 1))
+@example(((0, 5, 1), (0, 6, 1), (1, 7, 3)), 1)
+@example(((0, 5, 1), (0, 6, 1), (6, -8, -2)), 2)
+@example(((0, 4, 1), (0, 6, 1), (0, 7, 2)), 3)
+@example(((0, 5, 1), (1, 6, 1), (0, 7, 2)), 4)
+@example(((0, 5, 2), (0, 6, 1), (0, 7, 2)), 5)
+@example(((3, 5, 1), (1, 5, 3), (0, 7, 1)), 6)
+@example(((0, 5, 1), (0, 6, 2), (0, 6, 1)), 7)
+@example(((4, -6, -1), (0, 6, 2), (0, 7, 1)), 8)
 def test_slices_with_steps(limits: tuple[tuple[int, int, int], ...], seed: int) -> None:
     """Steps along rows and columns are strides, those along channels alone are picked; all others stay."""
     numbers = [list(column) for column in zip((0, 1, 1), *limits, strict=True)]

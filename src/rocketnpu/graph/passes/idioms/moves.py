@@ -32,7 +32,7 @@ def select_values(graph: Graph, accepts: Accepts = anything) -> Graph:
     """
     for operator in graph.operators:
         rule = _RULES.get(operator.kind)
-        if rule is not None and operator.index not in graph.problems and len(operator.outputs) == 1:
+        if rule is not None and operator.index not in graph.problems:
             graph = rule(graph, operator, accepts)
     return graph
 
@@ -51,7 +51,7 @@ def _strided_slice(graph: Graph, operator: Operator, accepts: Accepts) -> Graph:
     source, target = found
     numbers = [[int(n) for n in np.ravel(limit)] for limit in limits if limit is not None]
     ranges = strided_ranges(operator.attributes, source.shape, numbers)
-    if len(ranges) != 4 or not all(isinstance(part, slice) for part in ranges):
+    if not all(isinstance(part, slice) for part in ranges):
         return graph
     places = [range(*part.indices(n)) for part, n in zip(ranges, source.shape, strict=True) if isinstance(part, slice)]
     if all(part.step == 1 for part in places) or any(part.step < 1 for part in places[:3]):

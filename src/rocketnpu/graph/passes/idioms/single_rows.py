@@ -47,7 +47,7 @@ def stand_up(graph: Graph, accepts: Accepts = anything) -> Graph:
     are exactly the same.
     """
     for operator in graph.operators:
-        if operator.index in graph.problems or len(operator.outputs) != 1:
+        if operator.index in graph.problems:
             continue
         if operator.kind == "CONV_2D" and isinstance(operator.attributes, Conv2D):
             stepped = _stepped(graph, operator, operator.attributes, accepts)

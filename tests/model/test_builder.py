@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -208,3 +209,14 @@ def test_operators_that_cannot_be_written_are_refused() -> None:
         builder.operator("RELU", [x], [y], ops.Gelu())
     with pytest.raises(UnsupportedError, match="OTHER cannot be written"):
         builder.tensor((1,), DType.OTHER)
+
+
+@pytest.mark.parametrize("dtype", [DType.INT8, DType.UINT8])
+@pytest.mark.parametrize("kind", ["SHAPE", "RANK", "BROADCAST_TO"])
+def test_litert_has_the_version_that_is_asked_for(kind: str, dtype: DType) -> None:
+    builder = ModelBuilder()
+    x = builder.tensor((1, 4), dtype, scale=0.1)
+    y = builder.tensor((1, 4), dtype, scale=0.1) if kind == "BROADCAST_TO" else builder.tensor((2,), DType.INT32)
+    sizes = [builder.tensor((2,), DType.INT32, data=[1, 4])] if kind == "BROADCAST_TO" else []
+    builder.operator(kind, [x, *sizes], [y])
+    Interpreter(model_content=builder.build([x], [y])).allocate_tensors()

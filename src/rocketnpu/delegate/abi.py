@@ -114,7 +114,7 @@ struct HostContext {
     int (*buffer_for_eval)(HostContext *, size_t bytes, void **);
     int (*request_scratch)(HostContext *, size_t bytes, int *);
     void *(*scratch)(HostContext *, int);
-    int (*resize_copy)(HostContext *, HostTensor *, int rank, const int *shape);
+    void *resize_copy;
     int (*preview)(HostContext *, const IntArray *nodes, PartParams **parts, int *count);
 };
 
@@ -140,10 +140,13 @@ typedef struct { int axes[8]; int count; } SqueezeOptions;
 typedef struct { int size; } BlockOptions;
 typedef struct { int mode; } MirrorPadOptions;
 typedef struct { int begin, end, ellipsis, new_axis, shrink_axis; bool offset; } StridedSliceOptions;
+
+void *malloc(size_t bytes);
 """
 
 ffi = cffi.FFI()
 ffi.cdef(DECLARATIONS)
+_PROCESS = ffi.dlopen(None)
 
 OK = 0
 ERROR = 1
@@ -200,3 +203,18 @@ def floats(array: Any, count: int) -> tuple[float, ...] | None:
 def int_array(values: tuple[int, ...]) -> Any:
     """Make an ``IntArray *`` that lives as long as the returned object."""
     return ffi.new("IntArray *", [len(values), list(values)])
+
+
+def given_array(values: tuple[int, ...]) -> Any:
+    """Make an ``IntArray *`` that a host takes over and frees, as it frees its own: with the C library's ``free``.
+
+    Raises:
+        MemoryError: there is no memory.
+    """
+    memory = _PROCESS.malloc(ffi.sizeof("int") * (1 + len(values)))
+    if memory == ffi.NULL:
+        raise MemoryError(f"no memory for {len(values)} numbers")
+    array = ffi.cast("IntArray *", memory)
+    array.size = len(values)
+    ffi.memmove(array.data, ffi.new("int[]", list(values)), ffi.sizeof("int") * len(values))
+    return array

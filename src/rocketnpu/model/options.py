@@ -266,7 +266,11 @@ def known_kinds() -> tuple[str, ...]:
     return tuple(sorted({*_WRITERS, *_DERIVED, *_COUNTED}))
 
 
-_PLAIN = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "ELU", "DIV", "RELU_N1_TO_1", "DEPTH_TO_SPACE"}
+_PLAIN = {
+    *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "HARD_SWISH", "PRELU", "ELU", "DIV", "RELU_N1_TO_1", "DEPTH_TO_SPACE"),
+    *("SHAPE", "RANK"),
+}
+_NONE_BEFORE_SECOND = {"BROADCAST_TO"}
 _SECOND_FOR_UINT8 = {"LEAKY_RELU", "RELU", "RELU6", "GELU"}
 
 
@@ -283,7 +287,7 @@ def version(kind: str, attributes: Attributes, inputs: Tensors) -> int:
         return 1
     if kind in {"ADD", "SUB", "MUL"} and rank > 4:
         return 6 if kind == "MUL" else 4
-    if kind in _SECOND_FOR_UINT8 and DType.UINT8 in dtypes:
+    if kind in _NONE_BEFORE_SECOND or (kind in _SECOND_FOR_UINT8 and DType.UINT8 in dtypes):
         return 2
     return 2 if signed else 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +20,7 @@ from rocketnpu.graph.verify import verify
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import unpacked
+from sheets import Sheet, with_operator, with_tensor
 
 
 def flattened(batch: int = 1) -> Graph:
@@ -136,3 +139,52 @@ def test_four_bits_are_unpacked(values: list[int]) -> None:
     halves = [value & 15 for value in values] + [0] * (len(values) % 2)
     raw = np.array([low | high << 4 for low, high in zip(halves[::2], halves[1::2], strict=True)], np.uint8)
     np.testing.assert_array_equal(unpacked(raw, (len(values),)), values)
+
+
+def unruled(**changes: object) -> Graph:
+    """An operator that has no shape rule, between two that have one."""
+    sheet = Sheet()
+    first = sheet.op("RELU", [sheet.map(2, 3)], sheet.map(2, 3))
+    middle = sheet.op("CUSTOM:own", [first], sheet.map(5, 3))
+    sheet.op("TANH", [middle], sheet.map(5, 3))
+    return with_tensor(sheet.graph(), middle, **changes)
+
+
+def test_shapes_that_nobody_can_work_out_hold_for_the_inputs_that_the_model_has() -> None:
+    same, other = propagate(unruled()), propagate(unruled(), {0: (4, 3)})
+    assert [tensor.is_dynamic for tensor in same.tensors.values()] == [False] * 4
+    assert [tensor.shape for tensor in same.tensors.values()] == [(2, 3), (2, 3), (5, 3), (5, 3)]
+    assert [tensor.is_dynamic for tensor in other.tensors.values()] == [False, False, True, True]
+    assert other.tensors[1].shape == (4, 3)
+    open_one = propagate(unruled(signature=(-1, 3)))
+    assert [tensor.is_dynamic for tensor in open_one.tensors.values()] == [False, False, True, True]
+    fixed = propagate(unruled(signature=(5, 3)))
+    assert not any(tensor.is_dynamic for tensor in fixed.tensors.values())
+
+
+def test_a_shape_that_is_given_is_known() -> None:
+    graph = with_tensor(unruled(), 0, is_dynamic=True)
+    assert [tensor.is_dynamic for tensor in propagate(graph).tensors.values()] == [True] * 4
+    given_one = propagate(graph, {0: (2, 3)})
+    assert [tensor.is_dynamic for tensor in given_one.tensors.values()] == [False] * 4
+
+
+def test_what_is_a_problem_already_makes_nothing_of_known_shape() -> None:
+    graph = propagate(replace(unruled(), problems={0: "it does not fit"}))
+    assert dict(graph.problems) == {0: "it does not fit"}
+    assert [tensor.is_dynamic for tensor in graph.tensors.values()] == [False, True, True, True]
+
+
+def test_variables_and_what_has_too_few_tensors_keep_their_shapes() -> None:
+    graph = with_tensor(unruled(), 1, is_variable=True)
+    found = propagate(graph, {0: (4, 3)})
+    assert (found.tensors[1].shape, found.tensors[1].is_dynamic) == ((2, 3), False)
+    graph = with_operator(unruled(), 0, inputs=())
+    assert propagate(graph).tensors[1] is graph.tensors[1]
+
+
+def test_values_go_on_and_do_not_stay() -> None:
+    graph = propagate(flattened(), {0: (2, 8, 6, 3)})
+    assert [number for number, tensor in graph.tensors.items() if tensor.is_constant] == [
+        number for number, tensor in flattened().tensors.items() if tensor.is_constant
+    ]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rocketnpu.errors import ModelError
-from rocketnpu.graph import DType, Graph, Operator, Quantisation, Tensor
+from rocketnpu.graph import DType, Graph, Operator, Padding, Quantisation, Tensor
 from rocketnpu.graph import operators as ops
+from rocketnpu.graph.checks import arity_error
 from rocketnpu.graph.sparse import Level, Sparsity, densify
-from rocketnpu.graph.verify import verify
+from rocketnpu.graph.verify import verified, verify
 from rocketnpu.graph.work import operator_macs
 from rocketnpu.inspect.reference import reference
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import parse
 from rocketnpu.partition.plan import plan
 from rocketnpu.third_party import tflite_schema as schema
+from sheets import PLAIN, Sheet, with_tensor
 
 SOURCE = (1, 8, 7, 3)
 
@@ -163,3 +167,201 @@ def test_options_that_a_file_leaves_out_are_those_of_the_schema() -> None:
     builder.operator("RESIZE_NEAREST_NEIGHBOR", [source, size], [target], table=schema.ResizeNearestNeighborOptionsT())
     (operator,) = parse(builder.build([source], [target])).operators
     assert operator.attributes == ops.Resize()
+
+
+ARITY: list[tuple[str, int, int | None, int | None]] = [
+    ("CONV_2D", 2, 3, 1),
+    (ops.CONV_ADD, 3, 4, 1),
+    ("DEPTHWISE_CONV_2D", 2, 3, 1),
+    ("TRANSPOSE_CONV", 3, 4, 1),
+    ("FULLY_CONNECTED", 2, 3, 2),
+    ("CONCATENATION", 1, None, 1),
+    ("PACK", 1, None, 1),
+    ("UNPACK", 1, 1, None),
+    ("SPLIT", 2, 2, None),
+    ("SPLIT_V", 3, 3, None),
+    ("RESHAPE", 1, 2, 1),
+    ("STRIDED_SLICE", 4, 5, 1),
+    *((kind, 3, 3, 1) for kind in ("PADV2", "SLICE", "SELECT", "SELECT_V2", "RANGE", "SPACE_TO_BATCH_ND")),
+    *((kind, 2, 2, 1) for kind in ("ADD", "PAD", "MEAN", "GATHER", "TRANSPOSE", "TILE", "PRELU", "RESIZE_BILINEAR")),
+    *((kind, 1, 1, 1) for kind in ("RELU", "SOFTMAX", "SQUEEZE", "DENSIFY", "SHAPE", "DEPTH_TO_SPACE", "QUANTIZE")),
+    *((kind, 1, 1, 1) for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "BYTE_FUNCTION")),
+]
+"""How many inputs and outputs TFLite's kernels take; None where any number will do."""
+
+
+@pytest.mark.parametrize(("kind", "fewest", "most", "results"), ARITY, ids=[case[0] for case in ARITY])
+def test_how_many_tensors_an_operator_has(kind: str, fewest: int, most: int | None, results: int | None) -> None:
+    def said(inputs: int, outputs: int = 1) -> str | None:
+        return arity_error(Operator(0, kind, tuple(range(inputs)), tuple(range(100, 100 + outputs))))
+
+    many = 400
+    assert said(fewest) is said(most or many) is said(fewest, results or many) is None
+    assert f"it has {fewest - 1} inputs, {fewest} to" in str(said(fewest - 1))
+    if most is not None:
+        assert f"it has {most + 1} inputs" in str(said(most + 1))
+    assert "it has 0 outputs" in str(said(fewest, 0))
+    if results is not None:
+        assert f"it has {results + 1} outputs, 1 to {results} are known" in str(said(fewest, results + 1))
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", ops.CONV_ADD])
+def test_only_a_bias_may_be_absent(kind: str) -> None:
+    count = 4 if kind in ("TRANSPOSE_CONV", ops.CONV_ADD) else 3
+    for place in range(count):
+        inputs = tuple(None if n == place else n for n in range(count))
+        error = arity_error(Operator(0, kind, inputs, (9,)))
+        assert error == (None if place == count - 1 else f"input {place} is missing")
+
+
+def test_inputs_that_are_listed_are_needed() -> None:
+    assert arity_error(Operator(0, "RESHAPE", (0, None), (9,))) == "input 1 is missing"
+    assert arity_error(Operator(0, "ADD", (0, None), (9,))) == "input 1 is missing"
+    assert arity_error(Operator(0, "CUSTOM:own", (None,), ())) is None
+
+
+def alone(kind: str, shapes: list[tuple[int, ...]], attributes: ops.Attributes = PLAIN, **scales: float) -> Graph:
+    """An operator of maps; ``scales`` are of its input, its weights and its output."""
+    sheet = Sheet()
+    inputs = [sheet.map(*shapes[0], scale=scales.get("source", 1.0))]
+    if kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
+        weights, bias = sheet.weights(*shapes[1], scale=scales.get("weights", 1.0))
+        inputs = [sheet.whole(shapes[-1]), weights, *inputs] if kind == "TRANSPOSE_CONV" else [*inputs, weights]
+        inputs.append(bias)
+    sheet.op(kind, inputs, sheet.map(*shapes[-1], scale=scales.get("target", 1.0)), attributes)
+    return sheet.graph()
+
+
+CONVOLUTIONS = [
+    ("CONV_2D", [(1, 2, 2, 3), (1, 1, 1, 3), (1, 2, 2, 1)], ops.Conv2D((1, 1), Padding.SAME)),
+    ("DEPTHWISE_CONV_2D", [(1, 2, 2, 1), (1, 1, 1, 1), (1, 2, 2, 1)], ops.DepthwiseConv2D((1, 1), Padding.SAME)),
+    ("FULLY_CONNECTED", [(1, 3), (1, 3), (1, 1)], ops.FullyConnected()),
+    ("TRANSPOSE_CONV", [(1, 2, 2, 3), (1, 1, 1, 3), (1, 2, 2, 1)], ops.TransposeConv((1, 1), Padding.SAME)),
+]
+
+
+@pytest.mark.parametrize(("kind", "shapes", "attributes"), CONVOLUTIONS, ids=[case[0] for case in CONVOLUTIONS])
+def test_multipliers_of_convolutions_have_31_bits(
+    kind: str, shapes: list[tuple[int, ...]], attributes: ops.Attributes
+) -> None:
+    verify(alone(kind, shapes, attributes, source=2.0**15, weights=2.0**10, target=2.0**-4))
+    for part in ({"source": 2.0**16}, {"weights": 2.0**11}, {"target": 2.0**-5}):
+        with pytest.raises(ModelError, match="make a multiplier of"):
+            verify(alone(kind, shapes, attributes, **{"source": 2.0**15, "weights": 2.0**10, "target": 2.0**-4} | part))
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"])
+def test_which_convolutions_need_a_bias(kind: str) -> None:
+    (case,) = [case for case in CONVOLUTIONS if case[0] == kind]
+    graph = alone(*case)
+    operator = graph.operators[0]
+    for inputs in (operator.inputs[:-1], (*operator.inputs[:-1], None)):
+        changed = replace(graph, operators=(replace(operator, inputs=inputs),))
+        if kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            with pytest.raises(ModelError, match="has no bias"):
+                verify(changed)
+        else:
+            verify(changed)
+    floats = {n: replace(t, dtype=DType.FLOAT32, quantisation=None) for n, t in graph.tensors.items()}
+    whole = {n: t for n, t in graph.tensors.items() if t.quantisation is None}
+    verify(replace(graph, tensors={**floats, **whole}, operators=(replace(operator, inputs=operator.inputs[:-1]),)))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("power", [60, -60])
+def test_scales_lie_between_powers_of_two(number: int, power: int) -> None:
+    graph = alone("RELU", [(2, 2), (2, 2)], source=2.0**power, target=2.0**power)
+    verify(graph)
+    beyond = Quantisation.per_tensor(2.0 ** (power * 61 / 60), 3)
+    with pytest.raises(ModelError, match=f"tensor {number} .* has a scale of"):
+        verify(with_tensor(graph, number, quantisation=beyond))
+
+
+def test_softmax_counts_in_steps_of_its_input() -> None:
+    verify(alone("SOFTMAX", [(2, 2), (2, 2)], ops.Softmax(2.0**-25)))
+    verify(alone("SOFTMAX", [(2, 2), (2, 2)], ops.Softmax(0.5), source=2.0**-24, target=2.0**-20))
+    for beta, scale in ((2.0**-26, 1.0), (0.5, 2.0**-25)):
+        with pytest.raises(ModelError, match="is too small"):
+            verify(alone("SOFTMAX", [(2, 2), (2, 2)], ops.Softmax(beta), source=scale, target=scale))
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "target", "fits"),
+    [
+        ("RELU", DType.INT8, DType.INT8, True),
+        ("RELU", DType.INT8, DType.UINT8, False),
+        ("RELU", DType.INT8, DType.OTHER, True),
+        ("RELU", DType.OTHER, DType.INT8, True),
+        ("QUANTIZE", DType.INT8, DType.UINT8, True),
+        ("SOFTMAX", DType.INT8, DType.INT16, True),
+        ("SOFTMAX", DType.UINT8, DType.INT16, True),
+        ("SOFTMAX", DType.INT8, DType.UINT8, False),
+        ("SOFTMAX", DType.FLOAT32, DType.INT16, False),
+        ("TANH", DType.INT8, DType.INT16, False),
+    ],
+)
+def test_types_of_outputs(kind: str, source: DType, target: DType, fits: bool) -> None:
+    attributes = ops.Softmax() if kind == "SOFTMAX" else PLAIN
+    graph = with_tensor(with_tensor(alone(kind, [(2, 2), (2, 2)], attributes), 0, dtype=source), 1, dtype=target)
+    if fits:
+        verify(graph)
+        return
+    with pytest.raises(ModelError, match=f"its input is {source.value}, its output {target.value}"):
+        verify(graph)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shape": (1,) * 8}, ""),
+        ({"shape": (1,) * 9}, "has 9 dimensions"),
+        ({"shape": ((1 << 31) - 1,)}, ""),
+        ({"shape": (1 << 31,)}, "more than any NPU tensor"),
+        ({"dtype": DType.INT16, "quantisation": Quantisation.per_tensor(0.1, 32767)}, ""),
+        ({"dtype": DType.INT16, "quantisation": Quantisation.per_tensor(0.1, 32768)}, "zero point outside"),
+        ({"dtype": DType.INT16, "quantisation": Quantisation.per_tensor(0.1, -32768)}, ""),
+        ({"dtype": DType.INT16, "quantisation": Quantisation.per_tensor(0.1, -32769)}, "zero point outside"),
+        ({"dtype": DType.UINT8, "quantisation": Quantisation.per_tensor(0.1, 0)}, ""),
+        ({"dtype": DType.INT32, "quantisation": Quantisation.per_tensor(0.1, (1 << 62) + 1)}, "zero point outside"),
+        ({"dtype": DType.INT32, "quantisation": Quantisation.per_tensor(0.1, -(1 << 62) - 1)}, "zero point outside"),
+        ({"quantisation": Quantisation.per_tensor(0.0, 0)}, ""),
+        ({"quantisation": Quantisation.per_tensor(float("inf"), 0)}, "not a positive number"),
+    ],
+)
+def test_limits_of_a_tensor(changes: dict[str, object], said: str) -> None:
+    tensor = replace(Tensor(0, "t", (2, 2), DType.INT8), **changes)
+    graph = Graph("g", {0: tensor}, (), (0,), (0,))
+    if not said:
+        verify(graph)
+        return
+    with pytest.raises(ModelError, match=said):
+        verify(graph)
+
+
+def test_problems_are_named_and_what_they_make_is_unknown() -> None:
+    sheet = Sheet()
+    first = sheet.op("RELU", [sheet.map(2, 2)], sheet.map(2, 3))
+    sheet.op("TANH", [first], sheet.map(2, 3))
+    found = verified(replace(sheet.graph(), problems={1: "known before"}))
+    assert sorted(found.problems) == [0, 1]
+    assert "output 0 has shape (2, 3)" in found.problems[0]
+    assert found.problems[1] == "known before"
+    assert [tensor.is_dynamic for tensor in found.tensors.values()] == [False, True, True]
+    verify(found)
+    sound = verified(with_tensor(sheet.graph(), 1, shape=(2, 2), is_dynamic=True))
+    assert not sound.problems
+
+
+def test_a_variable_may_be_written_more_than_once() -> None:
+    sheet = Sheet()
+    source, state = sheet.map(2, 2), sheet.map(2, 2)
+    sheet.op("RELU", [source], state)
+    graph = sheet.graph()
+    graph = replace(graph, inputs=(source, state))
+    with pytest.raises(ModelError, match="already has a value"):
+        verify(graph)
+    verify(with_tensor(replace(graph, inputs=(source,)), state, is_variable=True))
+    verify(with_tensor(replace(graph, inputs=(source,), outputs=(state,)), state, is_variable=True))
+    twice = replace(graph, inputs=(source,), operators=(*graph.operators, replace(graph.operators[0], index=1)))
+    with pytest.raises(ModelError, match="already has a value"):
+        verify(with_tensor(twice, state, is_variable=True))

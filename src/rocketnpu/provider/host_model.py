@@ -47,13 +47,9 @@ class HostModel:
         shown = [self._constant(info) for info in runtime.list("Graph", "Initializers", graph)]
         constants = [tensor for tensor in shown if tensor is not None]
         held = {tensor.name for tensor in constants}
-        # Constants of types that nobody here computes with are given like inputs.
-        hidden = [
-            info
-            for info, tensor in zip(runtime.list("Graph", "Initializers", graph), shown, strict=True)
-            if tensor is None
-        ]
-        inputs = [self._value(info) for info in (*runtime.list("Graph", "Inputs", graph), *hidden)]
+        # Constants of types that nobody here computes with are given like inputs, and so are defaults of inputs.
+        infos = (*runtime.list("Graph", "Inputs", graph), *runtime.list("Graph", "Initializers", graph))
+        inputs = [self._value(info) for info in {self._name(info): info for info in infos}.values()]
         outputs = [self._value(info) for info in runtime.list("Graph", "Outputs", graph)]
         ends = {value.name for value in (*inputs, *outputs)} | held
         made = onnx.helper.make_graph(
@@ -156,9 +152,13 @@ class HostModel:
         return onnx.helper.make_tensor_value_info(name, runtime.number("GetTensorElementType", tensor, "int"), shape)
 
     def _constant(self, info: Any) -> onnx.TensorProto | None:
-        """Copy a constant; None where it is of a type that nobody here computes with."""
+        """Copy a constant; None where it is of a type that nobody here computes with, or a default that a run may
+        override.
+        """
         from onnx import numpy_helper
 
+        if not self._runtime.number("ValueInfo_IsConstantInitializer", info, "bool"):
+            return None
         value = self._runtime.pointer("ValueInfo_GetInitializerValue", info)
         name = self._name(info)
         array = None if value == ffi.NULL else self._elements(value)

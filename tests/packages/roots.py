@@ -1,11 +1,13 @@
 """Fresh Debian systems in folders, made by mmdebstrap with an apt of their own: nothing is installed on this system.
 
 A system of this machine's architecture is complete (its packages' scripts have run) and is entered with chroot, with a
-/proc of its own. One of another architecture is only unpacked; its Python runs under qemu's user emulation.
+/proc of its own; whoever is not root makes and enters it in a user namespace, with the numbers that /etc/subuid gives.
+One of another architecture is only unpacked; its Python runs under qemu's user emulation.
 """
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import platform
@@ -42,12 +44,26 @@ class System:
     def run(self, *command: object, timeout: float = 600, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command inside, which must end with ``status``."""
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TMPDIR": "/tmp"}
-        inside = ("unshare", "--mount", "--pid", "--fork", f"--mount-proc={self.root}/proc", "chroot", self.root)
+        apart = ("--mount", "--pid", "--fork", f"--mount-proc={self.root}/proc")
+        inside = ("unshare", *_as_root(), *apart, "chroot", self.root)
         return call([*inside, *command], None, environment, timeout, status)
 
     def call(self, *command: object, timeout: float = 600, status: int = 0) -> str:
         """Run a command inside and return what it prints."""
         return self.run(*command, timeout=timeout, status=status).stdout
+
+    def bring(self, source: Path, place: str) -> None:
+        """Copy a file or a folder of this machine to a place inside; what stood there goes, and its root owns it."""
+        passing = self.root / "tmp" / f"passing-{os.getpid()}"
+        if source.is_dir():
+            shutil.copytree(source, passing)
+        else:
+            shutil.copy(source, passing)
+        try:
+            copy = 'rm -rf "$2" && mkdir -p "$(dirname "$2")" && cp -r "$1" "$2"'
+            self.call("sh", "-c", copy, "sh", f"/tmp/{passing.name}", place)
+        finally:
+            shutil.rmtree(passing) if source.is_dir() else passing.unlink()
 
     def python_version(self) -> str:
         """Return its Python's version, such as 3.13."""
@@ -57,14 +73,42 @@ class System:
 
 def system(suite: str, packages: Sequence[str]) -> System:
     """Make a complete system; the test is skipped where that cannot be done."""
-    if os.geteuid() != 0:
-        pytest.skip("entering a system needs root (chroot)")
-    return System(_made(suite, packages, "--variant=essential", "--skip=chroot/mount,cleanup/apt"))
+    mode = f"--mode={'unshare' if _as_root() else 'root'}"
+    return System(_made(suite, packages, mode, "--variant=essential", "--skip=chroot/mount,cleanup/apt"))
 
 
 def unpacked(suite: str, architecture: str, packages: Sequence[str]) -> Path:
     """Unpack packages and what they depend on, without running anything."""
-    return _made(suite, packages, "--variant=extract", f"--architectures={architecture}")
+    return _made(suite, packages, "--mode=chrootless", "--variant=extract", f"--architectures={architecture}")
+
+
+def _as_root() -> tuple[str, ...]:
+    """Return the options with which ``unshare`` makes this user root of a namespace; none for root."""
+    if os.geteuid() == 0:
+        return ()
+    numbers = [
+        line.split(":")[1:]
+        for line in Path("/etc/subuid").read_text().splitlines()
+        if line.split(":")[0] in (getpass.getuser(), str(os.geteuid()))
+    ]
+    if not numbers or not shutil.which("newuidmap"):
+        pytest.skip("making a system needs root, or numbers in /etc/subuid and newuidmap (apt-get install uidmap)")
+    first, count = numbers[0]
+    users = (f"--map-users={first},0,{count}", f"--map-groups={first},0,{count}")
+    return (*users, "--setuid", "0", "--setgid", "0")
+
+
+def _folder() -> Path:
+    """Return where systems are kept: whoever makes them in a namespace must let its users pass, as a cache does not."""
+    if os.geteuid() == 0:
+        folder = cache_folder() / "packages"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    folder = Path(f"/var/tmp/rocketnpu-packages-{os.geteuid()}")
+    folder.mkdir(mode=0o755, exist_ok=True)
+    if folder.stat(follow_symlinks=False).st_uid != os.geteuid():
+        pytest.skip(f"{folder} is another user's")
+    return folder
 
 
 def _made(suite: str, packages: Sequence[str], *options: str) -> Path:
@@ -73,11 +117,10 @@ def _made(suite: str, packages: Sequence[str], *options: str) -> Path:
         pytest.skip("this machine's apt names no Debian archive")
     wanted = f"--include={','.join(packages)}"
     key = hashlib.sha256("\n".join((suite, wanted, *options)).encode()).hexdigest()[:12]
-    folder = cache_folder() / "packages"
+    folder = _folder()
     root, partial = folder / f"{suite}-{key}", folder / f"{suite}-{key}.{os.getpid()}"
     if root.is_dir():
         return root
-    folder.mkdir(parents=True, exist_ok=True)
     # A mirror may be older than its own promise to be renewed; its signature is checked all the same.
     command = [*_mmdebstrap(folder), '--aptopt=Acquire::Check-Valid-Until "false"', *options, wanted]
     done = subprocess.run([*command, suite, partial, archives[0].uri], capture_output=True, text=True, check=False)

@@ -40,8 +40,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(request: pytest.FixtureRequest, package: Path, mobilenet_v1: Path) -> System:
     """A system with the package installed."""
     found = system(request.param, (*RUNTIME, "python3-venv", "gcc", "libc6-dev"))
-    shutil.copy(package, found.root / "tmp")
-    shutil.copy(mobilenet_v1, found.root / MODEL.lstrip("/"))
+    found.bring(package, f"/tmp/{package.name}")
+    found.bring(mobilenet_v1, MODEL)
     found.call("dpkg", "--install", f"/tmp/{package.name}")
     return found
 
@@ -73,8 +73,8 @@ def test_a_delegate_is_built_and_the_missing_package_named(installed: System) ->
 
 def test_it_classifies_with_litert(installed: System, registry: None, tmp_path: Path) -> None:
     """LiteRT is in an environment that sees the system's packages."""
-    shutil.rmtree(installed.root / "litert", ignore_errors=True)
-    wheels(installed.root / "litert/wheels", installed.python_version(), "x86_64", "ai-edge-litert")
+    installed.call("rm", "-rf", "/litert")
+    installed.bring(wheels(tmp_path, installed.python_version(), "x86_64", "ai-edge-litert"), "/litert/wheels")
     installed.call("python3", "-m", "venv", "--system-site-packages", "/litert/env")
     pip = ("/litert/env/bin/pip", "install", "--quiet", "--no-index", "--find-links", "/litert/wheels")
     installed.call(*pip, "ai-edge-litert")

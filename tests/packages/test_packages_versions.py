@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -70,25 +69,26 @@ def test_the_source_distributions_own_tests(sdist: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def sid(registry: None) -> System:
+def sid(registry: None, tmp_path: Path) -> System:
     """Debian's newest, with what the tests need."""
     found = system(
         "sid", (*RUNTIME, *TESTING, "python3-venv", "python3-hatchling", "gcc", "libc6-dev", "libpython3-dev")
     )
-    shutil.rmtree(found.root / "trial", ignore_errors=True)
-    version = found.python_version()
-    wheels(found.root / "trial/wheels", version, "x86_64", "ai-edge-litert", "onnx", "onnxruntime")
+    found.call("rm", "-rf", "/trial")
+    needed = ("ai-edge-litert", "onnx", "onnxruntime")
+    found.bring(wheels(tmp_path / "wheels", found.python_version(), "x86_64", *needed), "/trial/wheels")
     found.call("python3", "-m", "venv", "--system-site-packages", "/trial/env")
     pip = ("/trial/env/bin/pip", "install", "--quiet", "--no-index", "--find-links", "/trial/wheels")
-    found.call(*pip, "ai-edge-litert", "onnx", "onnxruntime")
+    found.call(*pip, *needed)
     return found
 
 
-def test_the_newest_python(sid: System, sdist: Path) -> None:
+def test_the_newest_python(sid: System, sdist: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as opened:
-        opened.extractall(sid.root / "trial", filter="data")
-    [folder] = (sid.root / "trial").glob("rocketnpu-*")
-    inside = Path("/") / folder.relative_to(sid.root)
+        opened.extractall(tmp_path, filter="data")
+    [folder] = tmp_path.glob("rocketnpu-*")
+    inside = f"/trial/{folder.name}"
+    sid.bring(folder, inside)
     sid.call("/trial/env/bin/pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", inside)
     assert tuple(map(int, sid.python_version().split("."))) >= (3, 13)
     command = f"cd {inside} && exec /trial/env/bin/python {' '.join(ARGUMENTS)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,24 @@ pytest_plugins = ["device_fixtures"]
 
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, print_blob=True)
 settings.load_profile("repeatable")
+
+
+WITHOUT_LITERT = (
+    *("graph", "program", "test_fields.py", "test_labels.py", "test_pictures.py"),
+    *("model/test_flatbuffer.py", "model/test_tflite.py"),
+)
+"""Rooms and files of tests that a Debian package's build runs, where there is no LiteRT: what needs it there says so
+with the mark ``litert``, and what does not say so does not find it, wherever it runs.
+"""
+
+
+@pytest.fixture(autouse=True)
+def litert_only_where_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide LiteRT from the tests that have to pass without it."""
+    tests = Path(__file__).parent
+    apart = any(request.path.is_relative_to(tests / place) for place in WITHOUT_LITERT)
+    if apart and request.node.get_closest_marker("litert") is None:
+        monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
 
 
 @pytest.fixture(scope="session")

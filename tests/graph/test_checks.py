@@ -52,6 +52,7 @@ def test_slices_beyond_their_input(begin: list[int], end: list[int], made: tuple
 
 
 @pytest.mark.parametrize(("begin", "end"), [([0, 1, 0, 0], [1, 7, 6, 3]), ([0, 1, 1, 0], [1, 7, 6, 3])])
+@pytest.mark.litert
 def test_slices_inside_are_taken_as_litert_takes_them(begin: list[int], end: list[int]) -> None:
     model = strided(begin, end, [1, 3, 3, 1], (1, 3, 2, 3), (0, 0))
     values = np.arange(168, dtype=np.uint8).reshape(SOURCE)

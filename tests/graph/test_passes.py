@@ -209,6 +209,7 @@ def connected(*shape: int, reshape: bool = True, units: int = 7) -> Graph:
 
 
 @pytest.mark.parametrize("reshape", [True, False])
+@pytest.mark.litert
 def test_a_row_of_a_map_becomes_a_convolution(reshape: bool) -> None:
     before = connected(1, 3, 4, 5, reshape=reshape)
     graph = flatten(before)

@@ -35,6 +35,7 @@ def shapes(kind: str, inputs: list[Tensor | None], attributes: ops.Attributes = 
 
 @settings(max_examples=150)
 @given(found=cases(*FAMILIES))
+@pytest.mark.litert
 def test_shapes_are_those_of_litert(found: Case) -> None:
     operator = found.graph.operators[0]
     inputs = [None if n is None else found.graph.tensors[n] for n in operator.inputs]

@@ -106,6 +106,7 @@ def dense(height: int, width: int, channels: int, kernels: int) -> tuple[bytes, 
     return model, random.integers(-128, 128, (1, height, width, channels)).astype(np.int8)
 
 
+@pytest.mark.litert
 def test_the_first_task_of_a_job_fetches_its_weights() -> None:
     model, x = dense(64, 64, 256, 256)
     (part,) = plan(tflite.parse(model, "reuse")).parts

@@ -100,7 +100,7 @@ def python(code: str, *arguments: object, **environment: str) -> subprocess.Comp
     paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": paths, **environment},
+        env={**os.environ, **environment, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         check=False,

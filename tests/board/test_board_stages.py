@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -38,6 +39,23 @@ def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
             stages.get("kernel", "a", fail)
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
         assert stages.get("kernel", "a", lambda folder: None).is_dir()
+
+
+def test_the_folder_is_the_users_alone_and_a_link_is_not_emptied(tmp_path: Path) -> None:
+    with Stages(tmp_path / "cache" / "board"):
+        pass
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    lock = tmp_path / "cache" / "board" / ".lock"
+    lock.unlink()
+    lock.symlink_to(mine)
+    with Stages(tmp_path / "cache" / "board"):
+        pass
+    assert mine.read_bytes() == b"mine"
+    (tmp_path / "cache" / "board").chmod(0o777)
+    with pytest.raises(BoardUnavailableError, match="group or others may write"), Stages(tmp_path / "cache" / "board"):
+        pass
 
 
 def test_a_stage_without_its_mark_is_made_again(tmp_path: Path) -> None:

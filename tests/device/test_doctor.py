@@ -71,6 +71,18 @@ def test_a_machine_with_nothing(tmp_path: Path) -> None:
     assert not usable(list(found.values()))
 
 
+@pytest.mark.parametrize("name", ["proc/device-tree/model", "proc/modules", "boot/config-6.1", "proc/meminfo"])
+def test_what_is_looked_at_may_be_a_pipe_or_endless(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert Machine(tmp_path, "6.1").text(name) == ""
+    assert facts(Machine(tmp_path, "6.1"))
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert Machine(tmp_path, "6.1").text(name) == ""
+
+
 def test_a_board_without_its_driver(tmp_path: Path) -> None:
     files = {name: BOARD[name] for name in ("proc/device-tree/compatible", "proc/device-tree/model")}
     found = facts(Machine(lay_out(tmp_path, files), "6.8.0", Nothing()))

@@ -118,6 +118,8 @@ def lie(**changes: Any) -> dict[str, Any]:
         (lie(annotations=[{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, float("inf")]}]), "no box of four"),
         (lie(annotations=[{"image_id": 1, "category_id": 7, "bbox": "box!"}]), "is no COCO annotation file"),
         (lie(annotations=3), "is no COCO annotation file"),
+        (lie(annotations=[{"image_id": 1, "category_id": 7, "bbox": [1, 2, 10**400, 4]}]), "int too large"),
+        (lie(annotations=[{"image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "area": 10**400}]), "int too large"),
     ],
 )
 def test_files_that_are_no_annotations(

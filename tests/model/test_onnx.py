@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -287,6 +289,38 @@ def test_places_beyond_a_data_file_are_refused(tmp_path: Path, offset: str, leng
     (tmp_path / "weights.bin").write_bytes(bytes(100))
     _external(tmp_path / "model.onnx", "weights.bin", offset=offset, length=length)
     with pytest.raises(ModelError, match="the data of 'w_"):
+        load(tmp_path / "model.onnx")
+
+
+def test_many_tensors_of_one_data_file_are_not_all_held(tmp_path: Path) -> None:
+    """A small model may name the same bytes again and again: memory would be the file's length times as often."""
+    size, times = 1 << 29, 5
+    with (tmp_path / "weights.bin").open("wb") as sparse:
+        sparse.truncate(size)
+    model = _small()
+    for number in range(times):
+        tensor = model.graph.initializer.add(name=f"t{number}", data_type=TensorProto.FLOAT, dims=[size // 4])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="weights.bin")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    program = (
+        "import resource, sys; from pathlib import Path; from rocketnpu.model.onnx import proto;"
+        "proto.MODEL_BYTES = 1 << 25\n"
+        "try: proto.read(Path(sys.argv[1]))\n"
+        "except proto.ModelError as error: print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 400_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    told, small = done.stdout.splitlines()
+    assert "the data of 't0' makes more than 33554432 bytes together with that of other tensors" in told
+    assert small == "True"
+
+
+def test_data_in_a_pipe_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.bin")
+    _external(tmp_path / "model.onnx", "weights.bin", length="0")
+    with pytest.raises(ModelError, match="it is a pipe, not a file"):
         load(tmp_path / "model.onnx")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -232,6 +234,30 @@ def test_a_damaged_record_proves_nothing(damage: bytes) -> None:
     assert record.load(BOARD) == Record(BOARD)
     with pytest.raises(InputError, match=r"boards"):
         read_report(path)
+
+
+def test_records_and_journals_lie_in_folders_of_the_users_alone(folder: Path) -> None:
+    record.save(Record(BOARD))
+    path = record.path_of(BOARD)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.parent.chmod(0o777)
+    with pytest.raises(DeviceError, match="group or others may write to folder"):
+        record.save(Record(BOARD))
+    with pytest.raises(DeviceError, match="group or others may write to folder"):
+        Journal.open(path.with_suffix(".journal"), BOARD)
+
+
+def test_records_and_journals_that_are_no_files(folder: Path) -> None:
+    path = record.path_of(BOARD)
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert record.load(BOARD) == Record(BOARD)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert record.load(BOARD) == Record(BOARD)
+    journal = path.with_suffix(".journal")
+    os.mkfifo(journal)
+    assert Journal.open(journal, BOARD).done == {}
 
 
 def test_a_record_comes_back() -> None:

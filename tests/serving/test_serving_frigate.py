@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +18,9 @@ from served import Served
 
 from materials import CHECKOUT
 from rocketnpu import zoo
-from rocketnpu.errors import RocketError
+from rocketnpu.errors import InputError, RocketError
 from rocketnpu.pictures import load_picture
-from rocketnpu.serving.frigate import reading
+from rocketnpu.serving.frigate import check_endpoint, reading
 from rocketnpu.vision.detector import Detector
 
 
@@ -166,3 +168,39 @@ def test_a_picture_too_small_or_odd() -> None:
         reading({"shape": [5, 7, 4], "dtype": "uint8"}, bytes(140))
     with pytest.raises(RocketError, match="no shape"):
         reading({"shape": [True, 7, 3], "dtype": "uint8"} | {"shape": None}, bytes(140))
+    with np.errstate(all="raise"):
+        values = np.full((4, 4, 3), -3e38, "<f4")
+        dark = reading({"shape": [4, 4, 3], "dtype": "float32"}, values.tobytes())
+        values[0] = 3e38
+        bright = reading({"shape": [4, 4, 3], "dtype": "float32"}, values.tobytes())
+    assert not dark.any()
+    assert (bright[0] == 255).all()
+    assert not bright[1:].any()
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "pipe", "folder"])
+def test_a_socket_takes_the_place_of_nothing(kind: str, tmp_path: Path) -> None:
+    """ZeroMQ removes whatever has the socket's name."""
+    path = tmp_path / "precious"
+    make: dict[str, Any] = {
+        "file": lambda: path.write_bytes(b"precious"),
+        "link": lambda: path.symlink_to(tmp_path / "other"),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+    }
+    make[kind]()
+    before = path.lstat()
+    with pytest.raises(InputError, match="is there already, and it is no socket"):
+        check_endpoint(f"ipc://{path}", open_to_all=True)
+    assert path.lstat().st_ino == before.st_ino
+
+
+def test_a_socket_of_a_server_is_left_and_one_that_nobody_has_is_not(
+    tmp_path: Path, served: Served, models: Path
+) -> None:
+    with pytest.raises(InputError, match=r"a server listens at .* already"):
+        check_endpoint(f"ipc://{models}/frigate", open_to_all=False)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "dead"))
+    for rest in (tmp_path / "dead", tmp_path / "new", "@abstract", "*"):
+        assert check_endpoint(f"ipc://{rest}", open_to_all=False) == []

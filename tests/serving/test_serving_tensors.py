@@ -107,6 +107,15 @@ def test_what_is_not_finite_is_refused(bad: float) -> None:
             from_json(port, given_, 1)
 
 
+@pytest.mark.parametrize("timeout", [0, 1, 2**64, 10**400])
+def test_a_client_may_name_any_time(timeout: int) -> None:
+    signature = signature_of(graph(DType.UINT8, (1, 2)), [np.zeros((1, 2), np.uint8)])
+    source = {"name": "in", "datatype": "UINT8", "shape": [1, 2], "data": [1, 2]}
+    body = json.dumps({"inputs": [source], "parameters": {"timeout": timeout}}).encode()
+    seconds = read_request(body, None, signature, 1).seconds
+    assert seconds == pytest.approx(min(timeout, 2**62) / 1e6)
+
+
 def test_truths_are_zero_or_one() -> None:
     (port,) = signature_of(graph(DType.BOOL, (1, 2)), [np.zeros((1, 2), np.bool_)]).inputs
     assert from_bytes(port, memoryview(b"\x00\x01"), 1).tolist() == [[False, True]]

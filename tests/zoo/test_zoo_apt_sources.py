@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from rocketnpu.zoo.apt_sources import AptArchive, debian_archives
@@ -20,6 +22,15 @@ def uris(folder):
 
 def test_no_lists(tmp_path):
     assert debian_archives(tmp_path / "nowhere") == ()
+
+
+def test_lists_that_are_pipes_or_endless(lists):
+    folder = lists("sources.list", "deb http://mirror.invalid/debian trixie main\n")
+    os.mkfifo(folder / "sources.list.d" / "a.list")
+    (folder / "sources.list.d" / "b.sources").symlink_to("/dev/zero")
+    with (folder / "sources.list.d" / "c.list").open("wb") as sparse:
+        sparse.truncate(1 << 33)
+    assert uris(folder) == ["http://mirror.invalid/debian"]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -44,6 +45,17 @@ def test_stored_found_and_damaged(cache, make_model, archives):
     assert cache.state(model, model.model) is State.DAMAGED
     assert cache.find(model, model.model) is None
     path.write_bytes(archives.model + b"more")
+    assert cache.state(model, model.model) is State.DAMAGED
+
+
+def test_what_is_no_file_is_damaged(cache, make_model):
+    model = make_model()
+    path = cache.path(model, model.model)
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    assert cache.state(model, model.model) is State.DAMAGED
+    path.unlink()
+    path.symlink_to("/dev/zero")
     assert cache.state(model, model.model) is State.DAMAGED
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from rocketnpu.board.build_tree import BuildTree
 from rocketnpu.board.packages import DebianPackages
-from rocketnpu.errors import BoardUnavailableError
+from rocketnpu.errors import BoardUnavailableError, InputError
+from rocketnpu.folders import make_private
 from rocketnpu.zoo.progress import note
 
 _DONE = ".done"
@@ -46,8 +47,10 @@ class Stages:
             BoardUnavailableError: the folder cannot be made.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = self._stack.enter_context((self.folder / ".lock").open("w"))
+            make_private(self.folder)
+            lock = self._stack.enter_context((self.folder / ".lock").open("ab"))
+        except InputError as error:
+            raise BoardUnavailableError(f"the board has no cache: {error}") from None
         except OSError as error:
             raise BoardUnavailableError(
                 f"the board has no cache: {error.filename}: {error.strerror}; set ROCKETNPU_CACHE to another folder"

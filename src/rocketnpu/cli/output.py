@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 import sys
@@ -147,6 +148,28 @@ def print_report(report: Report) -> None:
             echo(item)
         else:
             print_table(item.columns, item.rows, right=item.right)
+
+
+class LogLines(logging.Formatter):
+    """Log records, one line each and before a traceback; what could steer a terminal is written out."""
+
+    def __init__(self) -> None:
+        super().__init__("rocketnpu: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Return the line."""
+        return _one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """Return the traceback."""
+        return printable(super().formatException(ei))
+
+
+def log_to_stderr() -> None:
+    """Have the process's log, which holds strangers' words, printed on stderr, warnings and worse."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogLines())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 def _one_line(cell: object) -> str:

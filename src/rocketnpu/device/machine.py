@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from rocketnpu.device.calls import Calls, SystemCalls
+from rocketnpu.files.limits import SYSTEM_BYTES
+from rocketnpu.files.reading import read_text
 
 State = Literal["good", "note", "bad"]
 
@@ -32,7 +34,4 @@ class Machine:
 
     def text(self, path: str) -> str:
         """Return a file's text, empty if it cannot be read."""
-        try:
-            return (self.root / path).read_bytes().decode(errors="replace").replace("\0", "\n").strip()
-        except OSError:
-            return ""
+        return read_text(self.root / path, SYSTEM_BYTES).replace("\0", "\n").strip()

@@ -69,7 +69,7 @@ def read_annotations(path: Path, folder: Path) -> Annotations:
             Sample(number, folder / _inside(image["file_name"]), image["file_name"], image["id"])
             for number, image in enumerate(document["images"])
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{path} is no COCO annotation file: {reason}") from None
     if not samples:
@@ -81,7 +81,7 @@ def _checked(document: Any) -> dict[str, Any]:
     """Return what of a document counts, of the right types.
 
     Raises:
-        ValueError, KeyError, TypeError: it is something else.
+        ValueError, KeyError, TypeError, OverflowError: it is something else.
     """
     images = [{"id": _number(one["id"]), "file_name": _text(one["file_name"])} for one in document["images"]]
     categories = [{"id": _number(one["id"]), "name": _text(one["name"])} for one in document["categories"]]

@@ -22,9 +22,21 @@ PICTURE_PIXELS = 1 << 26
 """Width times height of a picture, as its file states it: 200 MB once decoded."""
 PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats by Pillow's names that are decoded by well-kept code; none of them starts another program."""
+VIDEO_PIXELS = 1 << 25
+"""Width times height of a video's frames, of which several are held at a time: those of 8K have 33 million."""
+VIDEO_FORMATS = (
+    *("asf", "avi", "flv", "gif", "h264", "hevc", "ivf", "m4v", "matroska", "mjpeg", "mov", "mpeg", "mpegts"),
+    *("mpegvideo", "mxf", "obu", "ogg", "wtv", "bmp_pipe", "jpeg_pipe", "png_pipe", "webp_pipe"),
+)
+"""Formats by FFmpeg's names. Lists of other files and addresses (hls, concat, dash, ...) are none of them, nor is what
+makes pictures of any text."""
 LABELS_BYTES = 4 << 20
 LABEL_DIGITS = 9
 """Digits of a label's number."""
+RECORD_BYTES = 4 << 20
+"""What a board answered: its record, journal or report."""
+SYSTEM_BYTES = 1 << 20
+"""A text of the system's: a kernel's configuration, a list of archives, a file of the device tree."""
 DOWNLOAD_SECONDS = 1800.0
 """All of one transfer, however steadily it drips."""
 OPERATORS = 1 << 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 _HARMLESS = "\n\t"
@@ -18,6 +19,11 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if _is_harmless(letter) else _written_out(letter) for letter in text)
+
+
+def shows_progress() -> bool:
+    """Say whether somebody looks on: whether stderr is a terminal, and not closed by who called."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _is_harmless(letter: str) -> bool:

@@ -7,9 +7,9 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from rocketnpu.errors import RocketError
+from rocketnpu.errors import InputError, RocketError
 from rocketnpu.files.limits import JSON_BYTES, JSON_DEPTH
 
 _BLOCK_BYTES = 1 << 20
@@ -29,9 +29,8 @@ def read_file(path: str | Path, limit: int, what: str, error: type[RocketError])
         RocketError: an ``error``: the file is missing, cannot be read, is larger, or is no regular file: folders,
             pipes and devices could block, or have no end.
     """
-    descriptor = _open(path, what, error)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
+    with open_file(path, what, error) as file:
+        found = os.fstat(file.fileno())
         if found.st_size > limit:
             raise error(f"{what} {path} has {found.st_size} bytes, more than the {limit} that are read")
         try:
@@ -46,21 +45,33 @@ def read_file(path: str | Path, limit: int, what: str, error: type[RocketError])
     return b"".join(blocks)
 
 
+def read_text(path: str | Path, limit: int) -> str:
+    """Return a small text of the system's, such as a setting; empty where it cannot be read or has more bytes."""
+    try:
+        return read_file(path, limit, "text", InputError).decode("utf-8", "replace")
+    except InputError:
+        return ""
+
+
 def read_head(path: str | Path, count: int, what: str, error: type[RocketError]) -> bytes:
     """Return the first bytes of a regular file, at most ``count``; arguments as for :func:`read_file`.
 
     Raises:
         RocketError: an ``error``: the file is missing, cannot be read, or is no regular file.
     """
-    with os.fdopen(_open(path, what, error), "rb") as file:
+    with open_file(path, what, error) as file:
         try:
             return file.read(count)
         except OSError as problem:
             raise error(f"cannot read {what} {path}: {_reason(problem)}") from None
 
 
-def _open(path: str | Path, what: str, error: type[RocketError]) -> int:
-    """Open a regular file, without waiting for whatever else it may be."""
+def open_file(path: str | Path, what: str, error: type[RocketError]) -> BinaryIO:
+    """Open a regular file to be read piece by piece, without waiting for whatever else it may be.
+
+    Raises:
+        RocketError: an ``error``: the file is missing, cannot be read, or is no regular file.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as problem:
@@ -69,7 +80,7 @@ def _open(path: str | Path, what: str, error: type[RocketError]) -> int:
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         raise error(f"cannot read {what} {path}: it is {kind_of(mode)}, not a file")
-    return descriptor
+    return os.fdopen(descriptor, "rb")
 
 
 def kind_of(mode: int) -> str:

@@ -6,7 +6,9 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from rocketnpu.errors import RocketError
 from rocketnpu.files.reading import kind_of
@@ -33,16 +35,44 @@ def write_file(path: str | Path, data: bytes, what: str, error: type[RocketError
         RocketError: an ``error``: it may not be overwritten, is a folder, or the disk is full; what was there before is
             there still.
     """
+    with replacing(path, what, error, executable=executable) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, what: str, error: type[RocketError], *, executable: bool = False) -> Iterator[BinaryIO]:
+    """Give a file for what cannot be written at once; it takes the place of ``path`` when the block ends well.
+
+    Where the block fails nothing is left, and what was there before is there still. Pipes and devices are written to as
+    the block writes. Arguments and permissions as for :func:`write_file`.
+
+    Raises:
+        RocketError: an ``error``, as for :func:`write_file`; also what the block raises of an OSError or a ValueError.
+    """
     try:
-        _write(Path(path), data, _NEW_PROGRAM_MODE if executable else _NEW_MODE)
+        with _opened(Path(path), _NEW_PROGRAM_MODE if executable else _NEW_MODE) as file:
+            yield file
     except (OSError, ValueError) as problem:
         reason = (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
         raise error(f"cannot write {what} {path}: {reason}") from None
 
 
-def _write(path: Path, data: bytes, new_mode: int) -> None:
+def check_apart(path: str | Path, source: str | Path, what: str, error: type[RocketError]) -> None:
+    """See that what is about to be written is not the file that it is made from, under whatever name.
+
+    Raises:
+        RocketError: an ``error``: it is, and would be lost.
+    """
+    with contextlib.suppress(OSError, ValueError):  # one of them is not there
+        if Path(path).samefile(source):
+            raise error(f"cannot write {what} {path}: it is {source} itself, which would be lost; give another name")
+
+
+@contextlib.contextmanager
+def _opened(path: Path, new_mode: int) -> Iterator[BinaryIO]:
     if str(path.absolute()).startswith(_LIVE):
-        _write_through(path, data)
+        with path.open("wb") as file:
+            yield file
         return
     target = Path(os.path.realpath(path))
     try:
@@ -50,16 +80,14 @@ def _write(path: Path, data: bytes, new_mode: int) -> None:
     except FileNotFoundError:
         if not target.parent.is_dir():
             raise FileNotFoundError(2, f"there is no folder {target.parent}") from None
-        write_atomically(target, data, new_mode & ~_umask())
-        return
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(21, f"it is {kind_of(mode)}")
-    if not stat.S_ISREG(mode):
-        _write_through(path, data)
-    elif not os.access(target, os.W_OK):
-        raise PermissionError(13, "it may not be overwritten")
+        mode = stat.S_IFREG | new_mode & ~_umask()
     else:
-        write_atomically(target, data, stat.S_IMODE(mode))
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(21, f"it is {kind_of(mode)}")
+        if not os.access(target, os.W_OK):
+            raise PermissionError(13, "it may not be overwritten")
+    with _fresh(target, stat.S_IMODE(mode)) if stat.S_ISREG(mode) else path.open("wb") as file:
+        yield file
 
 
 def write_atomically(target: Path, data: bytes, mode: int) -> None:
@@ -71,10 +99,16 @@ def write_atomically(target: Path, data: bytes, mode: int) -> None:
     Raises:
         OSError: it cannot be written; nothing is left behind.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", dir=target.parent)
+    with _fresh(target, mode) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def _fresh(target: Path, mode: int) -> Iterator[BinaryIO]:
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:16]}.", dir=target.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
             file.flush()
             os.fchmod(handle, mode)
             os.fsync(handle)
@@ -83,13 +117,6 @@ def write_atomically(target: Path, data: bytes, mode: int) -> None:
         with contextlib.suppress(OSError):
             Path(name).unlink()
         raise
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    with path.open("wb", buffering=0) as file:
-        left = memoryview(data)
-        while left:
-            left = left[file.write(left) or 0 :]
 
 
 def _umask() -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rocketnpu.errors import InputError
+from rocketnpu.errors import InputError, ModelError
+from rocketnpu.files.reading import read_head
 from rocketnpu.graph import Graph
 from rocketnpu.graph.propagate import propagate
 from rocketnpu.model import tflite
@@ -19,9 +20,8 @@ def is_onnx(path: Path) -> bool:
     if path.suffix.lower() != SUFFIX:
         return False
     try:
-        with path.open("rb") as file:
-            return file.read(_LENGTH)[4:] != tflite.IDENTIFIER
-    except OSError:
+        return read_head(path, _LENGTH, "model", ModelError)[4:] != tflite.IDENTIFIER
+    except ModelError:
         return True
 
 

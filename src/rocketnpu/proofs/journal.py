@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rocketnpu.errors import DeviceError
+from rocketnpu.errors import DeviceError, InputError
+from rocketnpu.files.limits import RECORD_BYTES
+from rocketnpu.files.reading import read_text
+from rocketnpu.folders import make_private
 from rocketnpu.proofs.identity import Identity
 from rocketnpu.proofs.trial import Outcome, Result, Trial
 
@@ -36,9 +39,9 @@ class Journal:
         """
         journal = cls(path, _read(path, identity))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DeviceError(f"cannot make {path.parent}: {error.strerror or error}") from None
+            make_private(path.parent)
+        except (OSError, InputError) as error:
+            raise DeviceError(f"cannot make {path.parent}: {getattr(error, 'strerror', None) or error}") from None
         if not journal.done:
             path.unlink(missing_ok=True)
             journal._write({"board": None if identity is None else identity.document})
@@ -86,7 +89,7 @@ class Journal:
 def _read(path: Path, identity: Identity | None) -> dict[str, Outcome]:
     """Return what a journal of the same board tells; nothing where there is none, or it cannot be understood."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_text(path, RECORD_BYTES).splitlines()
         steps = [json.loads(line) for line in lines if line.endswith("}")]
         if steps[0]["board"] != (None if identity is None else identity.document):
             return {}

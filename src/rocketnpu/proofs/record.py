@@ -18,8 +18,10 @@ from rocketnpu.device.group import DeviceGroup, cores_of
 from rocketnpu.device.kernel import KernelDevice
 from rocketnpu.device.standing import UNASKED, Standing, standing_of
 from rocketnpu.errors import DeviceError, InputError
+from rocketnpu.files.limits import RECORD_BYTES
+from rocketnpu.files.reading import parse_json, read_file
 from rocketnpu.files.writing import write_atomically
-from rocketnpu.folders import config_folder
+from rocketnpu.folders import config_folder, make_private
 from rocketnpu.proofs.identity import Identity, identify
 from rocketnpu.proofs.trial import Outcome, Result
 
@@ -125,8 +127,8 @@ def path_of(identity: Identity) -> Path:
 def load(identity: Identity) -> Record:
     """Read a board's record; an empty one where there is none, or none that can be understood."""
     try:
-        found = Record.of(json.loads(path_of(identity).read_bytes()))
-    except (OSError, ValueError, RecursionError, InputError):
+        found = Record.of(parse_json(read_file(path_of(identity), RECORD_BYTES, "record", InputError)))
+    except (ValueError, InputError):
         return Record(identity)
     return found if found.identity == identity else Record(identity)
 
@@ -139,10 +141,11 @@ def save(record: Record) -> Path:
     """
     path = path_of(record.identity)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         write_atomically(path, (json.dumps(record.document, indent=1) + "\n").encode(), 0o644)
-    except OSError as error:
-        raise DeviceError(f"cannot write the board's record {path}: {error.strerror or error}") from None
+    except (OSError, InputError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DeviceError(f"cannot write the board's record {path}: {reason}") from None
     return path
 
 

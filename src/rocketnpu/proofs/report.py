@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 from rocketnpu._version import __version__
 from rocketnpu.device.machine import Fact
 from rocketnpu.errors import InputError
+from rocketnpu.files.limits import RECORD_BYTES
+from rocketnpu.files.reading import parse_json, read_file
 from rocketnpu.proofs.identity import Identity
 from rocketnpu.proofs.record import Record
 from rocketnpu.proofs.trial import Outcome, summary
 
 KIND = "rocketnpu rules"
-MAX_BYTES = 1 << 22
-"""A file larger than this is no report."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,13 @@ def read_report(path: Path) -> Report:
     Raises:
         InputError: it cannot be read, or is none.
     """
+    data = read_file(path, RECORD_BYTES, "report", InputError)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        document = json.loads(data) if len(data) <= MAX_BYTES else None
+        document = parse_json(data)
         found = Record.of(document)
-    except OSError as error:
-        raise InputError(f"cannot read the report {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError, InputError) as error:
+    except (ValueError, InputError) as error:
         raise InputError(f"{path}: no report of `rocketnpu selftest --rules --report`: {error}") from None
-    if document is None or document.get("kind") != KIND:
+    if document.get("kind") != KIND:
         raise InputError(f"{path}: a board's own record; `rocketnpu selftest --rules --report` writes what to send")
     return Report(path, found, str(document.get("version", "")))
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import queue
 import socket
+import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -69,7 +71,8 @@ def reading(head: Mapping[str, Any], data: bytes) -> Pixels:
     if name == "float32":
         if not np.isfinite(values).all():
             raise malformed("the picture has values that are not finite")
-        values = np.clip(np.rint(values * (1.0 if values.max() > _BRIGHTEST else 255.0)), 0, 255)
+        scale = 1.0 if values.max() > _BRIGHTEST else 255.0
+        values = np.rint(np.clip(values, 0, 255 / scale) * scale)
     return np.ascontiguousarray(values, np.uint8)
 
 
@@ -222,15 +225,18 @@ def check_endpoint(endpoint: str, *, open_to_all: bool) -> list[str]:
     """Return warnings about an endpoint: the protocol has no token.
 
     Raises:
-        InputError: it is no endpoint, or other machines reach it.
+        InputError: it is no endpoint, or other machines reach it, or a file or another server is there.
     """
     from rocketnpu.serving.listening import is_loopback
 
     scheme, _, rest = endpoint.partition("://")
     if scheme not in ("ipc", "tcp") or not rest:
         raise InputError(f"{endpoint!r} is no endpoint for Frigate: write ipc:///a/path or tcp://127.0.0.1:5555")
+    if scheme == "ipc":
+        _check_socket(rest)
+        return []
     host = rest.rpartition(":")[0].strip("[]")
-    if scheme == "ipc" or (host and host != "*" and is_loopback(host)):
+    if host and host != "*" and is_loopback(host):
         return []
     if not open_to_all:
         raise InputError(
@@ -238,3 +244,18 @@ def check_endpoint(endpoint: str, *, open_to_all: bool) -> list[str]:
             "all who reach it may use it"
         )
     return [f"anybody who reaches {endpoint} can use this server"]
+
+
+def _check_socket(path: str) -> None:
+    """See that binding a socket removes nothing: ZeroMQ takes away whatever is there before."""
+    if path.startswith("@") or path == "*":  # no place in a folder, or one that ZeroMQ chooses
+        return
+    try:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISSOCK(mode):
+        raise InputError(f"{path} for Frigate's socket is there already, and it is no socket: give another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client, suppress(OSError):
+        client.connect(path)
+        raise InputError(f"a server listens at {path} already: end it, or give another path for Frigate's socket")

@@ -15,6 +15,7 @@ from rocketnpu.files.reading import read_file
 
 TOKEN_VARIABLE = "ROCKETNPU_TOKEN"
 _TOKEN_BYTES, _LEAST_TOKEN = 4096, 16
+_PEM_BYTES = 1 << 20
 _BACKLOG = 128
 
 
@@ -57,6 +58,8 @@ class Door:
         return [] if self.certificate else ["the token and all pictures travel unencrypted: give --certificate, --key"]
 
     def _check_certificate(self) -> None:
+        for path in (self.certificate, self.key):
+            read_file(str(path), _PEM_BYTES, "TLS file", InputError)  # OpenSSL would wait for a pipe
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             context.load_cert_chain(str(self.certificate), str(self.key), password="")

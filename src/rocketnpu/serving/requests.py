@@ -24,6 +24,8 @@ from rocketnpu.serving.tensors import (
 )
 
 _MICROSECONDS = 1e6
+_LONGEST = 1 << 62
+"""Microseconds that a client may name; the server grants fewer."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def read_request(body: bytes, header: int | None, signature: Signature, most: in
         identifier,
         _items(values, signature),
         _outputs(document, signature, _truth(parameters, "binary_data_output", default=False)),
-        None if timeout is None else whole_number(timeout, "the timeout") / _MICROSECONDS,
+        None if timeout is None else min(whole_number(timeout, "the timeout"), _LONGEST) / _MICROSECONDS,
     )
 
 

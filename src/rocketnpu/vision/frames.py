@@ -6,18 +6,22 @@ Videos are read and written by PyAV, an optional package.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol, Self
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 from PIL import Image
 
 from rocketnpu.closing import Closing
 from rocketnpu.errors import InputError, UnsupportedError
+from rocketnpu.files.limits import VIDEO_FORMATS, VIDEO_PIXELS
+from rocketnpu.files.reading import open_file
+from rocketnpu.files.writing import replacing
 from rocketnpu.pictures import read_pixels
 from rocketnpu.vision.letterbox import Pixels
 
@@ -27,6 +31,11 @@ _CODEC, _PIXELS = "mpeg4", "yuv420p"
 """What every player and every build of FFmpeg has."""
 _RATE = Fraction(25)
 """Frames a second of videos that do not say."""
+_LIMITS = {"max_pixels": str(VIDEO_PIXELS)}
+_READING: dict[str, Any] = {
+    "options": _LIMITS,
+    "container_options": {"format_whitelist": ",".join(VIDEO_FORMATS)},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,34 +104,64 @@ class VideoFile(Closing):
         """
         av = require_av()
         self._path = path
-        try:
-            self._container = av.open(str(path))
-            self._stream = self._container.streams.video[0]
-        except (av.FFmpegError, OSError, IndexError, ValueError) as error:
-            raise InputError(f"{path} is neither a picture nor a video that can be read: {error}") from None
         self._errors = (av.FFmpegError, OSError, ValueError)
-        self.rate: Fraction | None = self._stream.average_rate or _RATE
+        with ExitStack() as opened:
+            # A file, not its name: names may be addresses, and what a file names would be opened as well.
+            file = opened.enter_context(open_file(path, "video", InputError))
+            try:
+                self._container = opened.enter_context(av.open(file, **_READING))
+                self._stream = self._container.streams.video[0]
+            except av.ArgumentError:  # what FFmpeg says of a format that is not among those allowed
+                raise InputError(f"{path} is neither a picture nor a video of a known format") from None
+            except (*self._errors, IndexError) as error:
+                raise InputError(f"{path} is neither a picture nor a video that can be read: {_said(error)}") from None
+            decoder = self._stream.codec_context
+            if decoder is None:
+                raise InputError(f"video {path} has pictures that FFmpeg cannot decode")
+            self._check_size(decoder)
+            decoder.options = _LIMITS  # those above hold while its kind is found out
+            self._opened = opened.pop_all()
+        rate = self._stream.average_rate
+        self.rate: Fraction | None = rate if rate and rate > 0 else _RATE
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode one frame after another."""
         try:
             for number, frame in enumerate(self._container.decode(self._stream)):
+                self._check_size(frame)
                 seconds = None if frame.time is None else float(frame.time)
                 yield Frame(f"frame {number}", np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), seconds)
         except self._errors as error:
-            raise InputError(f"video {self._path} cannot be decoded further: {error}") from None
+            limit = f", or a frame of more than {VIDEO_PIXELS} pixels" if isinstance(error, ValueError) else ""
+            raise InputError(f"video {self._path} cannot be decoded further: {_said(error)}{limit}") from None
+
+    def _check_size(self, found: Any) -> None:
+        if found.width * found.height > VIDEO_PIXELS:
+            raise InputError(f"video {self._path} is too large: its frames have {found.width} x {found.height} pixels")
 
     def count(self) -> int:
         """Return what the file says of its length."""
-        return int(self._stream.frames or 0)
+        return max(0, int(self._stream.frames or 0))
 
     def close(self) -> None:
         """Close the file. Closing twice is allowed."""
-        self._container.close()
+        self._opened.close()
+
+
+class _Named:
+    """A file that PyAV writes to, under the name that says which kind it is to be."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self.name = str(path)
+        self.write, self.seek, self.tell, self.seekable = file.write, file.seek, file.tell, file.seekable
 
 
 class VideoWriter(Closing):
-    """A video that is written frame by frame; all frames have the first one's size."""
+    """A video that is written frame by frame; all frames have the first one's size.
+
+    Only where its block ends without an error does the file take its place: see
+    :func:`~rocketnpu.files.writing.replacing`.
+    """
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         """Open the file; its ending says what kind of container it is.
@@ -132,13 +171,13 @@ class VideoWriter(Closing):
             InputError: the file cannot be written, or its ending is not that of a video.
         """
         av = require_av()
-        self._path, self._av = path, av
+        self._path, self._av, self._rate = path, av, rate
         self._stream: Any = None
-        try:
-            self._container = av.open(str(path), "w")
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"cannot write a video to {path}: {error}") from None
-        self._rate = rate
+        with ExitStack() as opened:
+            file = opened.enter_context(replacing(path, "video", InputError))
+            with self._told():
+                self._container = av.open(_Named(file, path), "w")
+            self._opened = opened.pop_all()
 
     def write(self, pixels: Pixels) -> None:
         """Add a frame.
@@ -146,14 +185,12 @@ class VideoWriter(Closing):
         Raises:
             InputError: it cannot be written.
         """
-        try:
+        with self._told():
             if self._stream is None:
                 self._stream = self._start(pixels)
             frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
-        except (self._av.FFmpegError, OSError, ValueError) as error:
-            raise InputError(f"cannot write a video to {self._path}: {error}") from None
 
     def _start(self, pixels: Pixels) -> Any:
         stream = self._container.add_stream(_CODEC, rate=self._rate)
@@ -164,12 +201,37 @@ class VideoWriter(Closing):
         return stream
 
     def close(self) -> None:
-        """Write what the encoder still holds, and close the file. Closing twice is allowed."""
-        if self._stream is not None:
-            for packet in self._stream.encode():
-                self._container.mux(packet)
-            self._stream = None
-        self._container.close()
+        """Write what the encoder still holds, and put the file in its place. Closing twice is allowed.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        with self._opened as opened:
+            with self._told():
+                if self._stream is not None:
+                    for packet in self._stream.encode():
+                        self._container.mux(packet)
+                    self._stream = None
+                self._container.close()
+            opened.pop_all().close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it, or after an error leave nothing of it."""
+        if error is None:
+            self.close()
+            return
+        with suppress(InputError), self._told():
+            self._container.close()
+        self._opened.__exit__(kind, error, trace)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._av.FFmpegError, OSError, ValueError) as error:
+            raise InputError(f"cannot write a video to {self._path}: {_said(error)}") from None
 
 
 class Opened:
@@ -215,6 +277,11 @@ def encode_picture(path: Path, pixels: Pixels) -> bytes:
     data = BytesIO()
     Image.fromarray(pixels).save(data, kind)
     return data.getvalue()
+
+
+def _said(error: Exception) -> str:
+    """Return an error's reason without the file's name, which its message repeats."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def require_av() -> Any:

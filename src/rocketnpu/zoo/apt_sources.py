@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rocketnpu.files.limits import SYSTEM_BYTES
+from rocketnpu.files.reading import read_text
+
 APT_FOLDER = Path("/etc/apt")
 
 _SUITES = re.compile(
@@ -59,10 +62,7 @@ def _entries(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8", errors="replace")
-    except OSError:
-        return ""  # lists that only root may read (they can hold passwords) are left out
+    return read_text(path, SYSTEM_BYTES)  # lists that only root may read (they can hold passwords) are left out
 
 
 def _one_line_entries(text: str) -> Iterator[Mapping[str, str]]:

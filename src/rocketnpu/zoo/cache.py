@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from rocketnpu.errors import FetchError, InputError
+from rocketnpu.files.reading import read_file
 from rocketnpu.files.writing import write_atomically
 from rocketnpu.folders import cache_folder, make_private
 from rocketnpu.zoo.catalogue import CatalogueModel, ModelFile
@@ -50,12 +51,11 @@ class Cache:
     def state(self, model: CatalogueModel, file: ModelFile) -> State:
         """Read the file and say whether it is what it should be."""
         path = self.path(model, file)
-        try:
-            with path.open("rb") as reader:
-                data = reader.read(file.max_bytes + 1)
-        except FileNotFoundError:
+        if not path.exists():
             return State.ABSENT
-        except OSError:
+        try:
+            data = read_file(path, file.max_bytes, "model", FetchError)
+        except FetchError:
             return State.DAMAGED
         return State.PRESENT if file.accepts(data) else State.DAMAGED
 

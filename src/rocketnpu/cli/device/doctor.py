@@ -39,7 +39,9 @@ def doctor(overlay: Path | None, clock: int | None, chip: str, as_json: bool) ->
 
 
 def _write_overlay(path: Path, clock: int | None, chip: str) -> None:
+    from rocketnpu.errors import InputError
     from rocketnpu.family import family_of
+    from rocketnpu.files.writing import write_file
 
-    path.write_text(family_of(chip).clock_overlay(clock), "utf-8")
+    write_file(path, family_of(chip).clock_overlay(clock).encode(), "overlay", InputError)
     echo(f"{path}: read what it says at its head; docs/devices.md tells how to apply it and how to take it back")

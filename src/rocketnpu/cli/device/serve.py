@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rocketnpu.cli.output import chip_option, counted, echo
+from rocketnpu.cli.output import chip_option, counted, echo, log_to_stderr
 
 if TYPE_CHECKING:
     from rocketnpu.serving.frigate import FrigateDoor
@@ -74,7 +72,7 @@ def serve(
     from rocketnpu.serving.pool import Pool
     from rocketnpu.serving.server import serve as serve_until_signal
 
-    logging.basicConfig(format="rocketnpu: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    log_to_stderr()
     limits = Limits(body=megabytes * MEBIBYTE, queue=queue, seconds=seconds, connections=connections)
     door = Door(host, port, token_from(token_file), no_token, certificate, key)
     warnings = [*door.check(), *_check_frigate(frigate, open_to_all=no_token)]

@@ -38,6 +38,8 @@ def classify(
 
     The time is that of one inference after a first one: reading, compiling and the first run's set-up do not count.
     """
+    from rocketnpu.errors import InputError
+    from rocketnpu.files.writing import check_apart
     from rocketnpu.inference import Inference
     from rocketnpu.inspect.board import board_remark
     from rocketnpu.labels import read_labels
@@ -46,6 +48,8 @@ def classify(
     from rocketnpu.scores import output_tensor, picture_input, probabilities
     from rocketnpu.zoo import labels_for, resolve
 
+    if output is not None:
+        check_apart(output, image, "picture", InputError)
     path = resolve(model)
     graph = read(path)
     classes = output_tensor(graph).elements

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rocketnpu.files.printable import printable
+from rocketnpu.files.printable import printable, shows_progress
 
 if TYPE_CHECKING:
     from rocketnpu.graph import Graph, Tensor
@@ -51,7 +50,7 @@ def _noise(tensor: Tensor, seed: int) -> Any:
 @contextmanager
 def progress(total: int) -> Iterator[Tell]:
     """Show a bar on stderr if that is a terminal."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield lambda _step: None
         return
     from rich.console import Console

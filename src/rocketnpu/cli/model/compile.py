@@ -27,7 +27,8 @@ from rocketnpu.cli.output import (
 def compile_command(model: str, shapes: Shapes, output: Path | None, chip: str, as_json: bool) -> None:
     """Compile a model and save what the NPU runs, a file for each part."""
     from rocketnpu.compiler import compile_graph
-    from rocketnpu.errors import UnsupportedError
+    from rocketnpu.errors import ProgramError, UnsupportedError
+    from rocketnpu.files.writing import check_apart
     from rocketnpu.model.files import placeholders, read_all
     from rocketnpu.partition.plan import plan
     from rocketnpu.policy import Policy
@@ -47,6 +48,7 @@ def compile_command(model: str, shapes: Shapes, output: Path | None, chip: str, 
     written = []
     for number, part in enumerate(parts):
         name = output if len(parts) == 1 else output.with_stem(f"{output.stem}.{number}")
+        check_apart(name, path, "program", ProgramError)
         program = compile_graph(part, policy)
         store.save(program, name)
         written.append({"file": str(name), "jobs": len(program.jobs), "tasks": len(program.tasks)})

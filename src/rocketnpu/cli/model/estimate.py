@@ -54,9 +54,12 @@ def estimate(
     from rocketnpu.estimate.estimate import Conditions
     from rocketnpu.estimate.page import page
     from rocketnpu.estimate.trace import trace as trace_of
-    from rocketnpu.files.writing import write_file
+    from rocketnpu.files.writing import check_apart, write_file
 
     conditions = Conditions("vendor" if target == "vendor" else "mainline", clock, cores, start)
+    for output in (trace, html):
+        if output is not None:
+            check_apart(output, model, "the trace" if output is trace else "the page", InputError)
     found = _estimate(model, conditions, chip, allow_unproven)
     if trace:
         write_file(trace, json.dumps(trace_of(found)).encode(), "the trace", InputError)

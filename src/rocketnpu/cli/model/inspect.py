@@ -59,8 +59,10 @@ def inspect(
         return
     from rocketnpu.device.discover import local_standing
     from rocketnpu.device.standing import UNASKED
+    from rocketnpu.errors import InputError
     from rocketnpu.explorer.overlay import write_overlay
     from rocketnpu.family import family_of
+    from rocketnpu.files.writing import check_apart
     from rocketnpu.inspect.summary import summarise
     from rocketnpu.model.files import placeholders, read_all
     from rocketnpu.model.numerics import remark
@@ -95,6 +97,7 @@ def inspect(
     remarks = [text for text in (remark(graphs[0]), placeholders(graphs[0])) if text]
     plans = [plan(graph, policies[0]) for graph in graphs]
     if overlay is not None:
+        check_apart(overlay, model, "overlay", InputError)
         write_overlay(plans[0], overlay)
     summaries = [summarise(found) for found in plans]
     if as_json:

@@ -11,7 +11,7 @@ from rocketnpu.errors import CommandError
 from rocketnpu.family import family_of
 from rocketnpu.files.limits import COMMAND_BYTES
 from rocketnpu.files.reading import read_file
-from rocketnpu.files.writing import write_file
+from rocketnpu.files.writing import check_apart, write_file
 from rocketnpu.policy import DEFAULT_CHIP
 
 
@@ -32,6 +32,8 @@ def disassemble(file: Path, back: bool, full: bool, output: Path | None, chip: s
     """
     from rocketnpu.inspect.recorded import is_recording, room, room_of
 
+    if output is not None:
+        check_apart(output, file, "the listing", CommandError)
     if back:
         if output is None:
             raise click.UsageError("--assemble writes a binary file: say which with -o")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rocketnpu.cli.output import chip_option, counted, echo, json_option, model_option, print_json, print_table
+from rocketnpu.files.printable import shows_progress
 
 if TYPE_CHECKING:
     from rocketnpu.evaluation.accuracy import Accuracy, Bad
@@ -163,7 +163,7 @@ def _same_here(task: Task, samples: Sequence[Sample], found: Sequence[Verdict]) 
 
 def _with_bar(found: Iterable[Verdict], total: int) -> Iterator[Verdict]:
     """Show a bar on stderr if that is a terminal."""
-    if not sys.stderr.isatty():
+    if not shows_progress():
         yield from found
         return
     from rich.console import Console

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -23,6 +22,7 @@ from rocketnpu.cli.output import (
     print_json,
     target_option,
 )
+from rocketnpu.files.printable import shows_progress
 
 if TYPE_CHECKING:
     from rocketnpu.errors import RocketError
@@ -113,14 +113,22 @@ class Sink(ExitStack):
     """Where drawn frames go: nowhere, a picture, a folder or a video."""
 
     def __init__(self, source: Path, output: Path | None, frames: Frames) -> None:
-        """Check that the output is of the source's kind."""
+        """Check that the output is of the source's kind, and not the source.
+
+        Raises:
+            InputError: it is not, or it is.
+        """
         super().__init__()
         self._output, self._frames, self._many = output, frames, source.is_dir()
         self._video: Any = None
-        if output is not None and self._many and not output.is_dir():
-            from rocketnpu.errors import InputError
+        if output is None:
+            return
+        from rocketnpu.errors import InputError
+        from rocketnpu.files.writing import check_apart
 
+        if self._many and not output.is_dir():
             raise InputError(f"{source} is a folder: -o must be one too, and {output} is none")
+        check_apart(output, source, "what is drawn to", InputError)
 
     @property
     def is_open(self) -> bool:
@@ -128,13 +136,20 @@ class Sink(ExitStack):
         return self._output is not None
 
     def encode(self, frame: Frame, pixels: Pixels) -> tuple[Path, bytes] | Pixels:
-        """Return a picture as its file's path and bytes; frames of a video as they are. Works from any thread."""
+        """Return a picture as its file's path and bytes; frames of a video as they are. Works from any thread.
+
+        Raises:
+            InputError: the picture would be written over itself, or its ending is none of a picture.
+        """
+        from rocketnpu.errors import InputError
+        from rocketnpu.files.writing import check_apart
         from rocketnpu.vision.frames import encode_picture
 
         assert self._output is not None
-        if self._frames.rate is not None:
+        if not isinstance(frame.source, Path):
             return pixels
         path = self._output / frame.name if self._many else self._output
+        check_apart(path, frame.source, "picture", InputError)
         return path, encode_picture(path, pixels)
 
     def write(self, made: tuple[Path, bytes] | Pixels | None) -> None:
@@ -249,7 +264,7 @@ def _with_bar(
     results: Iterable[tuple[Frame, Future[Seen[Any, Any]]]], total: int
 ) -> Iterator[tuple[Frame, Future[Seen[Any, Any]]]]:
     """Show a bar on stderr if that is a terminal and there are several frames."""
-    if total == 1 or not sys.stderr.isatty():
+    if total == 1 or not shows_progress():
         yield from results
         return
     from rich.console import Console

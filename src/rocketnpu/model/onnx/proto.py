@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.files.limits import MODEL_BYTES
-from rocketnpu.files.reading import read_file
+from rocketnpu.files.reading import open_file, read_file
 from rocketnpu.model.onnx.sizes import check_sizes
 
 if TYPE_CHECKING:
@@ -50,9 +50,10 @@ def read(path: Path) -> onnx.ModelProto:
         ModelError: a file is missing or damaged, or lies outside the folder.
     """
     model = decode(read_file(path, MODEL_BYTES, "model", ModelError), path.name)
+    left = MODEL_BYTES
     for tensor in _tensors(model.graph):
         if tensor.data_location == _EXTERNAL:
-            _load_external(tensor, path)
+            left -= _load_external(tensor, path, left)
     return model
 
 
@@ -205,8 +206,8 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from _tensors(body)
 
 
-def _load_external(tensor: onnx.TensorProto, model: Path) -> None:
-    """Fetch a tensor's bytes from the data file that it names."""
+def _load_external(tensor: onnx.TensorProto, model: Path, left: int) -> int:
+    """Fetch a tensor's bytes, at most ``left``, from the data file that it names; return how many there are."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location, title = entries.get("location", ""), f"{model.name}: the data of {tensor.name!r}"
     folder = model.resolve().parent
@@ -220,9 +221,11 @@ def _load_external(tensor: onnx.TensorProto, model: Path) -> None:
     try:
         size = path.stat().st_size
         length = size - offset if wanted is None else int(wanted)
-        if offset < 0 or length < 0 or offset + length > size or length >= MOST_BYTES or not path.is_file():
+        if offset < 0 or length < 0 or offset + length > size or length >= MOST_BYTES:
             raise ModelError(f"{title} ends at byte {offset + length} of {location}, which has {size}")
-        with path.open("rb") as file:
+        if length > left:
+            raise ModelError(f"{title} makes more than {MODEL_BYTES} bytes together with that of other tensors")
+        with open_file(path, f"the data of {tensor.name!r}", ModelError) as file:
             file.seek(offset)
             tensor.raw_data = file.read(length)
     except ValueError:
@@ -231,6 +234,7 @@ def _load_external(tensor: onnx.TensorProto, model: Path) -> None:
         raise ModelError(f"{title} cannot be read from {location!r}: {error.strerror or error}") from None
     tensor.data_location = 0
     del tensor.external_data[:]
+    return len(tensor.raw_data)
 
 
 def elements(dims: tuple[int, ...]) -> int:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import strangers_folder
 
 import rocketnpu.cli
-from rocketnpu.cli.main import run
+from rocketnpu.cli.main import VERBS, run
 from rocketnpu.cli.model.comparing import progress
+from rocketnpu.cli.output import LogLines
 from rocketnpu.graph import DType
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import ModelBuilder
+from rocketnpu.program import store
 
 EVIL = "\x1b]0;owned\x07\x9b2J\u202e\r"
 STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 PICTURE = Path(__file__).parents[2] / "examples" / "hens.jpg"
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "conv1x1_u8_fc_shape_1x1x64_100.zip"
 
 
 @pytest.fixture
@@ -85,6 +92,87 @@ def test_no_strangers_escape_sequences(
     assert "internal fault" not in err
     if verb == "inspect json":
         assert json.loads(out)["operators"][0]["kind"] == f"CUSTOM:op{EVIL}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("strangers")
+    with pytest.MonkeyPatch.context() as patched:
+        strangers_folder.lay_out(made, GOLDEN, patched)
+    with contextlib.suppress(ImportError):
+        strangers_folder.write_onnx(made)
+    return made
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("line", strangers_folder.LINES)
+def test_nobody_steers_a_terminal_or_forges_a_line(
+    line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for word, package in {"onnx": "onnxruntime", "serve": "uvicorn", "evaluate": "pycocotools"}.items():
+        if word in line:
+            pytest.importorskip(package, reason=f"{package} is not installed")
+    monkeypatch.chdir(folder)
+    capsys.readouterr()
+    status = run([word.format(*[strangers_folder.EVIL] * 2) for word in strangers_folder.LINES[line]])
+    out, err = capsys.readouterr()
+    assert status == (2 if line in strangers_folder.REFUSED else 0), err
+    assert out or err
+    assert not STEERS.search(out + err)
+    assert not re.search(r"^\s*FORGED", out + err, re.MULTILINE)
+    assert "internal fault" not in err
+    assert "Traceback" not in err
+    if line == "detect json":
+        frames = json.loads(out)["frames"]
+        assert strangers_folder.PICTURE in {frame["name"] for frame in frames}
+
+
+def test_every_verb_meets_strangers() -> None:
+    met = {words[0] for words in strangers_folder.LINES.values()}
+    assert set(VERBS) - met == {"build-delegate", "build-provider"}, "their one word is where to write"
+
+
+def test_a_name_in_a_listing_is_no_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program's own words stand in comments of its listing, and the listing is assembled again."""
+    monkeypatch.chdir(folder)
+    sound = folder / "sound.rktprog"
+    assert run(["compile", "-m", f"c{strangers_folder.EVIL}.tflite", "-o", str(sound)]) == 0
+    program = store.load(sound)
+    job = program.jobs[0]
+    evil = replace(job.tasks[0], label="x\nWORD 0x0123456789abcdef")
+    hostile = replace(program, jobs=(replace(job, tasks=(evil, *job.tasks[1:])), *program.jobs[1:]))
+    words = {}
+    for name, made in (("plain", program), ("name\nWORD 0x0123456789abcdef", hostile)):
+        store.save(made, name)
+        assert run(["disassemble", name, "-o", "listing"]) == 0
+        assert run(["disassemble", "--assemble", "listing", "-o", "words"]) == 0
+        words[name] = (folder / "words").read_bytes()
+    assert len(set(words.values())) == 1
+
+
+def test_a_log_is_printable_and_a_line_each() -> None:
+    """What a server logs holds names of tensors and words of clients."""
+    shown = io.StringIO()
+    handler = logging.StreamHandler(shown)
+    handler.setFormatter(LogLines())
+    log = logging.Logger("x")
+    log.addHandler(handler)
+    log.error("model %s: %s", f"m{strangers_folder.EVIL}", ValueError(strangers_folder.EVIL))
+    log.error("it failed", exc_info=ValueError(EVIL))
+    lines = shown.getvalue().splitlines()
+    assert lines[0].startswith("rocketnpu: model m\\x1b]0;owned\\x07\\x9b2J\\u202e FORGED: : \\x1b]0;")
+    assert lines[1:3] == ["rocketnpu: it failed", "ValueError: \\x1b]0;owned\\x07\\x9b2J\\u202e\\x0d"]
+    assert not STEERS.search(shown.getvalue())
+
+
+def test_no_verb_needs_stderr(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed by who called, as by ``2>&-``: there is no such stream then."""
+    monkeypatch.chdir(folder)
+    for words in ("segment", "evaluate classes", "compare", "models"):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stderr", None)
+            line = [word.format(*[strangers_folder.EVIL] * 2) for word in strangers_folder.LINES[words]]
+            assert run(line) in (0, 2), words
 
 
 def test_a_bar_prints_a_strangers_words_as_they_are(terminal: io.StringIO) -> None:

@@ -17,7 +17,7 @@ import click
 
 from rocketnpu._version import __version__
 from rocketnpu.cli.fault import fault_line
-from rocketnpu.cli.output import echo
+from rocketnpu.cli.output import echo, echo_text
 from rocketnpu.closing import end_in_order
 from rocketnpu.errors import RocketError
 
@@ -147,7 +147,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        echo(shown.getvalue(), err=True, nl=False)
+        echo_text(shown.getvalue(), err=True)
         return error.exit_code
     except RocketError as error:
         return _fail(str(error) or type(error).__name__)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rocketnpu.files.printable import printable
+from rocketnpu.files.printable import printable, printable_line
 from rocketnpu.policy import DEFAULT_CHIP
 
 if TYPE_CHECKING:
@@ -86,11 +86,16 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a text on stdout, or on stderr; what could steer a terminal is written out, whoever's words it holds."""
+def echo(line: object = "", *, err: bool = False) -> None:
+    """Print one line on stdout, or on stderr; what could steer a terminal is written out, whoever's words it holds."""
+    echo_text(f"{printable_line(str(line))}\n", err=err)
+
+
+def echo_text(text: str, *, err: bool = False) -> None:
+    """Print a text of lines that are each known to be one, as :func:`echo` does; it says itself where lines end."""
     if err and sys.stderr is None:  # closed by who called; click before 8.2 would fail
         return
-    click.echo(printable(str(text)), err=err, nl=nl)
+    click.echo(printable(text), err=err, nl=False)
 
 
 def print_json(value: Any) -> None:
@@ -173,7 +178,7 @@ def log_to_stderr() -> None:
 
 
 def _one_line(cell: object) -> str:
-    return printable(" ".join(str(cell).splitlines()).replace("\t", " "))
+    return printable_line(str(cell).replace("\t", " "))
 
 
 def _last_width(widths: Sequence[int], cells: Sequence[str]) -> int:

@@ -21,6 +21,11 @@ def printable(text: str) -> str:
     return "".join(letter if _is_harmless(letter) else _written_out(letter) for letter in text)
 
 
+def printable_line(text: str) -> str:
+    """Return the text as one line, printable: whoever chose a name does not write another line with it."""
+    return printable(" ".join(text.splitlines()))
+
+
 def shows_progress() -> bool:
     """Say whether somebody looks on: whether stderr is a terminal, and not closed by who called."""
     return sys.stderr is not None and sys.stderr.isatty()

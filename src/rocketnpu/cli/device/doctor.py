@@ -32,7 +32,8 @@ def doctor(overlay: Path | None, clock: int | None, chip: str, as_json: bool) ->
         return 0 if ready else 1
     print_table(("", "", "found"), [(fact.state, fact.name, fact.found) for fact in facts])
     advice = [f"{fact.name}: {fact.advice}" for fact in facts if fact.advice]
-    echo("\n" + ("An NPU can be used." if ready else "No NPU can be used here; programs run on the simulator."))
+    echo()
+    echo("An NPU can be used." if ready else "No NPU can be used here; programs run on the simulator.")
     for line in advice:
         echo(f"  {line}")
     return 0 if ready else 1

@@ -11,6 +11,7 @@ import click
 from rocketnpu.cli.output import echo
 from rocketnpu.closing import SIGNAL_STATUS
 from rocketnpu.errors import DeviceError
+from rocketnpu.files.printable import printable_line
 from rocketnpu.policy import DEFAULT_CHIP
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -39,8 +40,9 @@ def emulate(command: tuple[str, ...], quiet: bool, chip: str, print_environment:
     if not command and not print_environment:
         raise click.UsageError("give a command after --, as in: rocketnpu emulate -- python3 program.py")
     if command and command[0].startswith("-") and shutil.which(command[0]) is None:
+        given = printable_line(command[0])
         raise click.UsageError(
-            f"emulate has no option {command[0]}; options of emulate come before --, the command after it"
+            f"emulate has no option {given}; options of emulate come before --, the command after it"
         )
     driver = driver_of(chip)
     library = shim_library()
@@ -54,7 +56,8 @@ def emulate(command: tuple[str, ...], quiet: bool, chip: str, print_environment:
     with EmulatedNode(report=report, driver=driver) as node:
         if print_environment:
             variables = {"LD_PRELOAD": node.preloadable(library)} | node.variables()
-            echo("\n".join(f"{name}={value}" for name, value in variables.items()))
+            for name, value in variables.items():
+                echo(f"{name}={value}")
         if command:
             return _run(command, node.environment(library), before)
         signal.sigwait(_ENDING)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rocketnpu.cli.output import echo, print_json, print_table
+from rocketnpu.cli.output import echo, echo_text, print_json, print_table
 from rocketnpu.device.discover import open_device
 from rocketnpu.device.doctor import examine
 from rocketnpu.errors import UnsupportedError
@@ -43,7 +43,7 @@ def ask_board(name: str, *, risky: bool, limit: float, as_json: bool) -> tuple[d
     if not trials:
         raise UnsupportedError(f"no programs ask the {family.title} for its rules yet; `rocketnpu evidence` lists them")
     if risky and identity is not None and not as_json:
-        echo(RISK, err=True)
+        echo_text(f"{RISK}\n", err=True)
     outcomes = _run(trials, name, family, target, identity, risky=risky, limit=limit, as_json=as_json)
     found = summary(outcomes)
     if identity is not None:

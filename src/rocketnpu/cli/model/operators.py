@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rocketnpu.cli.output import chip_option, echo, json_option, print_json
+from rocketnpu.cli.output import chip_option, echo, echo_text, json_option, print_json
 
 
 @click.command()
@@ -24,14 +24,14 @@ def operators(kind: str | None, markdown: bool, by_chip: bool, chip: str, as_jso
         option = "--markdown" if markdown else "--by-chip"
         raise click.UsageError(f"{option} prints a whole page, it takes no {'--json' if as_json else 'KIND'}")
     if by_chip:
-        echo(chips_page([family_of(name) for name in chips()]), nl=False)
+        echo_text(chips_page([family_of(name) for name in chips()]))
         return
     family = family_of(chip)
     published = family.published()
     if not published:
         raise InputError(f"no operator is taken on the {family.title}: nothing is compiled for it yet")
     if markdown:
-        echo(page(published, stated_bounds(family)), nl=False)
+        echo_text(page(published, stated_bounds(family)))
         return
     found = [operator for operator in published if kind is None or operator.kind == kind.upper()]
     if not found:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rocketnpu.cli.output import chip_option, echo, json_option, print_json
+from rocketnpu.cli.output import chip_option, echo_text, json_option, print_json
 from rocketnpu.errors import CommandError
 from rocketnpu.family import family_of
 from rocketnpu.files.limits import COMMAND_BYTES
@@ -45,7 +45,7 @@ def disassemble(file: Path, back: bool, full: bool, output: Path | None, chip: s
         return
     text = streams.text(file, full=full)
     if output is None:
-        echo(text, nl=False)
+        echo_text(text)
         return
     write_file(output, text.encode("utf-8", "backslashreplace"), "the listing", CommandError)
 

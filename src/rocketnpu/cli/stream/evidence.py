@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rocketnpu.cli.output import chip_option, echo, json_option, print_json, print_table
+from rocketnpu.cli.output import chip_option, echo, echo_text, json_option, print_json, print_table
 
 if TYPE_CHECKING:
     from rocketnpu.family import Family
@@ -45,7 +45,7 @@ def evidence(names: tuple[str, ...], page: str | None, imported: tuple[Path, ...
         )
     family = family_of(chip)
     if page is not None:
-        echo(_page(page, family), nl=False)
+        echo_text(_page(page, family))
         return
     if imported:
         _show_reports(imported, family, as_json)

@@ -242,7 +242,8 @@ def look_at(
         told.append({"name": frame.name, "seconds": frame.seconds, **look.document(seen.found)})
         if not as_json:
             lines = look.tell(seen.found, alone)
-            echo("\n".join(lines) if alone else f"{frame.name}: {', '.join(lines)}")
+            for line in lines if alone else [f"{frame.name}: {', '.join(lines)}"]:
+                echo(line)
     _finish(told, time.perf_counter() - start, where, graph, str(source), as_json=as_json)
     if any(ends):
         raise SomeFailedError(ends)

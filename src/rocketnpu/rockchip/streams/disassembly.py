@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from rocketnpu.errors import CommandError
 from rocketnpu.files.limits import COMMAND_BYTES
+from rocketnpu.files.printable import printable_line
 from rocketnpu.files.reading import read_file
 from rocketnpu.program import store
 from rocketnpu.program.program import Program
@@ -193,7 +194,7 @@ def to_text(found: Disassembly) -> str:
         for number, line in enumerate(listing.lines):
             comments = [*line.problems, *([listing.notes[number]] if number in listing.notes else [])]
             lines.append(f"{line.text}  # {'; '.join(comments)}" if comments else line.text)
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable_line, lines)) + "\n"  # a name in a comment ends no line
 
 
 def _heading(listing: Listing) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from rocketnpu.errors import CommandError, RegisterFieldError
+from rocketnpu.files.printable import printable_line
 from rocketnpu.verisilicon.coefficients.kernels import Bytes
 from rocketnpu.verisilicon.registers.instruction import WORD
 from rocketnpu.verisilicon.registers.jobs import UNITS
@@ -75,7 +76,7 @@ def to_text(recording: Recording, name: str, *, full: bool) -> str:
         lines += [f"# {problem}"] if problem else []
         for job in jobs:
             lines += ["", *_job(job, submission, full=full)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable_line, lines)) + "\n"  # a name in a comment ends no line
 
 
 def raw_text(data: bytes, name: str) -> str:
@@ -87,7 +88,7 @@ def raw_text(data: bytes, name: str) -> str:
     if len(data) % WORD:
         raise CommandError(f"{name}: a stream is a multiple of {WORD} bytes long, this has {len(data)}")
     lines = [line for _, line in forms.stream_lines(np.frombuffer(data, "<u4"))]
-    return "\n".join([f"# {name}", STREAM, *lines]) + "\n"
+    return "\n".join([f"# {printable_line(name)}", STREAM, *lines]) + "\n"
 
 
 def _stream(submission: Submission, jobs: list[Job]) -> Iterator[str]:

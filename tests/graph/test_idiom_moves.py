@@ -15,6 +15,8 @@ from rocketnpu.graph.passes.idioms.moves import select_values
 from rocketnpu.graph.verify import verify
 from sheets import Sheet, any_values, computed, kinds, with_operator, with_tensor
 
+pytestmark = pytest.mark.litert
+
 OTHER = Quantisation.per_tensor(0.25, 3)
 
 

@@ -15,6 +15,8 @@ from rocketnpu.graph.passes.idioms.reductions import reduce_as_maps
 from rocketnpu.graph.verify import verify
 from sheets import Sheet, any_values, computed, kinds, with_tensor
 
+pytestmark = pytest.mark.litert
+
 
 def reduced(
     kind: str, shape: tuple[int, ...], axes: list[int], *, keep: bool = False, scale: float = 0.5, zero: int = 3

@@ -16,6 +16,8 @@ from rocketnpu.graph.passes.idioms.single_rows import WIDEST, stand_up
 from rocketnpu.graph.verify import verify
 from sheets import PLAIN, Sheet, any_values, computed, with_operator, with_tensor
 
+pytestmark = pytest.mark.litert
+
 
 def convolved(
     width: int, kernel: int, stride: int, padding: Padding = Padding.SAME, channels: int = 1, **changes: object

@@ -17,6 +17,8 @@ from rocketnpu.graph.passes.idioms.large_strides import cut_strides
 from rocketnpu.graph.verify import verify
 from sheets import Sheet, any_values, computed, kinds, with_operator, with_tensor
 
+pytestmark = pytest.mark.litert
+
 Pair = tuple[int, int]
 
 

@@ -27,6 +27,8 @@ from rocketnpu.inspect.reference import reference
 from rocketnpu.model import tflite
 from sheets import any_values, computed
 
+pytestmark = pytest.mark.litert
+
 _PASSES: Mapping[str, tuple[Callable[[Graph, Accepts], Graph], set[str]]] = {
     "dilated": (dilate, {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"}),
     "dilated_sound": (dilate, {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"}),

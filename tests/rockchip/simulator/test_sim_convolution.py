@@ -9,12 +9,16 @@ from sim_model import (
     convolve,
     from_slots,
     half_even_fast,
+    pack_depthwise,
     pack_regular,
     requantise,
     saturate,
     to_slots,
 )
-from sim_streams import BIAS, FEATURES, OPERAND, OUTPUT, WEIGHTS, convolution, records, run
+from sim_streams import BIAS, COMMANDS, FEATURES, OPERAND, OUTPUT, WEIGHTS, convolution, records, run
+
+from rocketnpu.rockchip.simulator import Memory, Npu
+from rocketnpu.rockchip.simulator.units.core import CoreConfig, accumulator_bound
 
 
 @given(cases())
@@ -138,6 +142,35 @@ def test_records_without_ow_are_48_bytes():
     total = (accumulate(case, x, weights, window) + bias) * mul
     cut = saturate(np.where(total < 0, half_even_fast(total, 5), half_even_fast(total, 3)), 32)
     assert np.array_equal(from_slots(memory[OUTPUT], 6, 5, 17), requantise(cut, *SCALE, 11))
+
+
+def depthwise_sum(x, weights, operand, bias, compiled):
+    """One output pixel of a depthwise convolution of a whole map, in units."""
+    height, width, channels = x.shape
+    stream = convolution(height, width, channels, channels, Window(), (height, width), True, (1, 0))
+    stream.set("DPU.BS_OW_OP", OW_OP=operand).set("DPU.DATA_FORMAT", OUT_PRECISION=1)
+    stream.set("DPU.BS_OW_CFG", **{f"SIZE_E_{n}": 7 for n in range(3)}).set("DPU.SURFACE_ADD", SURF_ADD=8)
+    memory = {FEATURES: to_slots(x), WEIGHTS: pack_depthwise(weights), BIAS: bias.astype("<i4").view(np.uint8)}
+    memory[OUTPUT] = np.zeros(128, np.uint8)
+    mapped = Memory()
+    for address, content in (memory | {COMMANDS: stream.words().view(np.uint8)}).items():
+        mapped.map(address, content)
+    Npu(mapped, compiled=compiled).run_task(COMMANDS, stream.words().size)
+    return memory[OUTPUT].view("<i2")[:channels]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_depthwise_sums_too_large_for_float32(compiled):
+    """23x23 taps of 255 times up to -128: beyond 2**24 float32 holds even numbers only."""
+    x = np.full((23, 23, 16), -128, np.int8)
+    x[0, 0] = np.arange(16) - 128
+    weights = np.full((23, 23, 16), 127, np.int8)
+    weights[0, 0] = -127  # with the operand 1: an odd number of units
+    totals = convolve(x, weights.astype(np.int64) + 128, Window(), 0, depthwise=True)[0, 0]
+    assert np.abs(totals).min() > 1 << 24
+    assert set(np.diff(totals).tolist()) == {1}
+    got = depthwise_sum(x, weights, 128, -totals[0] + np.zeros(16, np.int64), compiled)
+    assert got.tolist() == list(range(16))
 
 
 def test_sums_too_large_for_float32():
@@ -285,3 +318,12 @@ def test_data_reuse_keeps_what_was_fetched():
     npu.run_task(0x900000, words.size)
     total = accumulate(case, x, weights, window) + bias
     assert np.array_equal(from_slots(memory[OUTPUT], 6, 5, 33), requantise(total, *SCALE, 11))
+
+
+@pytest.mark.parametrize("truncate", [0, 1, 2, 5])
+@pytest.mark.parametrize("bound", [0, 1, 2, 3, 7, 8, 100])
+def test_the_bound_behind_truncation_holds(truncate, bound):
+    """Halves may be rounded away from zero."""
+    core = CoreConfig(sums_features=True, truncate=truncate, half_away=True)
+    reached = (bound + (1 << truncate >> 1)) >> truncate
+    assert reached <= accumulator_bound(core, bound) <= reached + 1

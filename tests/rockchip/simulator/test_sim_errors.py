@@ -171,12 +171,14 @@ def test_operands_that_nobody_consumes(path, fields):
     assert "are fetched and not consumed" in report.remarks[0]
 
 
-def test_too_few_kernels_is_a_defect():
-    s = stream().set("CNA.WEIGHT_SIZE2", WEIGHT_KERNELS=30).set("CNA.WEIGHT_SIZE0", WEIGHT_BYTES=30 * 288)
-    with pytest.raises(SimulationError, match="kernels for 30 only"):
+@pytest.mark.parametrize("kernels", [1, 30, 31])
+def test_too_few_kernels_is_a_defect(kernels):
+    s = stream().set("CNA.WEIGHT_SIZE2", WEIGHT_KERNELS=kernels).set("CNA.WEIGHT_SIZE0", WEIGHT_BYTES=kernels * 288)
+    text = f"32 real channels, but kernels for {kernels} only"
+    with pytest.raises(SimulationError, match=text):
         run(s, buffers())
     _, report = run(s, buffers(), strict=False)
-    assert "kernels for 30 only" in report.defects[0]
+    assert text in report.defects[0]
 
 
 @pytest.mark.parametrize("strict", [True, False])

@@ -79,3 +79,59 @@ def test_another_kind_of_task_between_ends_reuse(bit: str) -> None:
     core.run(between)
     with pytest.raises(SimulationError, match=f"{bit} is set, but no earlier task"):
         core.run(stream(**{bit: 1}))
+
+
+def narrower(columns: int, channels: int, kernel: int):
+    made = convolution(8, columns, channels, 32, Window(before=(kernel // 2,) * 2, out=(8, columns)), (kernel, kernel))
+    return made.set("CNA.CBUF_CON0", DATA_BANK=6, WEIGHT_BANK=6)
+
+
+@pytest.mark.parametrize("bit", BITS)
+@pytest.mark.parametrize("first", [(8, 16, 3), (4, 32, 3), (8, 32, 1)], ids=["channels", "columns", "kernel"])
+@pytest.mark.parametrize("larger", [False, True])
+def test_what_is_left_must_have_the_shape_that_is_wanted(bit: str, first: tuple[int, int, int], larger: bool) -> None:
+    """Features of fewer or more columns or channels, weights of a smaller or larger kernel."""
+    if (bit, first) == ("DATA_REUSE", (8, 32, 1)) or (bit, first) == ("WEIGHT_REUSE", (4, 32, 3)):
+        return  # the other half of the buffer
+    before, after = (first, (8, 32, 3)) if not larger else ((8, 32, 3), first)
+    core = Core(strict=True)
+    core.run(narrower(*before))
+    with pytest.raises(SimulationError, match=f"{bit} is set, but no earlier task left"):
+        core.run(narrower(*after).set("CNA.CBUF_CON0", **{bit: 1}))
+
+
+def test_weights_that_fill_their_banks_stay() -> None:
+    """32 kernels of 1024 bytes are one bank; with two more they are streamed through it."""
+    for kernels, stays in ((32, True), (34, False)):
+        core = Core(strict=True)
+        core.memory[WEIGHTS][:] = 0
+        made = convolution(1, 1, 1024, kernels, Window(out=(1, 1)))
+        made.set("CNA.CBUF_CON0", DATA_BANK=11, WEIGHT_BANK=1)
+        for address, size in ((WEIGHTS, 1024 * kernels), (BIAS, 4 * kernels), (FEATURES, 1024), (OUTPUT, 64)):
+            core.mapped.unmap(address)
+            core.mapped.map(address, np.zeros(size, np.uint8))
+        core.run(made)
+        again = made.set("CNA.CBUF_CON0", WEIGHT_REUSE=1)
+        if stays:
+            assert core.run(again).defects == ()
+            continue
+        with pytest.raises(SimulationError, match="the weights exceed their banks and were streamed"):
+            core.run(again)
+
+
+def packed_stream(channels: int):
+    made = convolution(8, 8, 16, 32, Window(out=(8, 8))).set("CNA.CBUF_CON0", DATA_BANK=6, WEIGHT_BANK=6)
+    if channels:
+        made.set("CNA.CONV_CON1", NONALIGN_DMA=1, GROUP_LINE_OFF=1, ARGB_IN=7 + channels)
+        made.set("CNA.CBUF_CON1", DATA_ENTRIES=64).set("CNA.DMA_CON1", LINE_STRIDE=8)
+    return made
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 4), (4, 3), (0, 4), (4, 0)])
+def test_packed_pixels_are_no_slots(before: int, after: int) -> None:
+    core = Core(strict=True)
+    core.run(packed_stream(before))
+    with pytest.raises(SimulationError, match="DATA_REUSE is set, but no earlier task left features of this shape"):
+        core.run(packed_stream(after).set("CNA.CBUF_CON0", DATA_REUSE=1))
+    core.run(packed_stream(before))
+    assert core.run(packed_stream(before).set("CNA.CBUF_CON0", DATA_REUSE=1)).defects == ()

@@ -103,7 +103,7 @@ def feature_rows(config: CnaConfig, memory: Memory) -> list[tuple[slice, Int8]]:
     surface = (config.surface_stride + group * pitch) * SLOT_BYTES
     if group == 1:
         runs = [(slice(0, config.height), 0, config.line_stride)]
-    elif config.line_stride == group * pitch or config.height <= group:
+    elif config.line_stride == group * pitch:
         runs = [(slice(0, config.height), 0, pitch)]
     else:
         starts = range(0, config.height, group)

@@ -15,7 +15,14 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import DType
 from rocketnpu.graph import operators as ops
 from rocketnpu.model.builder import ModelBuilder
-from rocketnpu.rockchip.lowering.enlarging import bilinear_weights, phase_taps
+from rocketnpu.rockchip.lowering.convolution import Kernel
+from rocketnpu.rockchip.lowering.enlarging import (
+    Taps,
+    _check_windows,
+    bilinear_weights,
+    phase_taps,
+)
+from rocketnpu.rockchip.tasks.feature import FeatureMap
 from strategies import case, cases
 
 
@@ -113,3 +120,15 @@ def test_a_long_map_is_copied_in_pieces() -> None:
     """More pixels than a convolution has rows: 50x50 of them become one column."""
     attributes = ops.Resize()
     assert check(resized("RESIZE_NEAREST_NEIGHBOR", (50, 50, 3), (1, 2), attributes, DType.INT8), 0) == ""
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(3, True), (4, False)])
+def test_the_last_window_sees_a_pixel(rows: int, taken: bool) -> None:
+    source, made = (FeatureMap.packed(name, size, 4, 16, 16) for name, size in (("x", 2), ("y", rows)))
+    kernel = Kernel(np.zeros((16, 2, 1, 16), np.int8), 0, np.ones(1), np.zeros(16, np.int64))
+    taps = [Taps(slice(0, 2), 1), Taps(slice(0, 1), 0)]
+    if taken:
+        _check_windows(source, made, kernel, taps)
+        return
+    with pytest.raises(UnsupportedError, match="the last of 4 windows of 2x1 lies behind the 2 pixels"):
+        _check_windows(source, made, kernel, taps)

@@ -18,6 +18,7 @@ from rocketnpu.graph import operators as ops
 from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
+from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.convolution import depthwise_layers
 from rocketnpu.rockchip.lowering.folding import _parts
@@ -159,3 +160,24 @@ def test_only_whole_maps_of_few_channels_fold() -> None:
         },
     ):
         assert _parts(replace(layer, **changes), RK3588) == 1, changes
+
+
+@pytest.mark.parametrize(
+    ("scheme", "proven", "kinds", "rules"),
+    [
+        ("int8", True, {True}, set()),
+        ("int8", False, {True}, set()),
+        ("int8 per channel", False, {True}, {Unproven.CHANNEL_RECORDS_DEPTHWISE}),
+        ("int8 per channel", True, {False}, set()),
+    ],
+)
+def test_scales_of_channels_ask_for_a_rule_or_for_dense_blocks(
+    scheme: str, proven: bool, kinds: set[bool], rules: set[str]
+) -> None:
+    """One scale is proven; one for each channel of a depthwise kernel is not (addendum 1.4)."""
+    policy = Policy("mainline", allow_unproven=not proven)
+    for size in ((112, 112), (10, 12)):
+        found = layers(depthwise(size, 32, 3, 1, scheme, 1), policy=policy)
+        assert {layer.depthwise for layer in found} == kinds
+        assert {rule for layer in found for rule in layer.unproven} == rules
+        assert (len(found) > 1) == (kinds == {True} and size == (112, 112)), "large ones are folded"

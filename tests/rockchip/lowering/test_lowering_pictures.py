@@ -11,13 +11,15 @@ from bench import SCHEMES, Bench, Seeded
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
-from rocketnpu.graph import Activation, Graph, Padding
+from rocketnpu.graph import Activation, DType, Graph, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.model import tflite
+from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.evidence import Unproven
+from rocketnpu.rockchip.lowering.placement import pictures
 from rocketnpu.rockchip.models.operator_model import graph_model
 from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.registers.task_registers import TaskRegisters
@@ -122,3 +124,39 @@ def test_a_boards_own_answer_decides() -> None:
     refuted = Policy("mainline", allow_unproven=True, refuted=rule)
     slots = [compile_graph(part, policy).inputs[0].layout.slot for policy in (proven, refuted)]
     assert slots == [3, RK3588.slot]
+
+
+def tall_stem(rows: int, dilation: int, channels: int = 3, width: int = 2000) -> Graph:
+    """A convolution of one column of pixels, over a picture of 2000 columns."""
+    builder = ModelBuilder()
+    height = 64
+    x = builder.tensor((1, height, width, channels), DType.UINT8, scale=0.05, zero_point=3)
+    data = np.full((16, rows, 1, channels), 3, np.uint8)
+    w = builder.tensor(data.shape, DType.UINT8, scale=0.01, zero_point=128, data=data)
+    bias = builder.tensor((16,), DType.INT32, data=np.zeros(16, np.int32))
+    made = height - (rows - 1) * dilation
+    y = builder.tensor((1, made, width, 16), DType.UINT8, scale=1.0, zero_point=3)
+    builder.operator("CONV_2D", [x, w, bias], [y], ops.Conv2D((1, 1), Padding.VALID, (dilation, 1)))
+    return tflite.parse(builder.build([x], [y]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "dilation", "taken"),
+    [(11, 1, True), (12, 1, False), (6, 2, True), (7, 2, False), (2, 10, True), (2, 11, False), (1, 31, True)],
+)
+def test_a_window_of_a_picture_fits_one_task(rows: int, dilation: int, taken: bool) -> None:
+    """22,464 pixels of a packed picture are held at once (addendum 6.9): eleven rows of 2000."""
+    assert RK3588.packed_pixels // 2000 == 11
+    graph = tall_stem(rows, dilation)
+    found = pictures(graph, RK3588)
+    assert list(found) == (list(graph.inputs) if taken else [])
+    for feature in found.values():
+        assert (feature.slot, feature.unsigned, feature.surface_pitch) == (3, True, 64 * 2000 * 3)
+
+
+@pytest.mark.parametrize(
+    ("channels", "width", "taken"),
+    [(4, 16, True), (5, 16, False), (1, 16, True), (1, 15, False), (2, 24, True), (2, 20, False)],
+)
+def test_rows_of_packed_pictures_are_whole_slots(channels: int, width: int, taken: bool) -> None:
+    assert bool(pictures(tall_stem(3, 1, channels, width), RK3588)) == taken

@@ -9,6 +9,8 @@ import pytest
 
 from rocketnpu.graph import Activation, DType, Graph, Operator, Padding, Quantisation, Tensor
 from rocketnpu.graph import operators as ops
+from rocketnpu.inspect.reference import reference
+from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.partition.rules import moves
 from rocketnpu.partition.rules import tensors as tensor_rules
 from rocketnpu.partition.rules import weights as weight_rules
@@ -459,6 +461,28 @@ def test_nearest_pixels_are_counted_as_tflite_does() -> None:
     assert found(enlarging.replicates, *given, [T(1, 9, 8, 16)], plain) is None
     assert found(enlarging.replicates, *given, [T(1, 9, 8, 16)], aligned) == "3 to 9 pixels with aligned corners"
     assert found(enlarging.replicates, *given, [T(1, 3, 4, 16)], both) == "3 to 3 pixels with aligned corners"
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+@pytest.mark.parametrize("half", [False, True])
+def test_nearest_pixels_are_litert_s(aligned: bool, half: bool) -> None:
+    """Of a row of numbered pixels, for every size up to 8 made into others up to 24."""
+    attributes = ops.Resize(align_corners=aligned, half_pixel_centers=half)
+    for size in range(1, 9):
+        builder = ModelBuilder()
+        numbers = [
+            (builder.tensor((1, 1, size, 1), DType.INT8, scale=1.0), made) for made in range(1, 25, size % 3 + 1)
+        ]
+        outputs = []
+        for x, made in numbers:
+            wanted = builder.tensor((2,), DType.INT32, data=np.array([1, made], np.int32))
+            outputs.append(builder.tensor((1, 1, made, 1), DType.INT8, scale=1.0))
+            builder.operator("RESIZE_NEAREST_NEIGHBOR", [x, wanted], [outputs[-1]], attributes)
+        row = np.arange(size, dtype=np.int8).reshape(1, 1, size, 1)
+        answers = reference(builder.build([x for x, _ in numbers], outputs), [row] * len(numbers))
+        for (_, made), output in zip(numbers, outputs, strict=True):
+            wanted = answers[output].reshape(-1).tolist()
+            assert enlarging.nearest_pixels(size, made, attributes).tolist() == wanted, (size, made)
 
 
 @pytest.mark.parametrize(("stride", "said"), [((1, 1), None), ((99, 1), None), ((0, 1), "0x1"), ((1, 0), "1x0")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,15 @@ from hypothesis import strategies as st
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.rockchip.lowering.scales.channel_scales import ChannelRange, accumulator_range, cut_channels, fit
 from rocketnpu.rockchip.soc import RK3588
-from rocketnpu.rockchip.tasks.requantise import ceiling_for, encode_scale, round_half_even
+from rocketnpu.rockchip.tasks.requantise import (
+    Scale,
+    ceiling_for,
+    check_unit,
+    encode_channels,
+    encode_scale,
+    is_fine,
+    round_half_even,
+)
 
 FACTORS = st.floats(1e-9, 30000, allow_nan=False)
 
@@ -100,3 +109,107 @@ def test_ranges_are_cut_where_scales_spread() -> None:
     for part in classes:
         assert part.chosen is not None
         np.testing.assert_array_equal(np.unique(mixed[part.first :][: len(part.chosen)][part.chosen]).size, 1)
+
+
+@given(st.integers(1, 4), st.integers(-128, 127), st.integers(0, 1 << 30))
+def test_accumulators_reach_their_bounds_and_go_no_further(taps: int, zero: int, seed: int) -> None:
+    """Each sign of a weight has its own worst byte."""
+    random = np.random.default_rng(seed)
+    weights, biases = random.integers(-127, 128, (5, taps)).astype(np.int8), random.integers(-9999, 9999, 5)
+    found = accumulator_range(weights, zero, biases)
+    corners = np.array(list(itertools.product((-128, 127), repeat=taps))) - zero
+    sums = corners @ weights.T.astype(np.int64) + biases
+    np.testing.assert_array_equal(found.low, sums.min(0))
+    np.testing.assert_array_equal(found.high, sums.max(0))
+
+
+def test_channels_computed_apart_keep_their_own_numbers() -> None:
+    """The second sixteen are sorted into classes: each number at its own channel, the others 1 and 0."""
+    factors = np.full(32, 1e-2)
+    factors[16:] = 10.0 ** -(2 + np.arange(16) % 3 * 2)
+    loud, biases = ChannelRange(np.full(32, -1e9), np.full(32, 1e9)), np.arange(32, dtype=np.int64) * 100 + 7
+    whole, *classes = cut_channels(factors, loud, (-128, 127), biases, RK3588)
+    assert (whole.first, whole.chosen) == (0, None)
+    assert [part.first for part in classes] == [16] * len(classes) == [16, 16]
+    covered = np.zeros(16, int)
+    for part in classes:
+        assert part.chosen is not None
+        covered += part.chosen
+        members = 16 + np.flatnonzero(part.chosen)
+        alone = fit(
+            factors[members], ChannelRange(loud.low[members], loud.high[members]), (-128, 127), biases[members], RK3588
+        )
+        np.testing.assert_array_equal(part.fitted.multipliers[part.chosen], alone.multipliers)
+        np.testing.assert_array_equal(part.fitted.biases[part.chosen], alone.biases)
+        assert part.fitted.common == alone.common
+        assert set(part.fitted.multipliers[~part.chosen].tolist()) == {1}
+        assert set(part.fitted.biases[~part.chosen].tolist()) == {0}
+    assert covered.tolist() == [1] * 16
+    scales = [part.fitted.common.value for part in classes]
+    assert scales == sorted(scales, reverse=True), "the largest come first"
+
+
+@pytest.mark.parametrize("channels", [16, 17, 31, 32])
+def test_ranges_cover_all_channels_in_order(channels: int) -> None:
+    factors = np.resize([1e-2] * 16 + [1e-6] * 16, channels)
+    loud = ChannelRange(np.full(channels, -1e9), np.full(channels, 1e9))
+    found = cut_channels(factors, loud, (-128, 127), np.zeros(channels, np.int64), RK3588)
+    ends = [(part.first, part.first + len(part.fitted.biases)) for part in found]
+    assert ends == [(first, min(first + 16, channels)) for first in range(0, channels, 16)]
+
+
+@given(st.integers(1, 15), st.integers(0, 30))
+def test_shifts_that_multipliers_need(bits: int, shift: int) -> None:
+    """Powers of two are exact; 32767 steps is the largest factor, 2**-33 the smallest (MAX_SHIFT 47)."""
+    factor = math.ldexp(1, bits - 1 - shift)
+    assert encode_scale(factor, RK3588).value == factor
+
+
+@pytest.mark.parametrize(
+    ("factor", "found"),
+    [
+        (32767.0, (32767, 0)),
+        (32767.4, (32767, 0)),
+        (32768.0, None),
+        (math.ldexp(1, -33), (1 << 14, 47)),
+        (math.ldexp(1, -33) * 0.99, None),
+    ],
+)
+def test_the_largest_and_the_smallest_factor(factor: float, found: tuple[int, int] | None) -> None:
+    if found is None:
+        shift = -1 if factor > 1 else 48
+        with pytest.raises(UnsupportedError, match=rf"needs a shift of {shift}, possible are 0\.\.47"):
+            encode_scale(factor, RK3588)
+        return
+    scale = encode_scale(factor, RK3588)
+    assert (scale.multiplier, scale.shift) == found
+
+
+@pytest.mark.parametrize(("multiplier", "fine"), [(26214, True), (26215, False)])
+def test_units_that_are_fine_enough_for_an_addition(multiplier: int, fine: bool) -> None:
+    """Half a unit is at most a fifth of a step: 0.4 steps a unit."""
+    scale = Scale(multiplier, 16)
+    assert is_fine(scale) == fine
+    if fine:
+        check_unit(scale)
+        return
+    with pytest.raises(UnsupportedError, match=r"a unit of the accumulator is 0\.4 output steps, too coarse"):
+        check_unit(scale)
+
+
+@pytest.mark.parametrize(("steps", "scale"), [(1, (1 << 14, 12)), (3, (1 << 14, 13)), (5, (3 << 13, 12))])
+def test_steps_that_no_accumulator_value_converts_to(steps: int, scale: tuple[int, int]) -> None:
+    """A unit of four, two or six steps leaves gaps."""
+    assert ceiling_for(steps, Scale(*scale)) is None
+
+
+@pytest.mark.parametrize("bad", [0.0, -0.5, math.inf, math.nan])
+def test_one_factor_that_is_none_refuses_all(bad: float) -> None:
+    with pytest.raises(UnsupportedError, match="an output factor of some channel is not a positive number"):
+        encode_channels(np.array([0.5, bad, 0.1]), RK3588)
+
+
+def test_channels_share_the_largest_factor() -> None:
+    found = encode_channels(np.array([0.25, 0.5, 0.125, 0.5 / 16384, 1e-9]), RK3588)
+    assert found.common.value == 0.5
+    assert found.multipliers.tolist() == [8192, 16384, 4096, 1, 1]

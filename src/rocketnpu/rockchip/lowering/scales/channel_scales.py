@@ -117,24 +117,22 @@ class _Fitting:
 
     def classes(self, first: int, last: int) -> list[ScaledRange]:
         """Sort the channels of a range into classes of like factors, the largest first, each good enough alone."""
-        order = first + np.argsort(-self.factors[first:last], kind="stable")
+        channels = np.arange(first, last)
+        order = channels[np.argsort(-self.factors[channels], kind="stable")]
         found: list[ScaledRange] = []
         while len(order):
             # A class that holds more than one that is too uneven is too uneven itself: the error grows with the spread.
             count = max(n for n in range(1, len(order) + 1) if n == 1 or self.at(order[:n]).error <= GOOD_ERROR)
-            members = np.sort(order[:count])
-            found.append(
-                ScaledRange(first, self._spread(members, first, last), np.isin(np.arange(first, last), members))
-            )
+            chosen = np.isin(channels, order[:count])
+            found.append(ScaledRange(first, self._spread(channels, chosen), chosen))
             order = order[count:]
         return found
 
-    def _spread(self, members: npt.NDArray[np.intp], first: int, last: int) -> FittedScales:
-        """Return the numbers of some channels of a range; the others get none that matter."""
-        fitted = self.at(members)
-        multipliers = np.ones(last - first, np.int64)
-        biases = np.zeros(last - first, np.int64)
-        multipliers[members - first], biases[members - first] = fitted.multipliers, fitted.biases
+    def _spread(self, channels: npt.NDArray[np.intp], chosen: Chosen) -> FittedScales:
+        """Return the numbers of the chosen ones of some channels; the others get none that matter."""
+        fitted = self.at(channels[chosen])
+        multipliers, biases = np.ones(len(channels), np.int64), np.zeros(len(channels), np.int64)
+        multipliers[chosen], biases[chosen] = fitted.multipliers, fitted.biases
         return FittedScales(multipliers, fitted.common, biases, fitted.error)
 
 

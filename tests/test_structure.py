@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -59,17 +60,32 @@ MUTABLE = {
 """Dataclasses that are no values: one compilation, one run."""
 
 
+def dataclasses_of(room: str) -> Iterator[tuple[str, str, type]]:
+    """Yield module, name and class of all dataclasses that a room defines."""
+    for path in sorted((SOURCE / room.replace(".", "/")).rglob("*.py")):
+        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+        module = importlib.import_module(f"rocketnpu.{name}")
+        for key, kind in vars(module).items():
+            if isinstance(kind, type) and kind.__module__ == module.__name__ and dataclasses.is_dataclass(kind):
+                yield name, key, kind
+
+
 def test_values_are_frozen() -> None:
-    rooms = ("graph", "partition", "program", "rockchip.lowering", "rockchip.tasks", "rockchip.simulator")
+    rooms = ("graph", "partition", "program")
+    rooms += tuple(f"rockchip.{room}" for room in ("lowering", "tasks", "emission", "rules", "simulator"))
     counted = 0
-    for room in rooms:
-        folder = SOURCE / room.replace(".", "/")
-        for path in sorted(folder.rglob("*.py")):
-            name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
-            module = importlib.import_module(f"rocketnpu.{name}")
-            for key, kind in vars(module).items():
-                if isinstance(kind, type) and kind.__module__ == module.__name__ and dataclasses.is_dataclass(kind):
-                    counted += 1
-                    frozen = kind.__dataclass_params__.frozen
-                    assert frozen != (key in MUTABLE.get(name, ())), f"{name}.{key}"
+    for name, key, kind in (found for room in rooms for found in dataclasses_of(room)):
+        counted += 1
+        frozen = kind.__dataclass_params__.frozen
+        assert frozen != (key in MUTABLE.get(name, ())), f"{name}.{key}"
     assert counted > 60
+
+
+@pytest.mark.parametrize("room", ["simulator", "emission", "tasks"])
+def test_what_is_made_by_thousands_has_slots(room: str) -> None:
+    """Of tasks those that compare by value; layers, which hold arrays, are few."""
+    found = list(dataclasses_of(f"rockchip.{room}"))
+    assert found
+    for name, key, kind in found:
+        wanted = room != "tasks" or kind.__dataclass_params__.eq
+        assert ("__slots__" in vars(kind)) == wanted, f"{name}.{key}"

@@ -84,3 +84,10 @@ def test_a_bias_for_each_row_is_none_for_each_column(kind: str, shape: tuple[int
         net.node("Add", [between, bias], [product])
     taken = on_npu(net, net.whole(product, (4, 4), 3.0))
     assert ("FULLY_CONNECTED" in taken) == (shape[0] == 1 or shape == (4,))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8"])
+@pytest.mark.parametrize("function", ["Sqrt", "Log", "Reciprocal"])
+def test_what_is_no_number_becomes_the_lowest_byte(kind: str, function: str) -> None:
+    net = Net(kind=kind)
+    assert on_npu(net, net.single(function, net.input(MAP, zero=100), 2.0)) == {"BYTE_FUNCTION"}

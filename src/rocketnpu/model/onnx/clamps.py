@@ -46,7 +46,8 @@ def byte_of(real: float, scale: float, zero: int, limits: np.iinfo[Any]) -> int:
     """Quantise a real number as ONNX does: rounded half to even, saturated."""
     if np.isinf(real):
         return int(limits.max if real > 0 else limits.min)
-    steps = np.rint(np.float32(real) / np.float32(scale))
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.float32(real) / np.float32(scale))
     return int(np.clip(float(steps) + zero, limits.min, limits.max))
 
 

@@ -164,7 +164,9 @@ def function(step: Step, out: Writer, nodes: tuple[onnx.NodeProto, ...]) -> None
     if step.clamp is not None:
         found = np.clip(found, *step.clamp)
     scale, zero = target.quantisation.scale, target.quantisation.zero_point
-    values = tuple(byte_of(float(real), scale, zero, limits) for real in np.nan_to_num(found, nan=0.0))
+    # What is no number (a root of a negative one) becomes the lowest byte, as ONNX Runtime and TFLite have it.
+    known = np.where(np.isnan(found), -np.inf, found)
+    values = tuple(byte_of(float(real), scale, zero, limits) for real in known)
     out.operator("BYTE_FUNCTION", [number], [out.result(target, layout)], ByteFunction(values))
 
 

@@ -4,7 +4,7 @@ to one another where they are to be joined or added.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import replace
 
 from rocketnpu.graph import Graph, Operator, Tensor
@@ -97,9 +97,10 @@ def place(graph: Graph) -> Features:
             _cut(graph, operator, features)
         elif is_view(graph, operator):
             _see(operator, features)
+    users = Counter(planes.at.region for planes in features.values())
     for operator in graph.operators:
         if operator.kind in SUMS:
-            _pair(graph, operator, features)
+            _pair(graph, operator, features, users)
     return features
 
 
@@ -150,8 +151,11 @@ def _see(operator: Operator, features: Features) -> None:
     features[target] = features[source].reshaped(wanted.channels, wanted.height, wanted.width)
 
 
-def _pair(graph: Graph, operator: Operator, features: Features) -> None:
-    """Place the second operand of a sum behind the first, where both have regions of their own."""
+def _pair(graph: Graph, operator: Operator, features: Features, users: Counter[str]) -> None:
+    """Place the second operand of a sum behind the first, where both have regions of their own.
+
+    ``users`` counts the maps in each region.
+    """
     numbers = [number for number in operator.inputs if number is not None]
     if len(set(numbers)) != 2 or any(number not in features for number in numbers):
         return
@@ -159,11 +163,7 @@ def _pair(graph: Graph, operator: Operator, features: Features) -> None:
     given = [number in graph.inputs for number in numbers]
     if (one.channels, one.height, one.width) != (other.channels, other.height, other.width) or given[0] != given[1]:
         return
-    if all(_is_alone(number, features) for number in numbers):
+    regions = [features[number].at.region for number in numbers]
+    if regions == [f"t{number}" for number in numbers] and all(users[region] == 1 for region in regions):
         features[numbers[1]] = replace(other, at=one.at + one.size)
-
-
-def _is_alone(number: int, features: Features) -> bool:
-    region = features[number].at.region
-    users: Sequence[int] = [other for other, planes in features.items() if planes.at.region == region]
-    return region == f"t{number}" and len(users) == 1
+        users.update({regions[0]: 1, regions[1]: -1})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.partition.published import first_failure
 from rocketnpu.policy import Policy
@@ -16,8 +18,12 @@ class VerisiliconChecker:
     """A :class:`rocketnpu.family.Checker` of one graph, on one chip, under one policy."""
 
     def __init__(self, graph: Graph, soc: Soc, policy: Policy) -> None:
-        self._graph, self._soc = graph, soc
-        self._context = Context(graph, soc, place(graph), policy)
+        self._graph, self._soc, self._policy = graph, soc, policy
+
+    @cached_property
+    def _context(self) -> Context:
+        """Where tensors lie; only what the published rules take is looked at so closely."""
+        return Context(self._graph, self._soc, place(self._graph), self._policy)
 
     def refusal(self, operator: Operator) -> str | None:
         """Say which rule an operator fails and the value found, or return None."""

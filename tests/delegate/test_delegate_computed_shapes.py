@@ -67,3 +67,21 @@ def test_a_map_that_is_flattened_by_its_own_shape_follows_a_resize(dtype: DType,
         for wanted, found in zip(plain.get_output_details(), ours.get_output_details(), strict=True):
             expected = plain.get_tensor(wanted["index"]).astype(int)
             assert np.abs(expected - ours.get_tensor(found["index"])).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(0, 4, 4, 16), (1, 0, 4, 16)])
+@pytest.mark.parametrize("chip", ["rk3588", "a311d"])
+def test_a_resize_to_nothing_gives_nothing_and_back_again(size: tuple[int, ...], chip: str) -> None:
+    builder = ModelBuilder()
+    given, made = (builder.tensor((1, 4, 4, 16), DType.INT8, scale=0.1) for _ in range(2))
+    builder.operator("RELU", [given], [made])
+    delegate = Delegate(device="simulator", chip=chip, minimum_macs=0, allow_unproven=True)
+    ours = Interpreter(model_content=builder.build([given], [made]), experimental_delegates=[delegate])
+    image = np.random.default_rng(1).integers(-128, 128, (1, 4, 4, 16)).astype(np.int8)
+    for shape in (size, image.shape):
+        ours.resize_tensor_input(0, shape)
+        ours.allocate_tensors()
+        ours.set_tensor(0, np.resize(image, shape))
+        ours.invoke()
+        assert ours.get_tensor(1).shape == shape
+    np.testing.assert_array_equal(ours.get_tensor(1), np.maximum(image, 0))

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rocketnpu.compiler import constant_outputs
 from rocketnpu.delegate import abi
 from rocketnpu.delegate.abi import ffi
@@ -185,6 +187,8 @@ def _fit_output(context: Any, number: int, shape: tuple[int, ...]) -> None:
 
 def _memory(context: Any, graph: Graph, number: int) -> Array:
     tensor, known = context.tensors[number], graph.tensors[number]
+    if not known.elements:  # hosts give nothing no memory
+        return np.empty(known.shape, known.dtype.value)
     if tensor.data == ffi.NULL:
         raise ModelError(f"the host gives tensor {number} ({known.name}) no memory")
     return view(tensor, known.shape, known.dtype)

@@ -54,7 +54,9 @@ def decide(family: Family, graph: Graph, policy: Policy) -> Decided:
     reasons = {o.index: graph.problems.get(o.index) or _refusal(checker, o) for o in made.operators}
     groups = list(joined_groups(graph, made))
     folded = _folded(graph, groups)
-    good = [group for group in groups if all(reasons[operator.index] is None for operator in group.made)]
+    # What an operator with a problem is made into may be sound; but nobody compiles a graph that has one.
+    sound = [group for group in groups if not any(operator.index in graph.problems for operator in group.originals)]
+    good = [group for group in sound if all(reasons[operator.index] is None for operator in group.made)]
     single = _Singles(alone, graph, made, reasons)
     chosen = _settled(graph, good, folded, single)
     decisions = []

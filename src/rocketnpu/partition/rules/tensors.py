@@ -54,10 +54,9 @@ def eight_bits(graph: Graph, operator: Operator, soc: object) -> str | None:
 
 def static_shapes(graph: Graph, operator: Operator, soc: object) -> str | None:
     """All shapes are known when the model is compiled."""
-    for tensor in features(graph, operator):
-        if tensor.is_dynamic:
-            return f"tensor {tensor.index} has a dimension that is not"
-    return None
+    numbers = (number for number in (*operator.inputs, *operator.outputs) if number is not None)
+    unknown = next((number for number in numbers if graph.tensors[number].is_dynamic), None)
+    return None if unknown is None else f"tensor {unknown} has a dimension that is not"
 
 
 def variable_input(graph: Graph, operator: Operator, soc: object) -> str | None:

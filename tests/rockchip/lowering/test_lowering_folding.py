@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench import SCHEMES, Bench, Seeded
+from rockchip.tasks.layers import plain_layer
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
@@ -21,12 +24,13 @@ from rocketnpu.policy import Policy
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.convolution import depthwise_layers
-from rocketnpu.rockchip.lowering.folding import _parts
+from rocketnpu.rockchip.lowering.folding import _folds, _parts
 from rocketnpu.rockchip.lowering.placement import place
 from rocketnpu.rockchip.models.operator_model import graph_model
 from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer
+from rocketnpu.rockchip.tasks.feature import FeatureMap
 from strategies import weigh
 
 
@@ -181,3 +185,52 @@ def test_scales_of_channels_ask_for_a_rule_or_for_dense_blocks(
         assert {layer.depthwise for layer in found} == kinds
         assert {rule for layer in found for rule in layer.unproven} == rules
         assert (len(found) > 1) == (kinds == {True} and size == (112, 112)), "large ones are folded"
+
+
+@given(
+    parts=st.sampled_from((2, 4)),
+    rows=st.integers(2, 12),
+    kernel=st.integers(1, 7),
+    stride=st.integers(1, 3),
+    above=st.integers(0, 3),
+    dilation=st.integers(1, 2),
+)
+@settings(max_examples=120)
+def test_rows_at_folds_are_made_again(
+    parts: int, rows: int, kernel: int, stride: int, above: int, dilation: int
+) -> None:
+    """By its definition: rows whose windows see another part's rows, or padding where there are rows."""
+    channels, made = 64 // parts, rows * parts
+    layer = replace(
+        plain_layer(1, 1, channels, channels),
+        source=FeatureMap.packed("x", made * stride, 3, channels, 16),
+        target=FeatureMap.packed("y", made, 3, channels, 16),
+        weights=np.zeros((kernel, 1, channels), np.int8),
+        stride=(stride, 1),
+        dilation=(dilation, 1),
+        padding=(min(above, (kernel - 1) * dilation), 0),
+    )
+    height, reach = rows * stride, (kernel - 1) * dilation + 1
+    windows = [range(n * stride - layer.padding[0], n * stride - layer.padding[0] + reach) for n in range(made)]
+
+    def right(number: int) -> bool:
+        part, cells = number // rows, windows[number]
+        top = part == 0 or cells[0] >= part * height
+        return top and (part == parts - 1 or cells[-1] < (part + 1) * height)
+
+    wrong = {number for number in range(made) if not right(number)}
+    found = list(_folds(layer, parts))
+    if not found:
+        first, behind = -(-layer.padding[0] // stride), sum(cells[-1] < height for cells in windows[:rows])
+        assert behind <= first, "nothing that the folded layer makes would be right"
+        return
+    main, *rest = found
+    assert (main.target.height, main.target.channels, main.label) == (rows, 64, "CONV_2D folded")
+    again = []
+    for one in rest:
+        start = one.target.at.offset // one.target.line_bytes
+        again += range(start, start + one.target.height)
+        assert one.source.height >= min(reach, made * stride)
+    assert wrong <= set(again)
+    extended = sum(max(min(reach, made * stride) - 1, 0) for _ in rest)
+    assert len(again) <= len(wrong) + extended

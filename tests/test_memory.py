@@ -93,3 +93,21 @@ def test_a_view_is_either_right_or_refused(offset, walk):
     else:
         with pytest.raises(SimulationError):
             memory.view(0x1000 + offset, shape, strides, **WHERE)
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 6)), max_size=12), st.integers(0, 64), st.integers(1, 20))
+def test_what_lies_between_two_addresses_and_where_nothing_does(
+    buffers: list[tuple[int, int]], low: int, size: int
+) -> None:
+    memory, taken = Memory(), {}
+    for address, length in buffers:
+        places = range(address, address + length)
+        if not any(place in taken for place in places):
+            memory.map(address, bytes(length))
+            taken |= dict.fromkeys(places, address)
+    within = range(low, low + size)
+    assert memory.starts_within(low, low + size) == sorted({taken[place] for place in within if place in taken})
+    free = [
+        start for start in range(low, 80 - size + 1) if not any(place in taken for place in range(start, start + size))
+    ]
+    assert memory.gap(size, low, 80) == (free[0] if free else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,6 +59,22 @@ class Memory:
         del self._starts[place], self._arrays[place]
         for let_go in self.on_unmap:
             let_go()
+
+    def starts_within(self, low: int, high: int) -> list[int]:
+        """Return where the buffers start that hold a byte of ``low..high-1``, in order."""
+        first = bisect_right(self._starts, low) - 1
+        if first < 0 or self._starts[first] + self._arrays[first].size <= low:
+            first += 1
+        return self._starts[first : bisect_left(self._starts, high)]
+
+    def gap(self, size: int, low: int, high: int) -> int | None:
+        """Return the lowest address from ``low`` on where ``size`` bytes are free below ``high``."""
+        place = bisect_right(self._starts, low) - 1
+        for start, array in zip(self._starts[max(place, 0) :], self._arrays[max(place, 0) :], strict=True):
+            if low + size <= start:
+                break
+            low = max(low, start + array.size)
+        return low if low + size <= high else None
 
     def find(self, low: int, high: int) -> tuple[Bytes, int] | None:
         """Return the array that holds bytes ``low..high-1``, and the offset of ``low`` in it; None if none does."""

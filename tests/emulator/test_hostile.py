@@ -7,6 +7,7 @@ import errno
 import random
 import socket
 import struct
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -139,7 +140,7 @@ def test_jobs_that_lie_about_their_length() -> None:
     for count in (1, 3, 2**20):
         for data in (b"", b"\0" * 15, struct.pack("<iIII", 0, 2**31, 0, 0), struct.pack("<iIII", 0, 1, 2**31, 2**31)):
             with pytest.raises(ValueError, match=r"short|buffer"):
-                wire.parse_jobs(data, count)
+                list(wire.parse_jobs(data, count))
 
 
 def test_many_files_and_buffers(open_rig: Rig) -> None:
@@ -151,3 +152,46 @@ def test_many_files_and_buffers(open_rig: Rig) -> None:
     for file in files:
         file.close()
     honest(open_rig)
+
+
+def test_a_submission_of_millions_takes_no_more_than_its_bytes(make_rig: Callable[..., Rig]) -> None:
+    """Lists of tasks and handles stay the bytes that came: as Python's numbers they take twenty times as much."""
+    rig = make_rig(queued=1 << 20)
+    file = File()
+    bo = file.create(4096)
+    count = 1 << 17
+    tasks = (ctypes.c_uint64 * count)(*([4 << 32] * count))
+    handles = (ctypes.c_uint32 * count)(*([bo.handle] * count))
+    few = (ctypes.c_uint32 * 1)(bo.handle)
+    jobs = (uapi.Job * 4)(
+        uapi.Job(ctypes.addressof(tasks), 0, ctypes.addressof(few), count, 8, 0, 1),
+        uapi.Job(ctypes.addressof(tasks), ctypes.addressof(handles), 0, 1, 8, count, 0),
+        uapi.Job(ctypes.addressof(tasks), 0, ctypes.addressof(few), 1, 8, 0, 1),
+        uapi.Job(ctypes.addressof(tasks), ctypes.addressof(tasks), 0, 1, 8, 2 * count, 0),
+    )
+    tracemalloc.start()
+    try:
+        assert file.do(uapi.SUBMIT, uapi.Submit(ctypes.addressof(jobs), 4, ctypes.sizeof(uapi.Job), 0)) == 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    sent = count * (8 + 4 + 8) + 4 * ctypes.sizeof(uapi.Job)
+    assert peak < 6 * sent
+    never = "of a SUBMIT never runs"
+    assert rig.lines == [
+        f"job 0 {never}: Cannot allocate memory",
+        f"job 1 {never}: Operation already in progress",
+        f"job 3 {never}: No such file or directory",
+    ]
+    rig.release()
+    assert file.prep(bo.handle) == 0
+    assert file.byte(bo) == 1
+    file.close()
+
+
+def test_of_many_bad_jobs_a_few_are_told(open_rig: Rig) -> None:
+    file = File()
+    assert file.submit(*[([], [], [])] * 1000) == 0
+    assert len(open_rig.lines) == 9
+    assert open_rig.lines[-1] == "and 992 more jobs of it"
+    file.close()

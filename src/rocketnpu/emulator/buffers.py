@@ -23,6 +23,9 @@ class BufferObject:
         self.size, self.address = size, address
         self.mapped_size = -(-size // PAGE) * PAGE
         self.references = 1
+        """Of its handle and of jobs."""
+        self.named = True
+        """Whether a handle stands for it still."""
         self.offset = 0
         """For mmap; set by the file, unique within it."""
         self.descriptor = os.memfd_create("rocketnpu-bo", os.MFD_CLOEXEC)
@@ -33,6 +36,11 @@ class BufferObject:
             os.close(self.descriptor)
             raise
         self.array: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a job lists it."""
+        return self.references > int(self.named)
 
     def close(self) -> None:
         """Free it. The program's own mappings stay, as memory mappings do."""

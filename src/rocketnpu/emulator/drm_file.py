@@ -44,6 +44,8 @@ class Limits:
     address_space: int = LIMIT
     memory: int = 8 << 30
     """Bytes that all buffers of one file may hold; beyond is ENOMEM."""
+    queued: int = 256 << 20
+    """Bytes that the jobs of one file may hold which have not run; beyond is ENOMEM."""
     job_timeout: float = JOB_TIMEOUT
 
 
@@ -55,7 +57,9 @@ class DrmFile(abc.ABC):
         self.memory = Memory()
         self.handles: dict[int, BufferObject] = {}
         self._limits, self._observe = limits, observe
-        self._used = 0
+        self._used = self._queued = 0
+        self._lowest = 1
+        """No lower handle is free."""
         self._next_offset = _MMAP_BASE
         self._queue = JobQueue(self.memory, pool, limits.job_timeout, self._retire)
         self._pending: set[QueuedJob] = set()
@@ -121,9 +125,10 @@ class DrmFile(abc.ABC):
         self._used += buffer.size
         buffer.offset = self._next_offset
         self._next_offset += buffer.mapped_size
-        handle = next(number for number in range(1, len(self.handles) + 2) if number not in self.handles)
-        self.handles[handle] = buffer
-        return handle, buffer
+        while self._lowest in self.handles:
+            self._lowest += 1
+        self.handles[self._lowest] = buffer
+        return self._lowest, buffer
 
     def gem_close(self, argument: uapi.GemClose) -> uapi.GemClose:
         """Drop a handle; the buffer goes when no job lists it any more."""
@@ -131,6 +136,8 @@ class DrmFile(abc.ABC):
             buffer = self.handles.pop(argument.handle, None)
             if buffer is None:
                 raise OSError(errno.EINVAL, "no such handle")
+            self._lowest = min(self._lowest, argument.handle)
+            buffer.named = False
             self._put(buffer)
             return argument
 
@@ -158,14 +165,22 @@ class DrmFile(abc.ABC):
     # -- jobs
 
     def _push(self, job: QueuedJob) -> None:
-        """Queue a job that holds its buffers until it is done. The lock is held by the caller."""
+        """Queue a job that holds its buffers until it is done. The lock is held by the caller.
+
+        Raises:
+            OSError: ENOMEM, too much waits already, or nobody can run it.
+        """
+        if self._queued + job.size > self._limits.queued:
+            raise OSError(errno.ENOMEM, "too many jobs wait")
+        self._queue.push(job)  # it begins when the caller gives the lock back
+        self._queued += job.size
         for buffer in (*job.reads, *job.writes):
             buffer.references += 1
         self._pending.add(job)
-        self._queue.push(job)
 
     def _retire(self, job: QueuedJob) -> None:
         self._pending.discard(job)
+        self._queued -= job.size
         self._observe(self, job)
         for buffer in (*job.reads, *job.writes):
             self._put(buffer)
@@ -206,6 +221,7 @@ class DrmFile(abc.ABC):
         self._queue.stop()
         with self._queue.lock:
             for buffer in self.handles.values():
+                buffer.named = False
                 self._put(buffer)
             self.handles.clear()
             self._queue.changed.notify_all()

@@ -8,6 +8,7 @@ complete within 500 ms is dropped, its core reset, and its fence signalled witho
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -45,9 +46,12 @@ class Core(AnyCore, Protocol):
 class QueuedJob:
     """A job that waits, runs or is done."""
 
-    tasks: tuple[tuple[int, int], ...]
+    tasks: Sequence[tuple[int, int]]
+    """Address and 64-bit words of each command list."""
     reads: tuple[BufferObject, ...]
     writes: tuple[BufferObject, ...]
+    size: int = 0
+    """Bytes that it holds while it waits."""
     done: bool = False
     error: str = ""
     """Why it was dropped; the program is not told."""
@@ -109,11 +113,19 @@ class JobQueue:
         self._stopping = threading.Event()
 
     def push(self, job: QueuedJob) -> None:
-        """Queue a job; the lock is held by the caller."""
-        self._waiting.append(job)
+        """Queue a job; the lock is held by the caller.
+
+        Raises:
+            OSError: ENOMEM, there is no thread left to run it.
+        """
         if self._thread is None:
-            self._thread = threading.Thread(target=self._drain, name="rocketnpu-core", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._drain, name="rocketnpu-core", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                raise OSError(errno.ENOMEM, "no more threads") from None
+            self._thread = thread
+        self._waiting.append(job)
 
     def stop(self) -> None:
         """Drop what waits, let the running job end, and return when it has (drm_sched_entity_destroy)."""

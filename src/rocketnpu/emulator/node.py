@@ -29,6 +29,8 @@ _BACKLOG = 64
 """Programs that may be opening the node at one moment."""
 _DESCRIPTORS = 12
 """What a request brings and its answer takes, with some to spare: descriptors that find no room are lost."""
+_SLEEPERS = 256
+"""Threads of one open file that wait for jobs; whoever comes then makes others wait."""
 _SEPARATORS = frozenset(" :\t\n")
 """What ends a path in LD_PRELOAD."""
 
@@ -189,6 +191,7 @@ class _Connection(threading.Thread):
         super().__init__(name="rocketnpu-file", daemon=True)
         self.file = file
         self._client, self._node = client, node
+        self._sleepers = threading.BoundedSemaphore(_SLEEPERS)
 
     def run(self) -> None:
         with self._client:
@@ -222,11 +225,20 @@ class _Connection(threading.Thread):
             _reply(descriptors[0], lambda: self.file.find_mapping(offset, length), self._node)
             return
         request = _Request(self.file, self._node, command, *descriptors)
-        if request.may_sleep():
-            with contextlib.suppress(RuntimeError):  # no more threads: others wait meanwhile
-                threading.Thread(target=request.answer, name="rocketnpu-wait", daemon=True).start()
+        if request.may_sleep() and self._sleepers.acquire(blocking=False):
+            try:
+                threading.Thread(target=self._sleep, args=(request,), name="rocketnpu-wait", daemon=True).start()
+            except RuntimeError:  # no more threads: others wait meanwhile
+                self._sleepers.release()
+            else:
                 return
         request.answer()
+
+    def _sleep(self, request: _Request) -> None:
+        try:
+            request.answer()
+        finally:
+            self._sleepers.release()
 
 
 class _Request:

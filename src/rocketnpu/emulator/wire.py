@@ -11,7 +11,12 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
 
 OP_IOCTL, OP_MMAP = 1, 2
 REQUEST = struct.Struct("<IIQQ")
@@ -21,6 +26,7 @@ REPLY = struct.Struct("<iI")
 JOB_HEAD = struct.Struct("<iIII")
 """Error found while copying the job, task count, handles read, handles written."""
 TASK = struct.Struct("<II")
+_JOB_BYTES = 1 << 10
 PAYLOAD_LIMIT = 65 << 20
 """Bytes of an argument; the shim refuses more with ENOMEM."""
 
@@ -54,35 +60,67 @@ class Capability(ctypes.Structure):
     _fields_ = (("capability", ctypes.c_uint64), ("value", ctypes.c_uint64))
 
 
+class Tasks(Sequence[tuple[int, int]]):
+    """Address and 64-bit words of each command list, kept as the bytes that a program may send millions of."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data) // TASK.size
+
+    @overload
+    def __getitem__(self, place: int) -> tuple[int, int]: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[tuple[int, int]]: ...
+
+    def __getitem__(self, place: int | slice) -> tuple[int, int] | list[tuple[int, int]]:
+        """Return a task, or several."""
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        address, words = TASK.unpack_from(self._data, range(len(self))[place] * TASK.size)
+        return address, words
+
+    @property
+    def any_empty(self) -> bool:
+        """Whether a list has no words, or there is no list."""
+        return not np.frombuffer(self._data, "<u4")[1::2].all() or not self._data
+
+
 @dataclass(frozen=True, slots=True)
 class WireJob:
     """A job as the program gave it."""
 
     error: int
-    tasks: tuple[tuple[int, int], ...]
-    """Address and 64-bit words of each command list."""
-    reads: tuple[int, ...]
-    writes: tuple[int, ...]
+    tasks: Tasks
+    handles: npt.NDArray[np.uint32]
+    """Of buffers that it reads, then of those that it writes."""
+    reads: int
+    """How many it reads."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it takes: those of its lists, and about as much as a job without any."""
+        return len(self.tasks) * TASK.size + 4 * len(self.handles) + _JOB_BYTES
 
 
-def parse_jobs(data: bytes, count: int) -> list[WireJob]:
-    """Read ``count`` jobs.
+def parse_jobs(data: bytes, count: int) -> Iterator[WireJob]:
+    """Read ``count`` jobs, one after another.
 
     Raises:
         ValueError: the data is too short; the shim never sends such, a program that writes to the socket may.
     """
-    jobs, place = [], 0
+    place = 0
     for _ in range(count):
         try:
             error, tasks, reads, writes = JOB_HEAD.unpack_from(data, place)
-            place += JOB_HEAD.size
-            if place + tasks * TASK.size + (reads + writes) * 4 > len(data):
-                raise ValueError("a job is cut short")
-            pairs = tuple(TASK.iter_unpack(data[place : place + tasks * TASK.size]))
-            place += tasks * TASK.size
-            handles = struct.unpack_from(f"<{reads + writes}I", data, place)
-            place += 4 * (reads + writes)
         except struct.error as problem:
             raise ValueError(str(problem)) from None
-        jobs.append(WireJob(error, pairs, handles[:reads], handles[reads:]))
-    return jobs
+        place += JOB_HEAD.size
+        behind = place + tasks * TASK.size
+        end = behind + (reads + writes) * 4
+        if end > len(data):
+            raise ValueError("a job is cut short")
+        yield WireJob(error, Tasks(data[place:behind]), np.frombuffer(data[behind:end], "<u4"), reads)
+        place = end

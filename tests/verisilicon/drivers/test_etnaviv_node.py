@@ -119,6 +119,45 @@ def test_soft_pinning(etnaviv_rig, etnaviv):
     etnaviv_rig.npu.gate.set()
 
 
+def test_buffers_of_one_submission_are_all_in_use(etnaviv_rig, etnaviv):
+    """None of them gives way to another: the job would run with addresses that are not there."""
+    etnaviv_rig.npu.gate.set()
+    one, other = etnaviv.handle(8192), etnaviv.handle()
+    assert etnaviv.send([(1, one, HIGH), (2, other, HIGH + 4096)], [HIGH, 0])[0] == errno.ENOSPC
+    assert etnaviv.send([(1, one, HIGH), (1, one, HIGH + 0x10000)])[0] == errno.EINVAL
+    assert etnaviv.send([(1, one, HIGH), (2, other, HIGH + 8192)], [HIGH + 8192, 0])[0] == 0
+    assert etnaviv.prepare(other) == 0
+    assert etnaviv.contents(other, 1)[0] == 1
+    assert etnaviv_rig.lines == []
+
+
+def test_a_closed_buffer_that_a_job_uses_does_not_give_way(etnaviv_rig, etnaviv):
+    one, other = etnaviv.handle(), etnaviv.handle()
+    assert etnaviv.send([(2, one, HIGH)], [HIGH, 0])[0] == 0
+    assert etnaviv.gem_close(one) == 0
+    assert etnaviv.send([(2, other, HIGH)], [HIGH, 0])[0] == errno.ENOSPC
+    etnaviv_rig.npu.gate.set()
+    assert etnaviv.wait(1) == 0
+    assert etnaviv.send([(2, other, HIGH)], [HIGH, 0])[0] == 0
+    assert etnaviv.prepare(other) == 0
+    assert etnaviv.contents(other, 1)[0] == 1
+
+
+def test_relocations_find_room_between_and_behind(etnaviv_rig, etnaviv):
+    etnaviv_rig.npu.gate.set()
+    first, large, small = etnaviv.handle(), etnaviv.handle(0x10000), etnaviv.handle()
+    start = uapi.SOFTPIN_START
+    assert etnaviv.send([(1, first, start + 0x1000)], [start + 0x1000, 0])[0] == 0
+    moved = [(0, 0, 0, 0), (4, 1, 0, 0)]
+    assert etnaviv.send([(1, large, 0), (2, small, 0)], [0, 0], moved, flags=0)[0] == 0
+    assert etnaviv.prepare(small) == 0
+    assert etnaviv_rig.npu.ran[1] == [start + 0x2000, start + 0x12000]
+    another = etnaviv.handle()
+    assert etnaviv.send([(2, another, 0)], [0, 0], [(0, 0, 0, 0)], flags=0)[0] == 0
+    assert etnaviv.prepare(another) == 0
+    assert etnaviv_rig.npu.ran[2][0] == start, "the hole below"
+
+
 def test_relocations_without_soft_pinning(etnaviv_rig, etnaviv):
     etnaviv_rig.npu.gate.set()
     one, other = etnaviv.handle(), etnaviv.handle()
@@ -145,8 +184,11 @@ def test_relocations_without_soft_pinning(etnaviv_rig, etnaviv):
         ({"pmr_count": 1, "pmrs": 1}, errno.EFAULT),
         ({"bos": 0xDEAD0000}, errno.EFAULT),
         ({"stream": 0xDEAD0000}, errno.EFAULT),
-        ({"bo_count": 0xFFFF_FFFF}, errno.ENOMEM),
-        ({"stream_size": 1 << 30}, errno.ENOMEM),
+        ({"bo_count": 0xFFFF_FFFF}, errno.EINVAL),
+        ({"stream_size": 1 << 30}, errno.EINVAL),
+        ({"bo_count": (128 << 10) + 1, "bos": 0xDEAD0000}, errno.EINVAL),
+        ({"pipe": 1, "bos": 0xDEAD0000}, errno.ENXIO),
+        ({"pmr_count": 129, "pmrs": 1}, errno.EINVAL),
     ],
 )
 def test_submissions_that_are_refused(etnaviv, changes, error):

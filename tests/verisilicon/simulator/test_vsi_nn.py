@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from vsi_machine import FILL, NN, Rig, exact_scale, nn_fields, scale_fields, write_kernels
+from vsi_machine import FILL, KERNELS, NN, Rig, exact_scale, nn_fields, scale_fields, write_kernels
 
 from rocketnpu.errors import SimulationError
 
@@ -250,3 +250,33 @@ def test_kernels_that_change_are_read_again():
         rig.run(NN, nn_fields(8, weights=weights, image=image, out=(2, 2), zero_point=0, per_core=1))
         results.append(int(rig.target[0]))
     assert results == [10, 20, 10]
+
+
+@pytest.mark.parametrize("generation", [7, 8])
+@pytest.mark.parametrize("offset", [(0, 0), (-500, -500)])
+def test_a_large_border_around_a_small_image_takes_no_memory(generation, offset):
+    """Sixty-four bytes of image, with a gigabyte of border in single precision around it."""
+    weights, image = np.ones((1, 64, 1, 1), np.uint8), np.zeros((64, 1, 1), np.uint8)
+    rig = Rig(generation, 1 << 22)
+    common = {"zero_point": 0, "per_core": 1}
+    write_kernels(rig, generation, weights, [0], plane=1 << 22, **common)
+    fields = nn_fields(generation, weights=weights, image=image, out=(2048, 2048), offset=offset, **common)
+    with pytest.raises(
+        SimulationError, match="2048x2048 windows take 1,073,741,824 bytes, more than are spent on a job"
+    ):
+        rig.run(NN, fields | scale_fields(generation, 0.5))
+    assert (rig.target == FILL).all()
+
+
+@pytest.mark.parametrize("generation", [7, 8])
+def test_more_weights_than_any_job_has_are_not_read(generation):
+    """Cores share kernels: each has few enough."""
+    weights, image = np.ones((1, 1, 1, 1), np.uint8), np.zeros((1, 1, 1), np.uint8)
+    rig = Rig(generation)
+    common = {"zero_point": 0, "per_core": 1}
+    write_kernels(rig, generation, weights, [0], plane=1, **common)
+    fields = nn_fields(generation, weights=weights, image=image, out=(1, 1), **common) | scale_fields(generation, 0.5)
+    fields |= {"OUT_Z": 8000, "KERNEL_Z": 8000, "KERNEL_X": 15, "KERNEL_Y": 15, "IN_ADDRESS": KERNELS}
+    fields |= {"IN_X": 1, "IN_Y": 1, "IN_X_STRIDE": 1, "IN_Y_STRIDE": 1}
+    with pytest.raises(SimulationError, match="8000 kernels of 1800000 weights are more than any job can hold"):
+        rig.run(NN, fields)

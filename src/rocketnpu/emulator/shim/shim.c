@@ -226,7 +226,7 @@ receive_reply(int answer, bool interruptible, int *passed)
    ssize_t done;
    do {
       message.msg_control = control.bytes;
-      message.msg_controllen = sizeof control.bytes;
+      message.msg_controllen = CMSG_LEN(sizeof(int)); /* the space has room for a second one, which would be lost */
       done = recvmsg(answer, &message, MSG_CMSG_CLOEXEC);
    } while (done < 0 && errno == EINTR && !interruptible);
    if (done < 0 && errno == EINTR) return EINTR;
@@ -310,15 +310,16 @@ copy_stream(int store, uint64_t at)
       {submit.pmrs, (uint64_t)submit.pmr_count * PMR_SIZE},
       {submit.stream, submit.stream_size},
    };
-   uint64_t total = 0;
-   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) total += parts[i].size;
-   if (total > PAYLOAD_LIMIT) return ENOMEM;
+   /* The kernel looks at the argument before it copies what that points to: what is missing is for the node to judge. */
+   uint64_t end = at;
    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-      int error = copy_in(store, at, parts[i].user, parts[i].size);
+      if (end - at + parts[i].size > PAYLOAD_LIMIT) break;
+      int error = copy_in(store, end, parts[i].user, parts[i].size);
+      if (error == EFAULT) break;
       if (error) return error;
-      at += parts[i].size;
+      end += parts[i].size;
    }
-   return ftruncate(store, (off_t)at) ? ENOMEM : 0;
+   return ftruncate(store, (off_t)end) ? ENOMEM : 0;
 }
 
 /* ---- ioctl ---- */
@@ -355,6 +356,7 @@ forward(int fd, uint32_t command, int store, bool sleeps)
    struct request request = {OP_IOCTL, command, 0, 0};
    int passed = -1, error = call(fd, &request, store, sleeps, &passed);
    if (!error && _IOC_NR(command) == NR_PRIME_TO_FD) {
+      if (passed < 0) return EIO;
       if (pwrite(store, &passed, sizeof passed, 8) != (ssize_t)sizeof passed) return ENOMEM;
    } else if (passed >= 0) {
       REAL(close)(passed);

@@ -9,8 +9,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from typing import Any, ClassVar
+
+import numpy as np
 
 from rocketnpu.address_space import AddressSpace
 from rocketnpu.emulator import wire
@@ -21,6 +24,8 @@ from rocketnpu.emulator.wire import Store, WireJob
 from rocketnpu.rockchip.drivers import rocket_uapi
 
 _PREP_BO = 0x42
+_TOLD = 8
+"""Bad jobs of a submission that are told of one by one."""
 
 
 class NodeFile(DrmFile):
@@ -104,14 +109,16 @@ class NodeFile(DrmFile):
         if not argument.job_count:
             return
         try:
-            jobs = wire.parse_jobs(payload(), argument.job_count)
+            errors = self.submit(wire.parse_jobs(payload(), argument.job_count))
         except ValueError as problem:
             raise OSError(errno.EFAULT, str(problem)) from None
-        for number, error in enumerate(self.submit(jobs)):
-            if error:
-                note(f"job {number} of a SUBMIT never runs: {os.strerror(error)}")
+        bad = [number for number, error in enumerate(errors) if error]
+        for number in bad[:_TOLD]:
+            note(f"job {number} of a SUBMIT never runs: {os.strerror(errors[number])}")
+        if len(bad) > _TOLD:
+            note(f"and {len(bad) - _TOLD} more jobs of it")
 
-    def submit(self, jobs: list[WireJob]) -> list[int]:
+    def submit(self, jobs: Iterable[WireJob]) -> list[int]:
         """Queue the jobs that are sound. A bad one never runs, and the program is not told (7.2).
 
         Returns:
@@ -123,13 +130,16 @@ class NodeFile(DrmFile):
     def _submit(self, job: WireJob) -> int:
         if job.error:
             return job.error
-        if not job.tasks or any(words == 0 for _, words in job.tasks):
+        if job.tasks.any_empty:
             return errno.EINVAL
-        listed = [self.handles.get(handle) for handle in (*job.reads, *job.writes)]
-        buffers = [buffer for buffer in listed if buffer is not None]
-        if len(buffers) < len(listed):
+        numbers = np.unique(job.handles)
+        if not all(number in self.handles for number in islice(numbers.tolist(), len(self.handles) + 1)):
             return errno.ENOENT
-        if len(set(map(id, buffers))) < len(buffers):
+        if len(numbers) < len(job.handles):
             return errno.EALREADY  # drm_gem_lock_reservations
-        self._push(QueuedJob(job.tasks, tuple(buffers[: len(job.reads)]), tuple(buffers[len(job.reads) :])))
+        buffers = [self.handles[handle] for handle in job.handles.tolist()]
+        try:
+            self._push(QueuedJob(job.tasks, tuple(buffers[: job.reads]), tuple(buffers[job.reads :]), job.size))
+        except OSError as error:
+            return error.errno or errno.EIO
         return 0

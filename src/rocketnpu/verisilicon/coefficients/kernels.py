@@ -14,9 +14,9 @@ Bytes = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 STREAM_ALIGNMENT = 64
 """Headers and core streams begin at multiples of this (facts 5, 6)."""
-MAX_WEIGHTS = 1 << 28
-"""Weights of one instruction beyond which it is refused: far above what any chip's memory interface reads in the
-time that a kernel grants a job."""
+MAX_WEIGHTS = 1 << 26
+"""Weights of one instruction beyond which it is refused: those of the largest networks have fewer in all, and reading
+them takes thirteen bytes each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 from rocketnpu.emulator.driver import KernelDriver
 from rocketnpu.emulator.drm_file import DrmFile, Limits
 from rocketnpu.emulator.jobs import AnyCore, CorePool, QueuedJob
 from rocketnpu.memory import Memory
 from rocketnpu.verisilicon.drivers.etnaviv_file import EtnavivFile
+from rocketnpu.verisilicon.drivers.etnaviv_space import CommandSpace
 from rocketnpu.verisilicon.drivers.etnaviv_uapi import DRIVER
 from rocketnpu.verisilicon.registers.instruction import Words
 from rocketnpu.verisilicon.simulator import Npu
@@ -43,6 +45,8 @@ class EtnavivDriver(KernelDriver):
     def __init__(self, soc: Soc) -> None:
         """Drive this chip."""
         self.soc = soc
+        self._spaces: WeakKeyDictionary[CorePool, CommandSpace] = WeakKeyDictionary()
+        """Of each node, by its cores."""
 
     def cores(self, report: Callable[[str], None]) -> Sequence[AnyCore]:
         """Return the NPU: its cores work on one job together."""
@@ -50,7 +54,8 @@ class EtnavivDriver(KernelDriver):
 
     def open(self, pool: CorePool, limits: Limits, observe: Callable[[DrmFile, QueuedJob], None]) -> DrmFile:
         """Return a new file."""
-        return EtnavivFile(self.soc.identity, pool, limits, observe)
+        space = self._spaces.setdefault(pool, CommandSpace())
+        return EtnavivFile(self.soc.identity, space, pool, limits, observe)
 
 
 ETNAVIV_A311D = EtnavivDriver(A311D)

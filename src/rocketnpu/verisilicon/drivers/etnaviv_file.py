@@ -18,13 +18,13 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from rocketnpu.address_space import LIMIT
 from rocketnpu.emulator.buffers import BufferObject
 from rocketnpu.emulator.drm_file import DrmFile, Limits, Note
 from rocketnpu.emulator.jobs import CorePool, QueuedJob, TaskHangError
 from rocketnpu.emulator.wire import Store
 from rocketnpu.memory import Memory
 from rocketnpu.verisilicon.drivers import etnaviv_uapi as uapi
+from rocketnpu.verisilicon.drivers.etnaviv_space import CommandSpace, Room
 from rocketnpu.verisilicon.registers.instruction import Words
 from rocketnpu.verisilicon.soc import Identity
 
@@ -36,7 +36,7 @@ which needs milliseconds, and takes no notice when that is not enough; a simulat
 _LIMITS = dict(zip(uapi.PARAM_LIMITS, (8, 64, 256, 16, 1, 1, 1024, 0, 512, 320, 16), strict=True))
 """Limits of a shader core, which an NPU does not have: numbers that user space accepts."""
 _FLAGS = uapi.SUBMIT_NO_IMPLICIT | uapi.SUBMIT_FENCE_IN | uapi.SUBMIT_FENCE_OUT | uapi.SUBMIT_SOFTPIN
-_SLEEPING = (0x44, 0x47, 0x49)
+_SLEEPING = (0x44, 0x46, 0x47, 0x49)
 
 
 class StreamCore(Protocol):
@@ -59,6 +59,8 @@ class StreamJob(QueuedJob):
 
     stream: Words | None = None
     fence: int = 0
+    room: Room = (0, 0)
+    """Of its stream in the kernel's memory."""
 
     def execute(self, core: StreamCore) -> None:
         """Run it.
@@ -88,12 +90,19 @@ class EtnavivFile(DrmFile):
     }
 
     def __init__(
-        self, identity: Identity, pool: CorePool, limits: Limits, observe: Callable[[DrmFile, QueuedJob], None]
+        self,
+        identity: Identity,
+        space: CommandSpace,
+        pool: CorePool,
+        limits: Limits,
+        observe: Callable[[DrmFile, QueuedJob], None],
     ) -> None:
-        """Start with no buffer, on a chip that says that it is ``identity``."""
+        """Start with no buffer, on a chip that says that it is ``identity``; all its files share ``space``."""
         super().__init__(pool, limits, observe)
-        self._identity = identity
+        self._identity, self._space = identity, space
         self._fence = 0
+        self._placed: dict[int, BufferObject] = {}
+        """Buffers by the addresses that they have."""
 
     def call(self, argument: Any, payload: Callable[[], bytes], note: Note) -> None:
         """Do one of the driver's ioctls."""
@@ -175,6 +184,7 @@ class EtnavivFile(DrmFile):
     def _discard(self, buffer: BufferObject) -> None:
         if buffer.address != NOWHERE:
             self.memory.unmap(buffer.address)
+            del self._placed[buffer.address]
 
     # -- waiting
 
@@ -227,27 +237,53 @@ class EtnavivFile(DrmFile):
             bos, relocs, stream = _parts(argument, payload)
         except ValueError as problem:
             raise OSError(errno.EFAULT, str(problem)) from None
-        with self._queue.lock:
-            softpin = bool(argument.flags & uapi.SUBMIT_SOFTPIN)
-            buffers = [self._submitted(bo, softpin) for bo in bos]
-            for buffer, bo in zip(buffers, bos, strict=True):
-                self._place(buffer, bo.presumed if softpin else self._free_address(buffer))
-            words = _relocated(stream, relocs, buffers, softpin)
-            if len(set(map(id, buffers))) < len(buffers):
-                raise OSError(errno.EALREADY, "a buffer is listed twice")
-            self._fence += 1
-            writes = [bool(bo.flags & uapi.SUBMIT_BO_WRITE) for bo in bos]
-            job = StreamJob(
-                (),
-                tuple(buffer for buffer, written in zip(buffers, writes, strict=True) if not written),
-                tuple(buffer for buffer, written in zip(buffers, writes, strict=True) if written),
-                stream=words,
-                fence=self._fence,
-            )
-            self._push(job)
-            argument.fence, argument.fence_fd = self._fence, -1
+        if argument.flags & (uapi.SUBMIT_FENCE_IN | uapi.SUBMIT_FENCE_OUT) or argument.pmr_count:
+            raise OSError(errno.EINVAL, "fences as files and performance counters are not emulated")
+        room = self._space.take(argument.stream_size)
+        try:
+            with self._queue.lock:
+                self._enqueue(argument, bos, relocs, stream, room)
+        except BaseException:
+            self._space.give_back(room)
+            raise
         if argument.exec_state:
             note(f"submission {argument.fence} begins in state {argument.exec_state}: it makes no difference here")
+
+    def _enqueue(
+        self, argument: uapi.Submit, bos: list[uapi.SubmitBo], relocs: list[uapi.Reloc], stream: bytes, room: Room
+    ) -> None:
+        if self._closed:
+            raise OSError(errno.ENODEV, "the node is gone")
+        softpin = bool(argument.flags & uapi.SUBMIT_SOFTPIN)
+        buffers = [self._submitted(bo, softpin) for bo in bos]
+        pinned: set[BufferObject] = set()
+        low = uapi.SOFTPIN_START
+        for buffer, bo in zip(buffers, bos, strict=True):
+            address = bo.presumed if softpin else self._free_address(buffer, low)
+            self._place(buffer, address, pinned)
+            pinned.add(buffer)
+            low = max(low, buffer.address + buffer.mapped_size)
+        words = _relocated(stream, relocs, buffers, softpin)
+        if len(pinned) < len(buffers):
+            raise OSError(errno.EALREADY, "a buffer is listed twice")
+        writes = [bool(bo.flags & uapi.SUBMIT_BO_WRITE) for bo in bos]
+        job = StreamJob(
+            (),
+            tuple(buffer for buffer, written in zip(buffers, writes, strict=True) if not written),
+            tuple(buffer for buffer, written in zip(buffers, writes, strict=True) if written),
+            size=len(stream) + len(bos) * ctypes.sizeof(uapi.SubmitBo),
+            stream=words,
+            fence=self._fence + 1,
+            room=room,
+        )
+        self._push(job)
+        self._fence += 1
+        argument.fence, argument.fence_fd = self._fence, -1
+
+    def _retire(self, job: QueuedJob) -> None:
+        super()._retire(job)
+        if isinstance(job, StreamJob):
+            self._space.give_back(job.room)
 
     def _submitted(self, bo: uapi.SubmitBo, softpin: bool) -> BufferObject:
         if bo.flags & ~(uapi.SUBMIT_BO_READ | uapi.SUBMIT_BO_WRITE):
@@ -259,44 +295,41 @@ class EtnavivFile(DrmFile):
             raise OSError(errno.EINVAL, "no such handle")
         return buffer
 
-    def _place(self, buffer: BufferObject, address: int) -> None:
-        """Map a buffer where user space wants it; what lies in the way and is not in use gives way (etnaviv_mmu.c)."""
+    def _place(self, buffer: BufferObject, address: int, pinned: set[BufferObject]) -> None:
+        """Map a buffer where user space wants it; what lies in the way and is not in use gives way (etnaviv_mmu.c).
+
+        ``pinned`` are buffers of the same submission, which are in use too.
+        """
         if buffer.address == address:
             return
         if address % uapi.PAGE or address + buffer.mapped_size > self._limits.address_space:
             raise OSError(errno.EINVAL, "no place for a buffer")
-        if buffer.address != NOWHERE and self._in_use(buffer):
+        if buffer.address != NOWHERE and (buffer.in_use or buffer in pinned):
             raise OSError(errno.EINVAL, "the buffer lies elsewhere and is in use")
-        end = address + buffer.mapped_size
-        for other in {*self.handles.values(), *(item for job in self._pending for item in (*job.reads, *job.writes))}:
-            if other is buffer or other.address == NOWHERE:
-                continue
-            if other.address < end and address < other.address + other.mapped_size:
-                if self._in_use(other):
-                    raise OSError(errno.ENOSPC, "another buffer in use lies there")
-                self.memory.unmap(other.address)
-                other.address = NOWHERE
+        for start in self.memory.starts_within(address, address + buffer.mapped_size):
+            other = self._placed[start]
+            if other is not buffer and (other.in_use or other in pinned):
+                raise OSError(errno.ENOSPC, "another buffer in use lies there")
+            self._displace(other)
         if buffer.address != NOWHERE:
-            self.memory.unmap(buffer.address)
+            self._displace(buffer)
         self.memory.map(address, buffer.array)
         buffer.address = address
+        self._placed[address] = buffer
 
-    def _in_use(self, buffer: BufferObject) -> bool:
-        return any(buffer in (*job.reads, *job.writes) for job in self._pending)
+    def _displace(self, buffer: BufferObject) -> None:
+        self._discard(buffer)
+        buffer.address = NOWHERE
 
-    def _free_address(self, buffer: BufferObject) -> int:
-        """Return where a buffer lies, or the first free place, for a submission with relocations."""
+    def _free_address(self, buffer: BufferObject, low: int) -> int:
+        """Return where a buffer lies, or a free place, from ``low`` on if there is one, else the first."""
         if buffer.address != NOWHERE:
             return buffer.address
-        address = uapi.SOFTPIN_START
-        placed = [other for other in self.handles.values() if other.address != NOWHERE]
-        for other in sorted(placed, key=lambda item: item.address):
-            if address + buffer.mapped_size <= other.address:
-                break
-            address = max(address, other.address + other.mapped_size)
-        if address + buffer.mapped_size > min(LIMIT, self._limits.address_space):
-            raise OSError(errno.ENOSPC, "address space exhausted")
-        return address
+        for first in (low, uapi.SOFTPIN_START):
+            found = self.memory.gap(buffer.mapped_size, first, self._limits.address_space)
+            if found is not None:
+                return found
+        raise OSError(errno.ENOSPC, "address space exhausted")
 
 
 def _check_pipe(pipe: int) -> None:
@@ -317,8 +350,6 @@ def _check_submit(argument: uapi.Submit) -> None:
     largest = max(argument.stream_size, argument.reloc_count, argument.bo_count)
     if largest > uapi.MAX_STREAM or argument.pmr_count > uapi.MAX_COUNTERS:
         raise OSError(errno.EINVAL, "more than the driver takes at once")
-    if argument.flags & (uapi.SUBMIT_FENCE_IN | uapi.SUBMIT_FENCE_OUT) or argument.pmr_count:
-        raise OSError(errno.EINVAL, "fences as files and performance counters are not emulated")
 
 
 def _parts(argument: uapi.Submit, payload: bytes) -> tuple[list[uapi.SubmitBo], list[uapi.Reloc], bytes]:
@@ -330,13 +361,14 @@ def _parts(argument: uapi.Submit, payload: bytes) -> tuple[list[uapi.SubmitBo], 
     sizes = [
         argument.bo_count * ctypes.sizeof(uapi.SubmitBo),
         argument.reloc_count * ctypes.sizeof(uapi.Reloc),
+        argument.pmr_count * uapi.COUNTER_BYTES,
         argument.stream_size,
     ]
     if sum(sizes) > len(payload):
         raise ValueError("a submission is cut short")
     bos = payload[: sizes[0]]
     relocs = payload[sizes[0] : sizes[0] + sizes[1]]
-    stream = payload[sizes[0] + sizes[1] : sum(sizes)]
+    stream = payload[sum(sizes[:3]) : sum(sizes)]
     return (
         [uapi.SubmitBo.from_buffer_copy(bos, 16 * index) for index in range(argument.bo_count)],
         [uapi.Reloc.from_buffer_copy(relocs, 24 * index) for index in range(argument.reloc_count)],

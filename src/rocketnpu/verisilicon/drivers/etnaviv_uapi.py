@@ -18,7 +18,7 @@ SOFTPIN_START = 4 << 20
 MAX_PIPES = 4
 MAX_STREAM = 128 << 10
 """Bytes of one submission's stream, and entries of each of its arrays (SZ_128K in etnaviv_gem_submit.c)."""
-MAX_COUNTERS = 128
+MAX_COUNTERS, COUNTER_BYTES = 128, 24
 
 PARAM_MODEL, PARAM_REVISION = 0x01, 0x02
 PARAM_FEATURES = range(0x03, 0x10)

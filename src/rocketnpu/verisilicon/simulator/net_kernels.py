@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.verisilicon.coefficients.entropy import read_entropy
-from rocketnpu.verisilicon.coefficients.kernels import Bytes, Int64, Kernels, KernelShape
+from rocketnpu.verisilicon.coefficients.kernels import MAX_WEIGHTS, Bytes, Int64, Kernels, KernelShape, refuse
 from rocketnpu.verisilicon.coefficients.zero_runs import read_zero_runs
 
 Floats = npt.NDArray[Any]
@@ -48,8 +48,10 @@ def read_kernels(data: Bytes, shape: KernelShape, generation: int) -> Kernels:
     """Read a coefficient buffer of either generation.
 
     Raises:
-        SimulationError: it cannot be read.
+        SimulationError: it cannot be read, or holds more than any job can.
     """
+    if shape.kernels * shape.weights > MAX_WEIGHTS:
+        refuse(f"{shape.kernels} kernels of {shape.weights} weights are more than any job can hold")
     return (read_zero_runs if generation == 7 else read_entropy)(data, shape)
 
 

@@ -24,6 +24,8 @@ _ACCUMULATOR = 1 << 31
 _EXACT_PRODUCT = 1 << 53
 _FAR = 60
 """A shift by this or more leaves nothing of a product."""
+_MOST_BYTES = 1 << 29
+"""Of an image with its border, as it is computed with: an instruction may ask for a large one around a small image."""
 _CHUNK = 1 << 20
 """Values that are computed at once: about what a processor keeps close."""
 
@@ -45,6 +47,7 @@ def run_nn(config: NnConfig, generation: int, memory: Memory, cache: KernelCache
     reach = int((net.reaches + np.abs(constants))[planes.kept].max(initial=0))
     if reach >= _ACCUMULATOR:
         raise SimulationError(f"sums up to {reach:,}: beyond 32 bits nothing is known", unit="NN", register="KERNEL_Z")
+    _check_room(config, net.taps.itemsize)
     padded = _padded(config, image, net.taps.dtype)
     requantise = _Requantise(config, constants, reach)
     if not planes.kept.size:
@@ -109,6 +112,22 @@ def _planes(config: NnConfig, net: NetKernels, generation: int, memory: Memory) 
         for place in sorted_places.tolist()
     ]
     return _Planes(order, None, single)
+
+
+def _check_room(config: NnConfig, size: int) -> None:
+    """See that this machine has room for an image with its border, and for what is computed at once.
+
+    Raises:
+        SimulationError: it takes too much.
+    """
+    rows = (config.out_rows - 1) * config.step + config.shape.rows
+    columns = (config.out_columns - 1) * config.step + config.shape.columns
+    windows = config.out_columns * config.shape.weights
+    plane = 4 * config.out_rows * config.out_columns
+    room = size * max(config.in_planes * rows * columns, windows, plane)
+    if room > _MOST_BYTES:
+        message = f"{config.out_columns}x{config.out_rows} windows take {room:,} bytes, more than are spent on a job"
+        raise SimulationError(message, unit="NN", register="OUT_X")
 
 
 def _padded(config: NnConfig, image: Bytes, kind: np.dtype[Any]) -> Floats:

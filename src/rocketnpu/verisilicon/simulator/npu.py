@@ -17,7 +17,7 @@ from rocketnpu.verisilicon.simulator.tp import run_tp
 from rocketnpu.verisilicon.simulator.tp_config import read_tp
 from rocketnpu.verisilicon.soc import Soc
 
-MAX_WORK = 1 << 38
+MAX_WORK = 1 << 36
 """Multiply-accumulates of all jobs of one stream, and values that TP moves, beyond which it is refused."""
 
 

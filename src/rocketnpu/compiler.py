@@ -51,6 +51,11 @@ def compiled_graph(graph: Graph) -> Graph:
     )
 
 
+def images_of(graph: Graph) -> int:
+    """Return how many images a graph's inputs hold: so often its program runs in one inference."""
+    return per_image(graph)[1]
+
+
 def constant_outputs(graph: Graph) -> dict[int, npt.NDArray[Any]]:
     """Return the outputs of a graph whose values are known before it runs, by tensor number."""
     tensors = fold_constants(graph).tensors

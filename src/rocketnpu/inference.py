@@ -155,7 +155,7 @@ class _LiteRt(Closing):
     def _run(self, interpreter: Any, inputs: Sequence[Array]) -> list[Array]:
         for number, array in zip(self.graph.inputs, inputs, strict=True):
             try:
-                interpreter.set_tensor(number, np.ascontiguousarray(array))
+                interpreter.set_tensor(number, np.asarray(array, order="C"))
             except ValueError as error:
                 raise InputError(f"input {number} does not fit: {error}") from None
         try:

@@ -299,6 +299,16 @@ def test_one_inference_on_all_cores_gives_the_same_bytes(shared: Path, capfd: py
     assert same(found, run(model, [Delegate(device="simulator", split="off")]))
 
 
+def test_images_of_a_batch_on_all_cores_give_the_same_bytes(capfd: pytest.CaptureFixture[str]) -> None:
+    builder, shape = ModelBuilder(), (2, 32, 32, 64)
+    first = builder.tensor(shape, DType.UINT8, scale=0.05, zero_point=120)
+    last = add_conv(builder, add_conv(builder, first, shape, 64), shape, 64)
+    model = builder.build([first], [last])
+    found = run(model, [Delegate(device="simulator", cores=3, split="auto", verbose=True)])
+    assert "is split over 3 cores" in capfd.readouterr().err
+    assert same(found, run(model, [Delegate(device="simulator", split="off")]))
+
+
 def test_nothing_remains_of_delegates_and_interpreters() -> None:
     gc.collect()
     before = len(callbacks._sessions), len(callbacks._kernels), len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -53,7 +53,7 @@ class HostPart:
             DeviceError: LiteRT fails.
         """
         for number, place in zip(self._inputs, self._places, strict=True):
-            self._interpreter.set_tensor(place, np.ascontiguousarray(memory(number)))
+            self._interpreter.set_tensor(place, np.asarray(memory(number), order="C"))
         try:
             self._interpreter.invoke()
         except RuntimeError as error:

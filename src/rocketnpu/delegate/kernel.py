@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rocketnpu.compiler import constant_outputs
+from rocketnpu.compiler import constant_outputs, images_of
 from rocketnpu.delegate import abi
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.host_graph import Array, view
@@ -159,18 +159,19 @@ class Kernel(OneAtATime):
     def _place(self, graph: Graph, program: Program) -> None:
         self._placed = self._workshop.place(graph, program)
         if self._workshop.log.verbose:
-            self._beside = _estimated(program, self._workshop.device)
+            self._beside = _estimated(program, images_of(graph), self._workshop.device)
 
 
-def _estimated(program: Program, device: Device) -> str:
-    """Say what the chip takes for a program by estimate; nothing where there is no timing model."""
+def _estimated(program: Program, images: int, device: Device) -> str:
+    """Say what the chip takes for images by estimate; nothing where there is no timing model."""
     family = family_of(program.chip)
     target = next((one.target for one in family.drivers if one.name == device.name), "mainline")
     try:
         tasks = family.timed(program, Conditions("vendor" if target == "vendor" else "mainline"))
     except UnsupportedError:
         return ""
-    return f" (estimated for the {target} kernel's clock, on one core: {sum(task.us for task in tasks) / 1e3:.1f} ms)"
+    taken = sum(task.us for task in tasks) * images / 1e3
+    return f" (estimated for the {target} kernel's clock, on one core: {taken:.1f} ms)"
 
 
 def _shape(context: Any, number: int) -> tuple[int, ...]:

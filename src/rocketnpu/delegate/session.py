@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rocketnpu.compiler import constant_outputs
+from rocketnpu.compiler import compiled_graph, constant_outputs
 from rocketnpu.delegate import host_graph
 from rocketnpu.delegate.abi import ffi
 from rocketnpu.delegate.kernel import Kernel, Workshop
@@ -101,7 +101,7 @@ class Session:
 
     def _split(self, graph: Graph, cores: int) -> SplitProgram | SharedProgram | None:
         shares = isinstance(cores_of(self._device)[0], SharesMemory)
-        return family_of(self._policy.chip).split(graph, self._policy, cores, shares_memory=shares)
+        return family_of(self._policy.chip).split(compiled_graph(graph), self._policy, cores, shares_memory=shares)
 
     def claim(self, context: Any) -> Claim:
         """Decide what of the host's network goes to the NPU, compile it and place it on the device.

@@ -119,7 +119,7 @@ class Estimate:
     chip: str
     board: Board
     parts: tuple[tuple[TimedTask, ...], ...]
-    """Tasks of each part that the NPU runs in one go."""
+    """Tasks of each part that the NPU runs in one go; of a batch each part comes as often as there are images."""
     cpu: tuple[CpuOperator, ...]
     spread: Spread
     levers: tuple[Lever, ...] = ()
@@ -167,7 +167,7 @@ class Estimate:
         for number, part in enumerate(self.parts):
             for task in part:
                 kind = task.label.partition(" rows ")[0]
-                key = (number, task.operator, "" if task.operator is not None else kind)
+                key = (number, None, kind) if task.operator is None else (0, task.operator, "")
                 groups.setdefault(key, []).append(task)
         whole = self.npu_us + self.starts_us
         return tuple(_operator(found, whole) for found in groups.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,10 @@ def rates_of(
     return updated(known, unsigned=unsigned, processor=rate, npu=factor, measured=clean)
 
 
-def processor_start(path: Path, inputs: list[Any]) -> Callable[[], Callable[[], object]]:
+def processor_start(path: Path, inputs: Mapping[int, Any]) -> Callable[[], Callable[[], object]]:
     """Return what makes LiteRT ready, without the NPU and on all cores, as ``measure`` wants it.
+
+    ``inputs`` are arrays by tensor number.
 
     Raises:
         UnsupportedError: LiteRT is not installed.
@@ -87,8 +89,8 @@ def processor_start(path: Path, inputs: list[Any]) -> Callable[[], Callable[[], 
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"LiteRT refuses the model: {' '.join(str(error).split())[:200]}") from None
-        for detail, values in zip(interpreter.get_input_details(), inputs, strict=True):
-            interpreter.set_tensor(detail["index"], np.ascontiguousarray(values))
+        for number, values in inputs.items():
+            interpreter.set_tensor(number, np.asarray(values, order="C"))
         run: Callable[[], object] = interpreter.invoke
         return run
 
@@ -110,6 +112,6 @@ def keep_rates(
         ModelError: LiteRT refuses the model.
     """
     graph, npu, estimated, where = figures
-    processor = measure(processor_start(path, inputs), *runs)
+    processor = measure(processor_start(path, dict(zip(graph.inputs, inputs, strict=True))), *runs)
     rates = rates_of(graph, chip, npu, processor, estimated, where)
     return rates, keep(chip, rates)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rocketnpu.compiler import compile_graph, constant_outputs
+from rocketnpu.compiler import compile_graph, constant_outputs, images_of
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.estimate.cpu import cpu_us
 from rocketnpu.estimate.estimate import Conditions
@@ -44,9 +44,9 @@ def price(family: Family, graph: Graph, part: Graph, policy: Policy) -> Price | 
         tasks = family.timed(compile_graph(part, policy), conditions)
     except UnsupportedError:
         return None
-    rates = policy.rates
-    npu = sum(task.us for task in tasks) * rates.npu
-    return Price(npu, board.host_us * rates.npu, processor_us(graph, part.operators, rates))
+    rates, images = policy.rates, images_of(part)
+    npu = sum(task.us for task in tasks) * rates.npu * images
+    return Price(npu, board.host_us * rates.npu * images, processor_us(graph, part.operators, rates))
 
 
 def processor_us(graph: Graph, operators: Sequence[Operator], rates: Rates = PUBLISHED) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rocketnpu.compiler import compile_graph
+from rocketnpu.compiler import compile_graph, compiled_graph, images_of
 from rocketnpu.errors import UnsupportedError
 from rocketnpu.estimate.cpu import cpu_us
 from rocketnpu.estimate.estimate import Conditions, CpuOperator, Estimate, Lever, TimedTask
@@ -25,14 +25,16 @@ Timer = Callable[[Conditions], tuple[tuple[TimedTask, ...], ...]]
 
 
 def estimate_plan(divided: Plan, conditions: Conditions) -> Estimate:
-    """Estimate a model that has been divided already.
+    """Estimate a model that has been divided already; of a batch each part runs once for each image.
 
     Raises:
         UnsupportedError: the NPU takes nothing of it, or there is no timing model of the chip.
     """
     if not divided.parts:
         raise UnsupportedError(f"{divided.graph.name} has no operator that the NPU takes, so there is nothing to time")
-    programs = [compile_graph(part, divided.policy) for part in divided.parts]
+    programs = [
+        program for part in divided.parts for program in [compile_graph(part, divided.policy)] * images_of(part)
+    ]
     cpu = tuple(CpuOperator(d.operator, d.kind, d.macs) for d in divided.decisions if not d.supported)
     return _estimate(divided.graph.name, divided.policy.chip, conditions, cpu, _programs_timer(programs))
 
@@ -68,8 +70,11 @@ def _split_lever(divided: Plan, conditions: Conditions, found: Estimate) -> tupl
     family = family_of(divided.policy.chip)
     if conditions.cores > 1 or family.cores == 1:
         return ()
-    times = [family.split_us(part, divided.policy, conditions, family.cores) for part in divided.parts]
-    known = [time for time in times if time is not None]
+    times = [
+        (family.split_us(compiled_graph(part), divided.policy, conditions, family.cores), images_of(part))
+        for part in divided.parts
+    ]
+    known = [time * images for time, images in times if time is not None]
     if len(known) < len(times):
         return ()
     total = sum(known) + found.host_us
@@ -91,7 +96,11 @@ def estimate_tasks(name: str, chip: str, conditions: Conditions, timer: Timer) -
 
 
 def _programs_timer(programs: Sequence[Program]) -> Timer:
-    return lambda conditions: tuple(family_of(program.chip).timed(program, conditions) for program in programs)
+    def timer(conditions: Conditions) -> tuple[tuple[TimedTask, ...], ...]:
+        known = {id(program): family_of(program.chip).timed(program, conditions) for program in programs}
+        return tuple(known[id(program)] for program in programs)
+
+    return timer
 
 
 def _estimate(name: str, chip: str, conditions: Conditions, cpu: tuple[CpuOperator, ...], timer: Timer) -> Estimate:

@@ -45,7 +45,7 @@ class Reference:
         def run(inputs: Sequence[Array]) -> list[Array]:
             try:
                 for number, values in zip(self._graph.inputs, inputs, strict=True):
-                    interpreter.set_tensor(number, np.ascontiguousarray(values))
+                    interpreter.set_tensor(number, np.asarray(values, order="C"))
                 interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise InputError(f"LiteRT: {first_line(error)}") from None

@@ -71,7 +71,7 @@ def run_model(data: bytes, graph: Graph, inputs: Sequence[Array], *, reference: 
     _check(graph, inputs)
     interpreter = _translate(lambda: _interpreter(data, graph, reference=reference))
     for number, values in zip(graph.inputs, inputs, strict=True):
-        interpreter.set_tensor(number, np.ascontiguousarray(values))
+        interpreter.set_tensor(number, np.asarray(values, order="C"))
     _translate(interpreter.invoke)
     return dict(_tensors(interpreter, graph))
 

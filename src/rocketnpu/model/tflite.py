@@ -76,6 +76,7 @@ def parse(data: bytes, name: str = "model") -> Graph:
 def parse_all(data: bytes, name: str = "model") -> tuple[Graph, ...]:
     """Read all subgraphs of a model: the network, those of other signatures, and bodies of WHILE and IF.
 
+    A constant is no input of a graph, even where the model lists it among them.
     Sizes that the model leaves open are placeholders; every tensor has the shape that follows from those of the inputs.
 
     Raises:
@@ -172,7 +173,9 @@ class _Reader:
         inputs = self._list(main.InputsLength, "inputs", lambda i: _number(main.Inputs(i), count))
         outputs = self._list(main.OutputsLength, "outputs", lambda i: _number(main.Outputs(i), count))
         problems = {operator.index: problem for operator in operators if (problem := self._misread(operator, main))}
-        return Graph(name, dict(enumerate(tensors)), tuple(operators), tuple(inputs), tuple(outputs), problems=problems)
+        # Some files list constants too: who fills those writes over the model, or into memory that cannot be written.
+        given = tuple(number for number in inputs if not tensors[number].is_constant)
+        return Graph(name, dict(enumerate(tensors)), tuple(operators), given, tuple(outputs), problems=problems)
 
     def _misread(self, operator: Operator, main: Any) -> str:
         """Say that LiteRT's kernel of an operator takes packed elements of 4 bits for bytes, or return nothing."""

@@ -122,7 +122,7 @@ class OnnxInference(Closing):
             given = [ports[n].layout.to_graph(values[ports[n].value]) for n in step.inputs]
             for number, result in zip(step.outputs, runner.run(given), strict=True):
                 layout = ports[number].layout
-                values[ports[number].value] = np.ascontiguousarray(layout.to_value(result, layout.file_shape))
+                values[ports[number].value] = np.asarray(layout.to_value(result, layout.file_shape), order="C")
 
     def _checked(self, inputs: Sequence[Array]) -> list[Array]:
         if len(inputs) != len(self.graph.inputs):
@@ -134,7 +134,7 @@ class OnnxInference(Closing):
                     f"input {tensor.name!r} is {tensor.dtype.value} of shape {tensor.shape}, given was "
                     f"{np.asarray(array).dtype} of shape {np.shape(array)}"
                 )
-        return [np.ascontiguousarray(array) for array in inputs]
+        return [np.asarray(array, order="C") for array in inputs]
 
     def _output(self, name: str, values: dict[str, Array]) -> Array:
         if name in values:

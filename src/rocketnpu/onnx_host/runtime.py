@@ -100,7 +100,7 @@ def tensors(model: OnnxModel, inputs: Sequence[Array], *, fused: bool) -> dict[i
         if port.value in made and tensor.quantisation is not None and not tensor.is_constant:
             wanted[port.value] = numbers[tensor.dtype]
     shown = with_outputs(model.proto, wanted, wanted)
-    given = {model.ports[n].value: np.ascontiguousarray(a) for n, a in zip(graph.inputs, inputs, strict=True)}
+    given = {model.ports[n].value: np.asarray(a, order="C") for n, a in zip(graph.inputs, inputs, strict=True)}
     names = list(dict.fromkeys([*(value.name for value in model.proto.graph.output), *wanted]))
     found = dict(zip(names, run_session(session(shown, fused=fused), names, given), strict=True)) | given
     return {

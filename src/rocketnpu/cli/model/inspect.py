@@ -223,6 +223,7 @@ def _print_operator(graph: Graph, number: int, policies: Sequence[Policy]) -> No
     Raises:
         InputError: there is no such operator.
     """
+    from rocketnpu.compiler import compiled_graph
     from rocketnpu.errors import InputError
     from rocketnpu.family import family_of
     from rocketnpu.partition.plan import plan
@@ -245,7 +246,7 @@ def _print_operator(graph: Graph, number: int, policies: Sequence[Policy]) -> No
         echo(f"{rules}, {policy.target}: {'NPU' if decision.supported else f'CPU: {decision.reason}'}")
         for part in divided.parts:
             if any(one.index == number for one in part.operators):
-                for line in family_of(policy.chip).explain(part, number, policy):
+                for line in family_of(policy.chip).explain(compiled_graph(part), number, policy):
                     echo(f"  {line}")
 
 

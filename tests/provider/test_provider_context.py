@@ -96,6 +96,7 @@ def test_damaged_contexts_are_refused_in_a_line(tmp_path: Path) -> None:
         {"scale": -1.0},
         {"place": -1},
         {"zero": "x"},
+        {"scale": 10**400},
     ],
 )
 def test_numbers_of_a_context_are_checked(change: dict[str, object], tmp_path: Path) -> None:
@@ -136,3 +137,19 @@ def test_a_slot_beyond_its_node_is_refused(tmp_path: Path, capfd: pytest.Capture
     with pytest.raises(Exception, match="more inputs or outputs than its node"):
         session(tmp_path / "far.onnx")
     capfd.readouterr()
+
+
+def test_a_context_that_lies_about_types_reads_no_memory_behind_the_hosts_tensor(tmp_path: Path) -> None:
+    """It comes from a file: real numbers would be read where the host has a quarter as many bytes."""
+    context = Context.of(small(tmp_path))
+    lying = replace(context, inputs=(replace(context.inputs[0], is_real=True),))
+    model = onnx.load(tmp_path / "compiled.onnx")
+    (node,) = (node for node in model.graph.node if node.op_type == "EPContext")
+    for attribute in node.attribute:
+        if attribute.name == DATA:
+            attribute.s = lying.to_bytes()
+    onnx.save(model, tmp_path / "lying.onnx")
+    made = session(tmp_path / "lying.onnx")
+    (given,) = made.get_inputs()
+    with pytest.raises(Exception, match="has elements of type 2, the session was made for float32"):
+        made.run(None, {given.name: np.zeros(given.shape, np.uint8 if "uint8" in given.type else np.float32)})

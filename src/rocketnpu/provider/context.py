@@ -67,7 +67,7 @@ class Context:
             text = parse_json(data[start : start + length])
             inputs = _slots(text["inputs"], program.inputs)
             return cls(program, inputs, _slots(text["outputs"], program.outputs))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise ModelError(f"its compiled context is damaged: {' '.join(str(error).split())[:120]}") from None
 
 

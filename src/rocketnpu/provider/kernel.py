@@ -21,6 +21,8 @@ from rocketnpu.program.program import Program
 from rocketnpu.provider.abi import Runtime, ffi
 
 Array = npt.NDArray[Any]
+_ELEMENT_TYPES = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "bool": 9}
+"""Numbers of ``ONNXTensorElementDataType``."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +74,25 @@ class Kernel:
     def _input(self, context: Any, slot: Slot) -> Array:
         runtime = self._runtime
         value = runtime.pointer("KernelContext_GetInput", context, slot.place)
-        self._check(value, slot)
+        kind = "float32" if slot.is_real else slot.tensor.dtype.value
+        self._check(value, slot, kind)
         data = ffi.new("const void **")
         runtime.call("GetTensorData", value, data)
-        kind = "float32" if slot.is_real else slot.tensor.dtype.value
         given = np.frombuffer(ffi.buffer(data[0], slot.tensor.elements * np.dtype(kind).itemsize), kind)
         return slot.port.layout.to_graph(_whole(given, slot.tensor) if slot.is_real else given)
 
-    def _check(self, value: Any, slot: Slot) -> None:
+    def _check(self, value: Any, slot: Slot, kind: str) -> None:
+        """See that the host's tensor is what a part takes or makes: a compiled part comes from a file."""
         runtime = self._runtime
+        if value == ffi.NULL:
+            raise InputError(f"{slot.tensor.name!r} is the node's number {slot.place}, and it has fewer")
         info = runtime.pointer("GetTensorTypeAndShape", value)
         try:
-            shape = runtime.shape(info)
+            shape, found = runtime.shape(info), runtime.number("GetTensorElementType", info, "int")
         finally:
             runtime.call("ReleaseTensorTypeAndShapeInfo", info)
+        if found != _ELEMENT_TYPES.get(kind):
+            raise InputError(f"{slot.tensor.name!r} has elements of type {found}, the session was made for {kind}")
         if math.prod(shape) != slot.tensor.elements or shape != slot.port.layout.file_shape:
             raise InputError(
                 f"{slot.tensor.name!r} has shape {shape}, the session was made for {slot.port.layout.file_shape}"
@@ -95,6 +102,7 @@ class Kernel:
         shape = slot.port.layout.file_shape
         sizes = ffi.new("int64_t[]", shape or (0,))
         value = self._runtime.pointer("KernelContext_GetOutput", context, slot.place, sizes, len(shape))
+        self._check(value, slot, result.dtype.name)
         data = self._runtime.pointer("GetTensorMutableData", value)
         target = np.frombuffer(ffi.buffer(data, result.nbytes), result.dtype).reshape(shape)
         np.copyto(target, slot.port.layout.to_value(result, shape))

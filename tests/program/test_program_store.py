@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +18,10 @@ from rocketnpu.compiler import compile_graph
 from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.errors import ProgramError
-from rocketnpu.graph import Graph
+from rocketnpu.graph import DType, Graph
 from rocketnpu.graph.digest import digest
+from rocketnpu.model.builder import ModelBuilder
+from rocketnpu.model.tflite import parse
 from rocketnpu.policy import Policy
 from rocketnpu.program import store
 from rocketnpu.program.cache import ProgramCache
@@ -127,3 +132,41 @@ def test_the_digest_sees_every_weight_but_no_name(graph: Graph) -> None:
     other.reshape(-1)[-1] ^= 1
     changed = dict(graph.tensors) | {number: dataclasses.replace(graph.tensors[number], data=other)}
     assert digest(dataclasses.replace(graph, tensors=changed)) != digest(graph)
+
+
+def test_the_program_of_a_batch_is_found_again(tmp_path: Path) -> None:
+    builder = ModelBuilder()
+    images, clamped = (builder.tensor((3, 4, 4, 16), DType.INT8, scale=0.1) for _ in range(2))
+    sizes = builder.tensor((4,), DType.INT32)
+    builder.operator("RELU", [images], [clamped])
+    builder.operator("SHAPE", [clamped], [sizes])
+    graph, cache = parse(builder.build([images], [clamped, sizes])), ProgramCache(tmp_path)
+    first, again = cache.program(graph, Policy()), cache.program(graph, Policy())
+    assert (cache.misses, cache.hits) == (1, 1)
+    assert store.to_bytes(first) == store.to_bytes(again)
+
+
+NAMED = """
+import sys
+from pathlib import Path
+from rocketnpu.graph import DType, Graph
+from rocketnpu.policy import Policy
+from rocketnpu.program.cache import ProgramCache
+rules = frozenset(f"rule {number}" for number in range(20))
+policy = Policy(proven=rules, refuted=rules)
+print(ProgramCache(Path("folder"))._path(Graph("", {}, (), (), ()), policy))
+"""
+
+
+def test_processes_give_a_board_s_programs_the_same_names() -> None:
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", NAMED],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -70,11 +71,20 @@ class ProgramCache:
         if self.folder is None:
             return None
         stamp = _compiler_stamp(family_of(policy.chip).family)
-        return self.folder / f"{digest(graph, policy, __version__, store.VERSION, stamp)}.rktprog"
+        # The order in which a set shows its members is another in every process.
+        rules = sorted(policy.proven), sorted(policy.refuted)
+        plain = replace(policy, proven=frozenset(), refuted=frozenset())
+        return self.folder / f"{digest(graph, plain, rules, __version__, store.VERSION, stamp)}.rktprog"
 
 
 def _belongs(program: Program, graph: Graph, policy: Policy) -> bool:
-    """Say whether a program takes and gives the tensors of a graph: the host's memory is read and written by them."""
+    """Say whether a program takes and gives the tensors of a graph: the host's memory is read and written by them.
+
+    Of a batch it is the program of one image.
+    """
+    from rocketnpu.compiler import compiled_graph
+
+    graph = compiled_graph(graph)
     sides = ((program.inputs, graph.inputs), (program.outputs, graph.outputs))
     for bindings, numbers in sides:
         found = [(binding.tensor, binding.shape, binding.dtype) for binding in bindings]

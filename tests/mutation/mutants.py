@@ -307,7 +307,8 @@ class Workplace:
         if outcome == "not replaced" or (imported is None and outcome == "survived"):
             return self._run(batch)
         if imported is None and by in self._times:
-            return self._run([by])
+            alone = self._run([by])
+            return self._run(batch) if alone[0] == "survived" else alone
         return outcome, by
 
     def _batches(self, tests: list[str]) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from operator_checks import PROVEN, check, parsed, writes
 
 from bench import Case
 from pairs import pair, pairs
-from rocketnpu.graph import Activation, DType, Padding
+from rockchip.tasks.layers import plain_layer
+from rocketnpu.errors import UnsupportedError
+from rocketnpu.graph import Activation, DType, Padding, Quantisation, Tensor
 from rocketnpu.graph import operators as ops
 from rocketnpu.graph.operators import CONV_ADD
 from rocketnpu.inspect.reference import reference
@@ -19,10 +22,14 @@ from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.emission.emit import emit
+from rocketnpu.rockchip.lowering.convolution import Kernel
+from rocketnpu.rockchip.lowering.fused import leaves, limited, middle_limits
 from rocketnpu.rockchip.prepared import lower, prepare
 from rocketnpu.rockchip.registers.rk3588 import register
 from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.streams.recording import Submission, load
+from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise
+from rocketnpu.rockchip.tasks.task import Conversion
 
 GOLDEN = Path(__file__).resolve().parents[2] / "data" / "golden"
 ADDRESSES = {
@@ -126,3 +133,55 @@ def test_seeded_additions_on_all_patterns() -> None:
     alone = [found for found in (pair("conv_add", seed) for seed in range(50)) if fused(found)]
     assert len(alone) >= 15
     assert [check(found, 2) for found in alone] == [""] * len(alone)
+
+
+def plain(biases: list[int], multipliers: list[int] | None = None) -> ConvolutionLayer:
+    given = None if multipliers is None else np.array(multipliers)
+    layer = replace(plain_layer(4, 1, 16, len(biases)), biases=np.array(biases))
+    return replace(layer, requantise=Requantise(Conversion(1, 0, 0), given, lift=7))
+
+
+@pytest.mark.parametrize("limits", [(-100.4, 50.4), (-100.6, 50.6), (0.0, 0.0), (-5.0, -9.0), (3.0, 8.0)])
+def test_an_accumulator_is_clamped_between_its_limits(limits: tuple[float, float]) -> None:
+    """Lifted so that ReLU cuts at the lower one, bounded, and lowered again."""
+    low, high = round(limits[0]), round(limits[1])
+    made = limited(plain([0, 1000, -1000]), limits)
+    for value in range(-200, 200, 7):
+        stage = np.clip(value + made.biases, 0, made.requantise.room) + made.requantise.lift - 7
+        wanted = np.clip(value + np.array([0, 1000, -1000]), low, max(high, low))
+        assert stage.tolist() == wanted.tolist()
+
+
+def test_channels_with_multipliers_are_lifted_by_their_own() -> None:
+    made = limited(plain([0, 0, 0], [16384, 8192, 4096]), (-100.0, 50.0))
+    assert made.biases.tolist() == [100, 200, 400]
+    assert (made.requantise.room, made.requantise.lift) == (150, 7 - 100)
+
+
+@pytest.mark.parametrize(("bias", "taken"), [((1 << 31) - 101, True), ((1 << 31) - 100, False)])
+def test_lifted_biases_have_32_bits(bias: int, taken: bool) -> None:
+    layer = plain([0, bias])
+    if taken:
+        assert limited(layer, (-100.0, 5.0)).biases.tolist() == [100, (1 << 31) - 1]
+        return
+    with pytest.raises(UnsupportedError, match="a lifted bias of 2147483648 does not fit 32 bits"):
+        limited(layer, (-100.0, 5.0))
+
+
+@pytest.mark.parametrize(("dtype", "zero"), [(DType.INT8, 3), (DType.UINT8, 131)])
+def test_the_range_of_the_tensor_between(dtype: DType, zero: int) -> None:
+    """In steps of the sum: a quarter of it each, from its own zero point on."""
+    target = Tensor(0, "y", (1, 4, 4, 16), dtype, Quantisation.per_tensor(0.1, zero + 9))
+    attributes = ops.ConvAdd(ops.Conv2D((1, 1), Padding.SAME), 0.025, zero)
+    low, high = middle_limits(attributes, target)
+    assert (low, high) == pytest.approx(((-128 - 3) / 4, (127 - 3) / 4))
+
+
+@pytest.mark.parametrize(
+    ("limits", "leaves_it"), [((-255.0, 255.0), False), ((-254.9, 300.0), True), ((-300.0, 254.9), True)]
+)
+def test_limits_that_some_input_leaves(limits: tuple[float, float], leaves_it: bool) -> None:
+    """Weights of 2 and -2 times bytes less -1: -254 to 256 and back, plus their biases."""
+    kernel = Kernel(np.array([[[[5]]], [[[1]]]], np.int8), 3, np.ones(2), np.array([-1, 1]))
+    assert leaves(kernel, -1, np.array([1.0, 1.0]), limits) == leaves_it
+    assert leaves(kernel, -1, np.array([0.5, 0.5]), (limits[0] / 2, limits[1] / 2)) == leaves_it

@@ -33,7 +33,18 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return emulate("--", sys.executable, "-c", textwrap.dedent(code), *arguments)
 
 
-@pytest.mark.parametrize(("script", "status"), [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 128 + signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        ("exit 0", 0),
+        ("exit 7", 7),
+        ("kill -TERM $$", 128 + signal.SIGTERM),
+        # Python ignores this one for itself.
+        ("kill -PIPE $$; exit 1", 128 + signal.SIGPIPE),
+        # A signal that comes as soon as there is a program.
+        ("trap 'exit 9' USR1; kill -USR1 $PPID; while :; do sleep 0.1; done", 9),
+    ],
+)
 def test_the_exit_status_is_the_programs(script: str, status: int) -> None:
     done = emulate("--", "sh", "-c", f"echo output; {script}")
     assert (done.returncode, done.stdout) == (status, "output\n")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
-import subprocess
 
 import click
 
@@ -18,6 +18,8 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FORWARDED = (*_ENDING, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGCONT)
 _FROM_A_PROCESS = 0
 """Largest ``si_code`` of a signal that some process sent; the kernel's, from a terminal, are larger."""
+_CHANGED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Python ignores these for itself; a program starts with their defaults."""
 _POLL_SECONDS = 1.0
 """How long a child that ended unseen may stay so."""
 
@@ -69,15 +71,14 @@ def _run(command: tuple[str, ...], environment: dict[str, str], mask: set[int | 
 
     What a terminal sends, it sends to the program as well.
     """
-    blocked = signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
-        program = subprocess.Popen(command, env=environment)
+        # The mask changes in the program alone: a signal that comes while it starts must not end this process.
+        program = os.posix_spawnp(command[0], command, environment, setsigmask=mask, setsigdef=_CHANGED_BY_PYTHON)
     except OSError as error:
         raise DeviceError(f"cannot run {command[0]}: {error.strerror}") from None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    while (status := program.poll()) is None:
+    while (ended := os.waitpid(program, os.WNOHANG))[0] == 0:
         arrived = signal.sigtimedwait({signal.SIGCHLD, *_FORWARDED}, _POLL_SECONDS)
         if arrived and arrived.si_signo != signal.SIGCHLD and arrived.si_code <= _FROM_A_PROCESS:
-            program.send_signal(arrived.si_signo)
+            os.kill(program, arrived.si_signo)
+    status = os.waitstatus_to_exitcode(ended[1])
     return status if status >= 0 else SIGNAL_STATUS - status

@@ -57,6 +57,7 @@ class System:
         passing = self.root / "tmp" / f"passing-{os.getpid()}"
         if source.is_dir():
             shutil.copytree(source, passing)
+            passing.chmod(0o755)  # a test's own folder is private
         else:
             shutil.copy(source, passing)
         try:

@@ -1,6 +1,6 @@
 """Attack the whole stack with seeded damage, outside CI, and count what comes out.
 
-    python tests/attack/attack.py models|networks|onnx|programs|recordings|commands --count N [--seed FIRST]
+    python tests/attack/attack.py models|networks|onnx|programs|recordings|videos|commands --count N [--seed FIRST]
 
 Each case runs under watch: an exception that is not ours, a signal, more than 20 seconds, more than 1 GB is a failure
 and is printed with its seed, which makes the same case again. Exit status 1 if there was any.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import json
 import multiprocessing
 import os
 import resource
@@ -22,6 +23,8 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+import numpy as np
 
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "program"), str(TESTS / "attack")]
@@ -81,6 +84,20 @@ def recordings() -> Callable[[int], str]:
     def case(seed: int) -> str:
         path.write_bytes(hostile_recordings.mutated(seed))
         return hostile_recordings.outcome(path)
+
+    return case
+
+
+def videos() -> Callable[[int], str]:
+    """Damaged videos: read to their end."""
+    import hostile_videos
+
+    folder = Path(tempfile.mkdtemp(prefix="rocketnpu-attack-"))
+    sound = [hostile_videos.write(folder / f"sound.{ending}") for ending in hostile_videos.ENDINGS]
+
+    def case(seed: int) -> str:
+        (folder / "video").write_bytes(hostile_videos.mutated(seed, sound[seed % len(sound)]))
+        return hostile_videos.outcome(folder / "video")
 
     return case
 
@@ -145,6 +162,8 @@ def commands(first: int, count: int) -> collections.Counter[str]:
     import hostile_programs
     import hostile_recordings
 
+    import hostile_videos
+    import square_models
     from rocketnpu.compiler import compile_graph
     from rocketnpu.partition.plan import plan
     from rocketnpu.program import store
@@ -153,9 +172,17 @@ def commands(first: int, count: int) -> collections.Counter[str]:
     folder = Path(tempfile.mkdtemp(prefix="rocketnpu-attack-"))
     program = store.to_bytes(compile_graph(plan(case("conv", 3).graph).parts[0]))
     hens = TESTS.parent / "examples" / "hens.jpg"
+    detector, sound = folder / "detector.tflite", hostile_videos.write(folder / "sound.mp4")
+    detector.write_bytes(square_models.tflite_yolo(8))
+    boxes = {
+        "images": [{"id": 1, "file_name": "hens.jpg"}],
+        "categories": [{"id": 3, "name": "class 1"}],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 30, 40], "area": 1200.0, "iscrowd": 0}],
+    }
     found: collections.Counter[str] = collections.Counter()
     for seed in range(first, first + count):
         model, recording, binary = folder / "m.tflite", folder / "r.zip", folder / "p.rktprog"
+        video, truth = folder / "v.mp4", folder / "boxes.json"
         verbs = (
             ["inspect", "-m", model],
             ["compare", "-m", model],
@@ -167,12 +194,20 @@ def commands(first: int, count: int) -> collections.Counter[str]:
             ["disassemble", binary],
             ["disassemble", "--assemble", model, "-o", folder / "words"],
             ["inspect", "--json", "-m", model],
+            ["detect", "-m", detector, "-i", video, "-d", "simulator", "-o", folder / "drawn.mp4"],
+            ["evaluate", "-m", detector, "-d", truth, "--pictures", hens.parent, "--device", "simulator", "-w", "1"],
+            ["segment", "-m", model, "-i", hens, "-d", "simulator", "-o", folder / "drawn.png"],
+            ["pose", "-m", model, "-i", hens, "-d", "simulator"],
         )
         verb = verbs[seed % len(verbs)]
         if recording in verb:
             recording.write_bytes(hostile_recordings.mutated(seed))
         elif binary in verb:
             binary.write_bytes(hostile_programs.mutated(program, seed))
+        elif video in verb:
+            video.write_bytes(hostile_videos.mutated(seed, sound))
+        elif truth in verb:
+            truth.write_bytes(hostile_recordings.described(json.dumps(boxes).encode(), np.random.default_rng(seed)))
         else:
             model.write_bytes(hostile_models.mutated(seed))
         text = _command([str(word) for word in verb])
@@ -223,6 +258,7 @@ KINDS: dict[str, Callable[[], Callable[[int], str]]] = {
     "onnx": onnx,
     "programs": programs,
     "recordings": recordings,
+    "videos": videos,
 }
 
 

@@ -54,7 +54,7 @@ def mutated(seed: int) -> bytes:
     for _ in range(int(random.integers(1, 4))):
         how, name = int(random.integers(0, 10)), names[int(random.integers(0, len(names)))]
         if how < 5:
-            contents["recording.json"] = bytearray(_described(bytes(contents["recording.json"]), random))
+            contents["recording.json"] = bytearray(described(bytes(contents["recording.json"]), random))
         elif how < 8 and contents[name]:
             place = int(random.integers(0, len(contents[name])))
             contents[name][place : place + 1] = random.bytes(1)
@@ -74,7 +74,8 @@ def mutated(seed: int) -> bytes:
     return bytes(data)
 
 
-def _described(text: bytes, random: np.random.Generator) -> bytes:
+def described(text: bytes, random: np.random.Generator) -> bytes:
+    """Return a JSON text with one value changed."""
     try:
         document = json.loads(text)
     except ValueError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import socket
 import stat
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 
 from rocketnpu.errors import InputError, ProgramError
 from rocketnpu.files import writing
-from rocketnpu.files.writing import write_file
+from rocketnpu.files.writing import check_apart, replacing, write_file
 
 
 def write(path: Path | str, data: bytes = b"new") -> None:
@@ -126,3 +128,64 @@ def test_temporary_files_are_private_and_unforeseeable(tmp_path: Path, monkeypat
         write(tmp_path / "a")
     assert [mode for _, mode in seen] == [0o600, 0o600]
     assert seen[0][0] != seen[1][0]
+
+
+def test_a_file_that_is_written_piece_by_piece_is_whole_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+
+    def interrupted() -> None:
+        with replacing(tmp_path / "a", "thing", InputError) as file:
+            file.write(b"half")
+            file.flush()
+            assert (tmp_path / "a").read_bytes() == b"old"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+    with replacing(tmp_path / "a", "thing", InputError) as file:
+        file.write(b"behind")
+        file.seek(0)
+        file.write(b"in front")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"in front"]
+
+
+def test_a_limit_of_file_sizes_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write thing .*/a: File too large"):
+            write(tmp_path / "a", bytes(1001))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_sockets_are_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "a"))
+        with pytest.raises(InputError, match=r"cannot write thing .*/a: No such device or address"):
+            write(tmp_path / "a")
+    assert (tmp_path / "a").is_socket()
+
+
+def test_a_name_may_be_as_long_as_the_system_takes(tmp_path: Path) -> None:
+    """In bytes: the temporary file's name is longer by some, and holds fewer of them."""
+    for name in ("x" * 255, "\U0001f414" * 63):
+        write(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == b"new"
+
+
+def test_nothing_is_written_over_what_it_is_made_from(tmp_path: Path) -> None:
+    source, other = tmp_path / "source", tmp_path / "other"
+    source.write_bytes(b"")
+    other.write_bytes(b"")
+    (tmp_path / "link").symlink_to("source")
+    (tmp_path / "hard").hardlink_to(source)
+    for same in ("source", "link", "hard", "./source", "../" + tmp_path.name + "/source"):
+        with pytest.raises(InputError, match="itself, which would be lost; give another name"):
+            check_apart(tmp_path / same, source, "thing", InputError)
+    for apart in ("other", "none", "none/none", "a\0b"):
+        check_apart(tmp_path / apart, source, "thing", InputError)
+    check_apart(other, tmp_path / "none", "thing", InputError)

@@ -32,8 +32,9 @@ from rocketnpu.rockchip.simulator.units.weights import PACKED_GROUP, PackedWeigh
 _OPERATIONS = (EW_MAX, EW_MIN, EW_ADD, EW_MINUS)
 _CHUNK_BYTES = 1 << 18
 """Features worked on at a time: they should stay in a second-level cache while all groups of kernels pass over them."""
-_SLACK = 2 * PACKED_GROUP
-"""Values read, and not used, behind the last pixel of a depthwise convolution."""
+_SLACK = SLOT_BYTES
+"""Values read, and not used, behind the last pixel of a depthwise convolution: channels come in slots of 16, and are
+read in groups of 32."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def test_a_relu_clamps_at_the_zero_point() -> None:
 def test_a_ceiling_is_where_the_output_has_its_last_value(zero: int) -> None:
     found = clamped(FINE, target(0.0625, zero), Activation.RELU6)
     high = min(zero + 96, 127)
-    assert found.lift == 0
+    assert (found.relu, found.lift) == (True, 0)
     if high == 127:
         assert found.ceiling is None
         return

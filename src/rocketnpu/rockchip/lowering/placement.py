@@ -20,7 +20,7 @@ from rocketnpu.graph.maps import (
     sliced_tensor,
     window_padding,
 )
-from rocketnpu.graph.operators import CONV_ADD, Conv2D, ConvAdd
+from rocketnpu.graph.operators import Conv2D, ConvAdd
 from rocketnpu.graph.passes.rewrite import same_quantisation
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.evidence import TABLE, Unproven
@@ -34,8 +34,6 @@ from rocketnpu.rockchip.timing.work import Kind, Work, cycles, multiply_cycles
 
 VIEWS = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 """Operators that only see the same bytes in another shape."""
-_DENSE = ("CONV_2D", CONV_ADD, "FULLY_CONNECTED")
-"""Operators that only ever write whole kernel groups of dense convolutions."""
 HOST_NS = 2.0
 """Nanoseconds in which the host converts a byte of a picture: 0.3 ms for 150,528 (one project's estimate; timing 3)."""
 Features = dict[int, FeatureMap]
@@ -257,8 +255,9 @@ def _join(graph: Graph, operator: Operator, features: Features, soc: Soc) -> Non
     """Place inputs of CONCATENATION where they are to be in its output, if whoever makes them may write there.
 
     Writers fill whole groups of channels, so the surfaces behind a slice are overwritten when it is made. What lies
-    there must be made later (recorded on two relatives; addendum 6.7); the copies that CONCATENATION itself makes come
-    last of all, in the order of their channels.
+    there must be made later (recorded on two relatives; addendum 6.7): joined channels lie inside as long as each input
+    is made after the one before it. The copies that CONCATENATION itself makes come last of all, in the order of their
+    channels.
     """
     target = operator.outputs[0]
     if target not in features:
@@ -267,19 +266,21 @@ def _join(graph: Graph, operator: Operator, features: Features, soc: Soc) -> Non
     if axis not in (ROWS, CHANNELS) and not (axis == COLUMNS and size is not None and size[0] == 1):
         return
     places = {other.index: place for place, other in enumerate(graph.operators)}
-    first, tails = 0, list[tuple[int, int]]()
+    first, before = 0, -1
     for position in range(len(operator.inputs)):
         tensor = graph.input_of(operator, position)
         count = (map_shape(tensor) or (0, 0, 0))[3 + axis]
-        place, end = places[operator.index], first + count + soc.slot
+        place = places[operator.index]
         slot = joined_slice(features[target], axis, first, count)
         maker = graph.producers.get(tensor.index)
-        if slot is not None and maker is not None and _may_lie_inside(graph, operator, tensor, features, soc):
-            safe = all(when < _made(graph, maker, places) for reach, when in tails if reach > first)
-            if safe or axis != CHANNELS:
-                features[tensor.index] = slot
-                place, end = places[maker.index], first + count + _tail(maker, soc)
-        tails.append((end, place))
+        if (
+            slot is not None
+            and maker is not None
+            and _may_lie_inside(graph, operator, tensor, features, soc)
+            and (axis != CHANNELS or _made(graph, maker, places) > before)
+        ):
+            features[tensor.index], place = slot, places[maker.index]
+        before = place
         first += count
 
 
@@ -298,13 +299,6 @@ def _may_lie_inside(graph: Graph, operator: Operator, tensor: Tensor, features: 
         or operator.inputs[-1] == tensor.index
     )
     return own and whole and same_quantisation(tensor, target)
-
-
-def _tail(maker: Operator, soc: Soc) -> int:
-    """Return how many channels behind its last one an operator may overwrite: whole groups, which may start at any
-    surface.
-    """
-    return (soc.kernel_group if maker.kind in _DENSE else soc.depthwise_group) - 1
 
 
 def _made(graph: Graph, maker: Operator, places: dict[int, int]) -> int:

@@ -121,6 +121,20 @@ def test_what_is_joined_twice_lies_inside_the_larger_map(early: bool, found: lis
     assert [features[part].at for part in parts[1:]] == [features[small].at, features[small].at + SURFACE]
 
 
+def test_a_map_joined_alone_and_within_another_join() -> None:
+    """The other join begins no later than the map is made, as far as is looked."""
+    builder = ModelBuilder()
+    given = [builder.tensor((1, 4, 5, 16), DType.INT8, **QUANTISATION) for _ in range(2)]
+    parts = [builder.tensor((1, 4, 5, 16), DType.INT8, **QUANTISATION) for _ in range(2)]
+    for source, part in zip(given, parts, strict=True):
+        builder.operator("RELU", [source], [part])
+    small = builder.tensor((1, 4, 5, 32), DType.INT8, **QUANTISATION)
+    output = builder.tensor((1, 4, 5, 48), DType.INT8, **QUANTISATION)
+    builder.operator("CONCATENATION", parts, [small], ops.Concatenation(3))
+    builder.operator("CONCATENATION", [parts[0], small], [output], ops.Concatenation(3))
+    assert inside(parse(builder.build(given, [output])), [parts[0], small], output) == [0, None]
+
+
 def test_slices_and_views_lie_where_they_were() -> None:
     builder = ModelBuilder()
     x, y = (builder.tensor((1, 4, 5, 32), DType.INT8, **QUANTISATION) for _ in range(2))

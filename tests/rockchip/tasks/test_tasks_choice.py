@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 import pytest
 
 from rockchip.tasks.layers import plain_layer
@@ -11,6 +15,9 @@ from rocketnpu.rockchip.soc import RK3588
 from rocketnpu.rockchip.tasks.cbuf import shares
 from rocketnpu.rockchip.tasks.choice import start_cycles
 from rocketnpu.rockchip.tasks.convolution import convolution_tasks, explained
+from rocketnpu.rockchip.tasks.cycles import task_work
+from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.tasks.task import Combine, Elementwise, Lookup, Rows
 from rocketnpu.rockchip.timing.judge import judge_words
 from rocketnpu.rockchip.timing.rates import NETWORK_FIT
 from rocketnpu.rockchip.timing.work import cycles
@@ -31,6 +38,32 @@ def test_the_cheapest_is_taken_and_costs_what_the_judge_says(
     assert [task.target.count for task in tasks] == [tile.output_count for tile in considered[0].tiles]
     judged = [cycles(judge_words(emit(task, RK3588).words, RK3588), NETWORK_FIT).total for task in tasks]
     assert considered[0].cycles == sum(judged) + start * len(tasks)
+
+
+Z, V = FeatureMap.packed("z", 24, 24, 80, 16), FeatureMap.packed("v", 1, 1, 80, 16)
+ADDEND = Elementwise(Combine.ADD, Rows(Z, 0, 24), 0, 1, 0)
+FACTOR = Elementwise(Combine.MULTIPLY, Rows(V, 0, 1), 0, 1, 0, per_channel=True)
+TABLES = Lookup((0,) * 513, (0,) * 513)
+
+
+@pytest.mark.parametrize("window", [(3, 5), (5, 1), (1, 4)])
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize(
+    "changes", [{}, {"addend": ADDEND}, {"addend": FACTOR}, {"lookup": TABLES}], ids=["plain", "sum", "factor", "table"]
+)
+def test_estimates_are_the_judges_for_every_stage(
+    window: tuple[int, int], depthwise: bool, changes: dict[str, Any]
+) -> None:
+    """Windows that are no squares, operands for each pixel and for all, tables."""
+    weights = np.zeros((*window, 80) if depthwise else (80, *window, 80), np.int8)
+    layer = replace(plain_layer(24, 1, 80, 80), weights=weights, padding=(window[0] // 2, window[1] // 2), **changes)
+    start = start_cycles("vendor")
+    tasks = convolution_tasks(layer, ConstantPool(), RK3588, start)
+    works = [judge_words(emit(task, RK3588).words, RK3588) for task in tasks]
+    assert [task_work(task, RK3588) for task in tasks] == works
+    judged = [cycles(work, NETWORK_FIT).total for work in works]
+    found = explained(layer, RK3588, start)
+    assert sum(considered[0].cycles for considered in found) == sum(judged) + start * len(tasks)
 
 
 def test_a_map_that_fits_beside_all_its_weights_is_one_task() -> None:

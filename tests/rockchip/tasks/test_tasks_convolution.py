@@ -13,7 +13,7 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.program.constants import ConstantPool, Location
 from rocketnpu.rockchip.evidence import Unproven
 from rocketnpu.rockchip.soc import RK3588
-from rocketnpu.rockchip.tasks.cbuf import Share, check_row, map_entries, shares
+from rocketnpu.rockchip.tasks.cbuf import Share, check_row, map_entries, row_entries, shares
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer, Requantise, convolution_tasks, outlined_tasks
 from rocketnpu.rockchip.tasks.feature import FeatureMap
 from rocketnpu.rockchip.tasks.task import (
@@ -163,6 +163,33 @@ def test_kernels_are_cut_where_a_group_would_not_fit(
         padding=(0, 0),
     )
     assert [task.target.feature.channels for task in tasks_of(layer)] == parts
+
+
+def fits(window: int, channels: int) -> bool:
+    """Whether a window's rows and one kernel of all channels fit twelve banks together."""
+    kernel = window * window * -(-channels // 16) * 16
+    return -(-kernel // 32768) - (-window * row_entries(window, channels, RK3588) // 512) <= 12
+
+
+@pytest.mark.parametrize(
+    ("window", "channels"),
+    [(3, 1024), (9, 6000), (21, 800), (21, 896), (25, 576), (31, 192), (31, 330), (31, 384), (31, 600), (31, 1100)],
+)
+def test_channels_of_depthwise_kernels_are_cut_in_groups_of_64(window: int, channels: int) -> None:
+    """In as few ranges as fit, each of as many groups but the last: all channels of a task are one kernel."""
+    layer = replace(
+        depthwise(1, 1, channels),
+        source=FeatureMap.packed("x", window, window, channels, 16),
+        weights=np.zeros((window, window, channels), np.int8),
+        padding=(0, 0),
+    )
+    groups = -(-channels // 64)
+    steps = [-(-groups // parts) * 64 for parts in range(1, groups + 1)]
+    step = next(step for step in steps if fits(window, min(step, channels)))
+    firsts = list(range(0, channels, step))
+    found = tasks_of(layer)
+    assert [task.target.feature.channels for task in found] == [min(step, channels - first) for first in firsts]
+    assert [task.target.feature.at.offset for task in found] == firsts
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,7 @@ PLAIN = ops.NoAttributes()
         ("FULLY_CONNECTED", [tensor(0, 6), tensor(5, 6)], ops.FullyConnected(), (0, 5)),
         ("MAX_POOL_2D", [tensor(2, 5, 6, 4)], replace(POOL, stride=(2, 1)), (2, 2, 4, 4)),
         ("MAX_POOL_2D", [tensor(2, 5, 6, 4)], replace(POOL, pads=((1, 2), (0, 3))), (2, 6, 7, 4)),
+        ("CONCATENATION", [tensor(1, 2, 3)], ops.Concatenation(-2), (1, 2, 3)),
         ("CONCATENATION", [tensor(1, 2, 3), tensor(1, 4, 3), tensor(1, 0, 3)], ops.Concatenation(1), (1, 6, 3)),
         ("MEAN", [tensor(2, 3, 4), whole(1, -2)], ops.Reduce(keep_dims=True), (2, 1, 4)),
         ("MEAN", [tensor(2, 3, 4), whole()], ops.Reduce(), (2, 3, 4)),

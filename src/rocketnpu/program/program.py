@@ -51,7 +51,7 @@ class ProgramTask:
     """Index of the graph's operator that the task works for."""
     label: str
     """One line for people: operator kind, rows, channels."""
-    macs: int = 0
+    macs: int
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def _tasks(stream: Words) -> Iterator[ProgramTask]:
     ends = [command.word + 2 for command in read_commands(stream) if _starts(command)]
     begin = 0
     for number, end in enumerate([*ends[:-1], stream.size]):
-        yield ProgramTask(begin * WORD, (end - begin) // 2, 1, number, f"job {number}")
+        yield ProgramTask(begin * WORD, (end - begin) // 2, 1, number, f"job {number}", 0)
         begin = end
 
 

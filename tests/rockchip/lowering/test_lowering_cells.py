@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +15,13 @@ from bench import SCHEMES, Bench, Seeded
 from rocketnpu.compiler import compile_graph
 from rocketnpu.device.executor import run
 from rocketnpu.device.simulator import SimulatorDevice
-from rocketnpu.graph import Activation, Graph, Padding
+from rocketnpu.graph import Activation, DType, Graph, Padding, Tensor
 from rocketnpu.graph import operators as ops
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.program.layout import CellLayout, SurfaceLayout
 from rocketnpu.rockchip.lowering.convolution import Kernel, cell_kernel
+from rocketnpu.rockchip.lowering.placement import place as place_all
 from rocketnpu.rockchip.models.operator_model import graph_model
 from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588
@@ -155,3 +157,21 @@ def test_cells_take_a_quarter_of_the_loads() -> None:
     assert all(isinstance(task, ConvolutionTask) for task in tasks)
     assert sum(task.source.count for task in tasks) == 32
     assert {task.source.feature.channels for task in tasks} == {12}
+
+
+def test_a_picture_is_found_behind_any_number_of_views() -> None:
+    """Behind more of them than functions may call one another."""
+    graph = stem(3, (8, 8), "uint8", 3, Padding.SAME)
+    (convolution,), (number,) = graph.operators, graph.inputs
+    count, tensors, views, seen = sys.getrecursionlimit() + 100, dict(graph.tensors), [], number
+    shape = max(tensors) + 1
+    tensors[shape] = Tensor(shape, "shape", (4,), DType.INT32, data=np.array(tensors[number].shape, np.int32))
+    for place in range(count):
+        made = shape + 1 + place
+        tensors[made] = replace(tensors[number], index=made)
+        views.append(ops.Operator(place, "RESHAPE", (seen, shape), (made,)))
+        seen = made
+    last = replace(convolution, index=count, inputs=(seen, *convolution.inputs[1:]))
+    features = place_all(replace(graph, tensors=tensors, operators=(*views, last)), RK3588, PROVEN)
+    assert features[number].in_cells
+    assert features[seen] == features[number]

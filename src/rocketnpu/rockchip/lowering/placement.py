@@ -102,10 +102,7 @@ def _pictures(graph: Graph, soc: Soc, policy: Policy) -> Features:
 def _saved_cycles(graph: Graph, number: int, packed: FeatureMap, cells: FeatureMap, soc: Soc) -> int:
     """Estimate the cycles by which convolutions of a picture are quicker on cells, all rows as one task."""
     saved = 0
-    for reader in graph.consumers.get(number, ()):
-        if _same_map(graph, reader, number):
-            saved += _saved_cycles(graph, reader.outputs[0], packed, cells, soc)
-            continue
+    for reader, _ in _readers(graph, number) or ():
         attributes, output = reader.attributes, graph.tensors[reader.outputs[0]].shape
         assert isinstance(attributes, Conv2D)
         _, height, width, _ = graph.input_of(reader, 1).shape
@@ -168,23 +165,38 @@ def celled(graph: Graph, soc: Soc) -> Features:
     return found
 
 
+def _readers(graph: Graph, number: int) -> list[tuple[Operator, int]] | None:
+    """Return what reads a tensor or a view of the same shape, each with the tensor that it reads.
+
+    None where the graph returns such a view, or nobody reads one.
+    """
+    found: list[tuple[Operator, int]] = []
+    waiting = [number]
+    while waiting:
+        seen = waiting.pop()
+        readers = graph.consumers.get(seen, ())
+        if not readers or seen in graph.outputs:
+            return None
+        for reader in readers:
+            if _same_map(graph, reader, seen):
+                waiting.append(reader.outputs[0])
+            else:
+                found.append((reader, seen))
+    return found
+
+
 def _read_in_cells(graph: Graph, number: int) -> bool:
     """Say whether all that read a tensor are dense convolutions of stride 2."""
-    readers = graph.consumers.get(number, ())
-    for reader in readers:
-        output = reader.outputs[0]
-        if _same_map(graph, reader, number):
-            if output in graph.outputs or not _read_in_cells(graph, output):
-                return False
-            continue
+    readers = _readers(graph, number)
+    for reader, seen in readers or ():
         attributes = reader.attributes
         if not isinstance(attributes, Conv2D) or (attributes.stride, attributes.dilation) != ((2, 2), (1, 1)):
             return False
-        if reader.inputs.index(number) != 0 or reader.inputs.count(number) > 1:
+        if reader.inputs.index(seen) != 0 or reader.inputs.count(seen) > 1:
             return False
-        if graph.input_of(reader, 1).shape[-1] != graph.tensors[number].shape[-1]:
+        if graph.input_of(reader, 1).shape[-1] != graph.tensors[seen].shape[-1]:
             return False
-    return bool(readers)
+    return readers is not None
 
 
 def _same_map(graph: Graph, reader: Operator, number: int) -> bool:
@@ -194,23 +206,17 @@ def _same_map(graph: Graph, reader: Operator, number: int) -> bool:
 
 def _read_as_picture(graph: Graph, number: int, rows: int) -> bool:
     """Say whether all that read a tensor are dense convolutions whose windows reach over at most so many rows."""
-    readers = graph.consumers.get(number, ())
-    shape = graph.tensors[number].shape
-    for reader in readers:
-        output = reader.outputs[0]
-        if _same_map(graph, reader, number) and output not in graph.outputs:
-            if not _read_as_picture(graph, output, rows):
-                return False
-            continue
+    readers = _readers(graph, number)
+    for reader, seen in readers or ():
         attributes = reader.attributes
         if isinstance(attributes, ConvAdd):
             attributes = attributes.convolution
-        if not isinstance(attributes, Conv2D) or reader.inputs.index(number) != 0 or reader.inputs.count(number) > 1:
+        if not isinstance(attributes, Conv2D) or reader.inputs.index(seen) != 0 or reader.inputs.count(seen) > 1:
             return False
         _, height, _, channels = graph.input_of(reader, 1).shape
-        if channels != shape[-1] or (height - 1) * attributes.dilation[0] + 1 > rows:
+        if channels != graph.tensors[seen].shape[-1] or (height - 1) * attributes.dilation[0] + 1 > rows:
             return False
-    return bool(readers)
+    return readers is not None
 
 
 def _see(operator: Operator, features: Features) -> None:
@@ -303,9 +309,11 @@ def _may_lie_inside(graph: Graph, operator: Operator, tensor: Tensor, features: 
 
 def _made(graph: Graph, maker: Operator, places: dict[int, int]) -> int:
     """Return the place of the first operator that writes into the output of ``maker``."""
-    found = places[maker.index]
-    if maker.kind == "CONCATENATION":
-        for number in maker.inputs:
-            other = graph.producers.get(number or 0)
-            found = min(found, _made(graph, other, places) if other else found)
+    found, waiting = places[maker.index], [maker]
+    while waiting:
+        one = waiting.pop()
+        found = min(found, places[one.index])
+        if one.kind == "CONCATENATION":
+            makers = (graph.producers.get(n) for n in dict.fromkeys(one.inputs) if n is not None)
+            waiting += [maker for maker in makers if maker is not None]
     return found

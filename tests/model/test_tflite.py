@@ -12,6 +12,7 @@ from damage import MODELS
 from rocketnpu.errors import ModelError, UnsupportedError
 from rocketnpu.graph import Activation, DType, Padding
 from rocketnpu.graph import operators as ops
+from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.model.tflite import load, parse
 from rocketnpu.third_party import tflite_schema as schema
 
@@ -245,3 +246,26 @@ def test_constants_behind_the_flatbuffer_are_read() -> None:
             np.testing.assert_array_equal(tensor.data, other)
     with pytest.raises(ModelError, match=r"buffer \d+ ends at byte \d+ of \d+"):
         parse(moved_apart(model)[:-1])
+
+
+def test_the_first_buffer_stands_for_no_data_whatever_it_holds() -> None:
+    model = unpacked(relu)
+    model.buffers[0].data = np.arange(16, dtype=np.uint8)
+    graph = parse(packed(model))
+    assert not any(tensor.is_constant for tensor in graph.tensors.values())
+
+
+def test_a_constant_among_the_inputs_is_none() -> None:
+    builder = ModelBuilder()
+    given, made = (builder.tensor((1, 2, 2, 4), DType.INT8, scale=0.1) for _ in range(2))
+    row = builder.tensor((4,), DType.INT8, scale=0.1, data=np.arange(4))
+    builder.operator("ADD", [row, given], [made], ops.Arithmetic())
+    assert parse(builder.build([row, given], [made])).inputs == (given,)
+
+
+def relu() -> bytes:
+    """A model without constants."""
+    builder = ModelBuilder()
+    given, made = (builder.tensor((1, 2, 2, 4), DType.INT8, scale=0.1) for _ in range(2))
+    builder.operator("RELU", [given], [made])
+    return builder.build([given], [made])

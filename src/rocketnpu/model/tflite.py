@@ -234,6 +234,8 @@ class _Reader:
         number = table.Buffer()
         if number >= self.model.BuffersLength():
             raise ModelError(f"tensor {index} refers to buffer {number} of {self.model.BuffersLength()}")
+        if number == 0:  # whatever some writers leave in it, it stands for no data
+            return None
         buffer = self.model.Buffers(number)
         packed = table.Type() == schema.TensorType.INT4
         if not (buffer.DataLength() or _is_apart(buffer)) or (dtype.bytes is None and not packed):

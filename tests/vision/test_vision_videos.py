@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hostile_videos import ENDINGS, mutated, outcome, write
+from picture_models import classifier
+from rocketnpu.cli.vision.looking import Look, Sink, Where, look_at
 from rocketnpu.errors import InputError
-from rocketnpu.vision.frames import Opened
+from rocketnpu.model.files import read
+from rocketnpu.vision.frames import Frame, Opened
 
 pytest.importorskip("av", reason="PyAV is not installed (pip install rocketnpu[video])")
 CASES = int(os.environ.get("ROCKETNPU_TEST_CASES", "12")) * 5
@@ -89,3 +96,45 @@ def test_damage_is_told_or_makes_no_difference(ending: str, tmp_path: Path) -> N
         found[outcome(path)] += 1
     assert found["refused"] > 0, found
     assert found["seen"] > 0, found
+
+
+class Film:
+    """Frames that nobody filmed."""
+
+    rate = Fraction(25)
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (Frame(f"frame {number}", np.zeros((2, 2, 3), np.uint8)) for number in range(self._count))
+
+    def count(self) -> int:
+        return 0
+
+
+def test_a_long_film_is_told_frame_by_frame(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is found in a frame is let go of when it is printed; JSON alone holds all of it to the end."""
+    model = tmp_path / "m.tflite"
+    model.write_bytes(classifier())
+    graph, where = read(model), Where("simulator", "rk3588", 1, 1)
+    frames, kept = Film(400), []
+
+    def document(found: bytearray) -> dict[str, object]:
+        kept.append(found)
+        return {"found": len(found)}
+
+    look = Look(lambda _pixels: bytearray(100_000), lambda pixels, _found: pixels, lambda _found, _one: ["x"], document)
+    tracemalloc.start()
+    try:
+        look_at(tmp_path, frames, Sink(tmp_path, None, frames), look, where, graph, as_json=False)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000, "forty million bytes were found in all"
+    assert kept == []
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "frame 399: x"
+    assert "400 frames in" in err
+    look_at(tmp_path, Film(3), Sink(tmp_path, None, frames), look, where, graph, as_json=True)
+    assert [frame["found"] for frame in json.loads(capsys.readouterr().out)["frames"]] == [100_000] * 3

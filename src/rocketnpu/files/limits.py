@@ -12,8 +12,13 @@ PROGRAM_HEADER_BYTES = 64 << 20
 RECORDING_BYTES = 256 << 20
 """All files of a recording together, unpacked, and its reference tensors likewise."""
 RECORDING_FILES = 10_000
-COMMAND_BYTES = 64 << 20
+COMMAND_BYTES = 16 << 20
 """A raw file of command words, or their text."""
+COMMAND_WORDS = COMMAND_BYTES // 8
+"""Words of all command lists of a recording, or of a program that is printed: lists may lie over each other in memory
+that no file fills, and a word is a line of text. Large networks have 300,000."""
+STREAM_WORDS = (128 << 10) // 4
+"""Of a submission to a VeriSilicon chip; its kernel driver takes no more."""
 JSON_BYTES = 64 << 20
 JSON_DEPTH = 64
 """Lists and objects inside one another."""

@@ -8,7 +8,7 @@ from sim_streams import COMMANDS, FEATURES, OUTPUT, Stream, flying, run
 from rocketnpu.errors import SimulationError
 from rocketnpu.rockchip.registers.command import MARKER, NOP, enable, pack, write
 from rocketnpu.rockchip.registers.rk3588 import DPU
-from rocketnpu.rockchip.simulator import Memory, Npu
+from rocketnpu.rockchip.simulator import Memory, Npu, pc
 from rocketnpu.rockchip.simulator.pc import parse
 from rocketnpu.rockchip.simulator.registers import RegisterFile, registers
 
@@ -248,3 +248,24 @@ def test_lists_that_start_nothing(words):
 def test_an_enable_word_of_another_register():
     with pytest.raises(SimulationError, match="enable word for register 0x0009"):
         parse(np.array([MARKER, pack(0x0081, 9, 0x18)], "<u8").tobytes())
+
+
+def test_a_list_has_no_more_words_than_its_amount_counts():
+    """The register has 16 bits for beats of two words; a driver would write what is left of more."""
+    memory = Memory()
+    memory.map(COMMANDS, np.zeros(8 * (pc.MOST_WORDS + 2), np.uint8))
+    npu = Npu(memory)
+    with pytest.raises(SimulationError, match="none of the 131072 words starts a unit"):
+        npu.run_task(COMMANDS, pc.MOST_WORDS)
+    with pytest.raises(SimulationError, match="a list of 131,073 words; its amount has room for 131,072"):
+        npu.run_task(COMMANDS, pc.MOST_WORDS + 1)
+
+
+def test_only_short_lists_are_kept():
+    """Words behind the enable word have no effect, and there may be a megabyte of them."""
+    words = np.array([*flying(*SHAPE).body(), MARKER, enable(["DPU", "DPU_RDMA"])], "<u8").tobytes()
+    assert parse(words) is parse(words)
+    long = words + bytes(pc._KEPT_BYTES)
+    before = pc._kept.cache_info().currsize
+    assert parse(long).units == parse(words).units
+    assert pc._kept.cache_info().currsize == before

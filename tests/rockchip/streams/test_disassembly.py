@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from inspect_models import chain_program
 from rocketnpu.cli import main
 from rocketnpu.errors import CommandError, ProgramError
+from rocketnpu.files.limits import COMMAND_WORDS
 from rocketnpu.program import store
 from rocketnpu.rockchip.registers.command import MARKER, NOP, enable, pack, write
 from rocketnpu.rockchip.registers.rk3588 import BY_TARGET, register
@@ -149,6 +151,14 @@ def test_json_has_every_field() -> None:
     assert (word["unit"], word["register"], word["problems"]) == ("CNA", "CONV_CON3", [])
     assert word["fields"]["CONV_X_STRIDE"] == 2
     assert word["fields"]["NN_MODE"] == 0
+
+
+def test_a_program_that_names_its_words_again_and_again_is_not_printed() -> None:
+    program = chain_program()
+    job = program.jobs[0]
+    many = replace(program, jobs=(replace(job, tasks=job.tasks * (COMMAND_WORDS // job.tasks[0].words + 1)),))
+    with pytest.raises(CommandError, match="words, more than the 2,097,152 that are printed"):
+        from_program(many)
 
 
 def test_programs_in_memory_need_no_file() -> None:

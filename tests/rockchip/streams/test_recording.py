@@ -109,6 +109,21 @@ def test_broken_recordings_are_named(folder, text):
     assert str(folder) in str(caught.value)
 
 
+@pytest.mark.parametrize(("words", "times"), [((1 << 27) - 1, 1), (1 << 17, 17)])
+def test_lists_that_no_file_fills_are_not_millions_of_words(folder, words, times):
+    """Nine kilobytes of recording that took a minute and three gigabytes to print."""
+
+    def change(root):
+        (submission,) = root["submits"]
+        submission["buffers"].append({"handle": 99, "dma_address": 1 << 28, "size": 1 << 30, "role": "regcmd"})
+        task = {"regcmd": 1 << 28, "regcmd_count": words}
+        submission["jobs"].append({"tasks": [task] * times, "in_bos": [], "out_bos": [], "operation": 0})
+
+    edit(folder, change)
+    with pytest.raises(InputError, match=r"its tasks have [\d,]+ command words, more than the 2,097,152 that are read"):
+        load(folder)
+
+
 def test_no_recording_at_all(tmp_path):
     with pytest.raises(InputError, match="cannot read recording"):
         load(tmp_path / "nothing.zip")

@@ -15,9 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import vsi_recordings as recorded
 
 from rocketnpu.cli.main import run
-from rocketnpu.errors import CommandError, RegisterFieldError
+from rocketnpu.errors import CommandError, InputError, RegisterFieldError
 from rocketnpu.verisilicon.registers.nn import NN
 from rocketnpu.verisilicon.registers.tp import TP
+from rocketnpu.verisilicon.streams import jobs
 from rocketnpu.verisilicon.streams.disassembly import assemble, sections, to_archive, to_text
 from rocketnpu.verisilicon.streams.recording import load
 from rocketnpu.verisilicon.streams.text import instruction_lines, parse_instruction, parse_stream, stream_lines
@@ -105,3 +106,29 @@ def test_a_stream_in_a_file_by_itself(tmp_path, capsys):
     raw.write_bytes(b"abc")
     assert run(["disassemble", "--chip", "a311d", str(raw)]) == 2
     assert "a multiple of 4 bytes long, this has 3" in capsys.readouterr().err
+
+
+def test_a_stream_is_no_longer_than_the_driver_takes(tmp_path):
+    path = recorded.single("a311d")[0]
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(contents["recording.json"])
+    manifest["submits"][0]["stream"] = [0] * (32_768 + 1)
+    contents["recording.json"] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(tmp_path / "r.zip", "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(InputError, match="a stream of 32769 words, the kernel driver takes 32768"):
+        load(tmp_path / "r.zip")
+
+
+def test_jobs_that_name_one_buffer_of_coefficients_again_and_again_are_not_all_read(monkeypatch):
+    recording = load(next(path for path in recorded.single("a311d") if path.name.startswith("c5x5")))
+    submission = next(one for one in recording.submissions if jobs.jobs_of(one, recording.soc)[0])
+    whole, problem = jobs.jobs_of(submission, recording.soc)
+    assert problem == ""
+    first = next(number for number, job in enumerate(whole) if job.kernels is not None)
+    monkeypatch.setattr(jobs, "_MOST_WEIGHTS", whole[first].kernels.weights.size - 1)
+    some, problem = jobs.jobs_of(submission, recording.soc)
+    assert len(some) == first + 1 < len(whole)
+    assert problem.startswith(f"behind job {first} nothing is read: the jobs have more than ")

@@ -234,17 +234,18 @@ def look_at(
         error = _error(future, goes_on=goes_on)
         ends.append(error)
         if error is not None:
-            told.append({"name": frame.name, "seconds": frame.seconds, "error": str(error)})
+            told += [{"name": frame.name, "seconds": frame.seconds, "error": str(error)}] if as_json else []
             echo(f"{frame.name}: {error}", err=True)
             continue
         seen = future.result()
         sink.write(seen.made)
-        told.append({"name": frame.name, "seconds": frame.seconds, **look.document(seen.found)})
-        if not as_json:
-            lines = look.tell(seen.found, alone)
-            for line in lines if alone else [f"{frame.name}: {', '.join(lines)}"]:
-                echo(line)
-    _finish(told, time.perf_counter() - start, where, graph, str(source), as_json=as_json)
+        if as_json:  # all of them together: a day of video is told frame by frame only as text
+            told.append({"name": frame.name, "seconds": frame.seconds, **look.document(seen.found)})
+            continue
+        lines = look.tell(seen.found, alone)
+        for line in lines if alone else [f"{frame.name}: {', '.join(lines)}"]:
+            echo(line)
+    _finish(told, len(ends), time.perf_counter() - start, where, graph, str(source), as_json=as_json)
     if any(ends):
         raise SomeFailedError(ends)
 
@@ -275,16 +276,23 @@ def _with_bar(
 
 
 def _finish(
-    told: Sequence[dict[str, Any]], elapsed: float, where: Where, graph: Graph, source: str, *, as_json: bool
+    told: Sequence[dict[str, Any]],
+    count: int,
+    elapsed: float,
+    where: Where,
+    graph: Graph,
+    source: str,
+    *,
+    as_json: bool,
 ) -> None:
-    rate = len(told) / elapsed if elapsed else 0.0
+    rate = count / elapsed if elapsed else 0.0
     board = _board(graph, where.chip, where.cores)
     if as_json:
         document = {"source": source, "device": where.device, "cores": where.cores, "frames": told}
         print_json({**document, "frames per second": rate, "estimate for the board": board})
         return
     on = f"on {where.device}" + (f" with {where.cores} cores" if where.cores > 1 else "")
-    echo(f"{counted(len(told), 'frame')} in {elapsed:.1f} s, {rate:.1f} a second, {on}", err=True)
+    echo(f"{counted(count, 'frame')} in {elapsed:.1f} s, {rate:.1f} a second, {on}", err=True)
     if board is not None:
         echo(
             f"estimate for a board with {counted(where.cores, 'core')} and the mainline driver: "

@@ -126,6 +126,9 @@ class Npu:
     def _fetch(self, address: int, words: int) -> pc.CommandList:
         if words <= 0:
             raise SimulationError(f"a list of {words} words", unit="PC", register="REGISTER_AMOUNTS")
+        if words > pc.MOST_WORDS:
+            message = f"a list of {words:,} words; its amount has room for {pc.MOST_WORDS:,}"
+            raise SimulationError(message, unit="PC", register="REGISTER_AMOUNTS")
         if address % pc.LIST_ALIGNMENT:
             message = f"a list at 0x{address:x}, which is not a multiple of {pc.LIST_ALIGNMENT}"
             raise SimulationError(message, unit="PC", register="BASE_ADDRESS")

@@ -19,8 +19,12 @@ from rocketnpu.rockchip.simulator.registers import POINTER_OFFSET
 
 WORDS_PER_BEAT = 2
 """The PC fetches 128-bit beats (spec 1.5)."""
+MOST_WORDS = WORDS_PER_BEAT << PC["REGISTER_AMOUNTS"].fields["PC_DATA_AMOUNT"].width
+"""Of a list: its amount is one less than its beats."""
 LIST_ALIGNMENT = 16
 """Granularity of the address of a list (spec 1.5)."""
+_KEPT_BYTES = 1 << 15
+"""Of a list that is kept: longer ones, which are mostly words behind the enable word, would fill memory."""
 _BLOCK_OF_BYTE = {unit.target >> 8: unit for unit in BLOCKS if unit.target is not None}
 """A unit is decoded from bits 63:56; the low byte of the target differs in one published listing (spec 1.2)."""
 _UNITS = tuple(unit for unit in BLOCKS if unit.enable_bit is not None)
@@ -77,13 +81,16 @@ def _fail(message: str, register: str = "") -> SimulationError:
     return SimulationError(message, unit="PC", register=register)
 
 
-@lru_cache(maxsize=8192)
 def parse(raw: bytes) -> CommandList:
     """Take a fetched list apart. Words after the enable word are fetched too far and have no effect (spec 1.5).
 
     Raises:
         SimulationError: no enable word, no marker before it, or a word for a unit that does not exist.
     """
+    return _kept(raw) if len(raw) <= _KEPT_BYTES else _parsed(raw)
+
+
+def _parsed(raw: bytes) -> CommandList:
     words = np.frombuffer(raw, "<u8")
     target = (words >> np.uint64(48)).astype(np.int64)
     starts = np.flatnonzero(target == TARGET_ENABLE)
@@ -97,6 +104,9 @@ def parse(raw: bytes) -> CommandList:
     if TARGET_MARKER not in target[:end]:
         raise _fail("no marker word stands before the enable word", "OPERATION_ENABLE")
     return _assemble(target[:end], offset[:end], value[:end], words[:end], int(value[end]))
+
+
+_kept = lru_cache(maxsize=8192)(_parsed)
 
 
 def _assemble(

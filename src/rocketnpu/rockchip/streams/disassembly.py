@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rocketnpu.errors import CommandError
-from rocketnpu.files.limits import COMMAND_BYTES
+from rocketnpu.files.limits import COMMAND_BYTES, COMMAND_WORDS
 from rocketnpu.files.printable import printable_line
 from rocketnpu.files.reading import read_file
 from rocketnpu.program import store
@@ -124,6 +124,10 @@ def disassemble(path: str | Path) -> Disassembly:
 
 def from_program(program: Program, name: str = "") -> Disassembly:
     """Take a program's lists apart. Its addresses are not known yet, so they are noted as buffer and offset."""
+    count = sum(task.words for task in program.tasks)
+    if count > COMMAND_WORDS:
+        message = f"its lists have {count:,} words, more than the {COMMAND_WORDS:,} that are printed"
+        raise CommandError(f"{program.name}: {message}")
     words = from_bytes(program.buffers[program.commands].data)
     table, listings = program.relocations, []
     notes = {

@@ -16,6 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 from rocketnpu.device.base import DeviceJob
+from rocketnpu.files.limits import COMMAND_WORDS
 from rocketnpu.inspect.recording_file import RecordedBuffer, RecordedTensor, RecordingFile, read_recording
 
 FORMAT = 1
@@ -107,6 +108,9 @@ def _recording(file: RecordingFile) -> Recording:
     root = file.document([FORMAT])
     inputs = tuple(file.tensor(item) for item in file.list(root, "inputs", optional=True))
     submissions = tuple(_submission(file, item) for item in file.list(root, "submits"))
+    count = sum(task.words for submission in submissions for job in submission.jobs for task in job.tasks)
+    if count > COMMAND_WORDS:
+        file.fail(f"its tasks have {count:,} command words, more than the {COMMAND_WORDS:,} that are read")
     return Recording(
         producer=file.text(root, "producer"),
         model=file.text(root, "model"),

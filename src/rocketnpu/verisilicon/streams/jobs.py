@@ -19,6 +19,9 @@ from rocketnpu.verisilicon.simulator.tp_config import TpConfig, read_tp
 from rocketnpu.verisilicon.soc import Soc
 from rocketnpu.verisilicon.streams.recording import Submission
 
+_MOST_WEIGHTS = 1 << 28
+"""Of all jobs of a submission that are taken apart: thousands of jobs may name one large buffer of coefficients."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
@@ -54,9 +57,13 @@ def jobs_of(submission: Submission, soc: Soc) -> tuple[list[Job], str]:
     for buffer in submission.buffers:
         memory.map(buffer.address, buffer.content())
     found: list[Job] = []
+    left = _MOST_WEIGHTS
     try:
         for number, start in enumerate(starts(submission.stream, [])):
             found.append(job_at(number, start.unit, start.address, memory, soc))
+            left -= 0 if found[-1].kernels is None else found[-1].kernels.weights.size
+            if left < 0:
+                return found, f"behind job {number} nothing is read: the jobs have more than {_MOST_WEIGHTS:,} weights"
     except SimulationError as error:
         return found, str(error)
     return found, ""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rocketnpu.files.limits import STREAM_WORDS
 from rocketnpu.inspect.recording_file import RecordedBuffer, RecordedTensor, RecordingFile, read_recording
 from rocketnpu.verisilicon.registers.instruction import Words
 from rocketnpu.verisilicon.soc import Identity, Soc, soc_of
@@ -123,4 +124,6 @@ def _submission(file: RecordingFile, item: Any) -> Submission:
     words = file.list(item, "stream")
     if not all(isinstance(word, int) and 0 <= word < 1 << 32 for word in words):
         file.fail("recording.json: a stream holds something else than 32-bit words")
+    if len(words) > STREAM_WORDS:
+        file.fail(f"recording.json: a stream of {len(words)} words, the kernel driver takes {STREAM_WORDS}")
     return Submission(buffers, np.array(words, "<u4"))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +23,7 @@ from personalities import CHIPS, Node, fields_of
 from test_exhaustion import no_descriptors_left
 
 from rocketnpu.emulator import node as node_module
-from rocketnpu.emulator import wire
+from rocketnpu.emulator import shim_library, wire
 from rocketnpu.verisilicon.drivers import etnaviv_space
 
 ANSWERS = {
@@ -250,3 +253,42 @@ def test_who_waits_when_the_node_goes_away_is_told(node: Node) -> None:
     assert file.mmap(1 << 32, 4096) == errno.ENODEV
     assert not Path(node.node.path).exists()
     file.close()
+
+
+ASKS = """
+import ctypes, os, stat, sys, json
+path = sys.argv[1]
+libc = ctypes.CDLL(None)
+buffer = (ctypes.c_uint8 * 256)()
+def found():
+    words = bytes(buffer)
+    number = lambda at: int.from_bytes(words[at : at + 4], "little")
+    return [stat.S_ISCHR(int.from_bytes(words[28:30], "little")), number(128), number(132)]
+def plain(one):
+    return [stat.S_ISCHR(one.st_mode), os.major(one.st_rdev), os.minor(one.st_rdev)]
+told = [plain(os.stat(path)), plain(os.lstat(path))]
+fd = os.open(path, os.O_RDWR)
+told += [plain(os.fstat(fd)), plain(os.stat(path, dir_fd=os.open("/", os.O_RDONLY)))]
+assert libc.statx(-100, path.encode(), 0, 0xFFF, buffer) == 0
+told.append(found())
+assert libc.statx(fd, b"", 0x1000, 0xFFF, buffer) == 0
+told.append(found())
+assert libc.statx(-100, b"/etc/passwd", 0, 0xFFF, buffer) == 0
+print(json.dumps([told, found()[0], libc.access(path.encode(), 6), libc.faccessat(-100, path.encode(), 4, 0)]))
+"""
+"""Asks the system in every way what a path is."""
+
+
+@pytest.mark.parametrize(("chip", "number"), [("rk3588", [261, 0]), ("a311d", [226, 128])])
+def test_what_the_system_says_of_the_node(chip: str, number: list[int], make_node: Callable[..., Node]) -> None:
+    node = make_node(chip)
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS, node.node.driver.node],
+        env=node.node.environment(shim_library()),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == [[[True, *number]] * 6, False, 0, 0]

@@ -125,29 +125,6 @@ def test_a_file_that_does_not_block_is_served(file: File) -> None:
     assert all(file.create(64).handle == number for number in range(1, 200))
 
 
-def test_what_statx_and_others_say(rig: Rig) -> None:
-    code = """
-        import ctypes, os, stat
-        libc = ctypes.CDLL(None)
-        buffer = (ctypes.c_uint8 * 256)()
-        def found():
-            mode = int.from_bytes(bytes(buffer[28:30]), "little")
-            return stat.S_ISCHR(mode), int.from_bytes(bytes(buffer[128:132]), "little")
-        assert libc.statx(-100, b"/dev/accel/accel0", 0, 0xfff, buffer) == 0
-        print(*found())
-        fd = os.open("/dev/accel/accel0", os.O_RDWR)
-        assert libc.statx(fd, b"", 0x1000, 0xfff, buffer) == 0
-        print(*found())
-        assert libc.statx(-100, b"/etc/passwd", 0, 0xfff, buffer) == 0
-        print(found()[0])
-        print(stat.S_ISCHR(os.lstat("/dev/accel/accel0").st_mode))
-        print(stat.S_ISCHR(os.stat("/dev/accel/accel0", dir_fd=os.open("/", os.O_RDONLY)).st_mode))
-        print(libc.faccessat(-100, b"/dev/accel/accel0", 4, 0))
-    """
-    out, _ = in_a_process(rig, code).communicate(timeout=60)
-    assert out.split() == ["True", "261", "True", "261", "False", "True", "True", "0"]
-
-
 def test_a_library_whose_path_has_blanks(rig: Rig, tmp_path: Path) -> None:
     folder = tmp_path / "a folder: with more"
     folder.mkdir()

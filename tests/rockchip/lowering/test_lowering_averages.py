@@ -16,7 +16,14 @@ from rocketnpu.errors import UnsupportedError
 from rocketnpu.graph import Activation, Padding
 from rocketnpu.graph import operators as ops
 from rocketnpu.policy import Policy
-from rocketnpu.rockchip.lowering.average import Average, average_of, large_average, padded_average, used_stride
+from rocketnpu.rockchip.lowering.average import (
+    Average,
+    average_layers,
+    average_of,
+    large_average,
+    padded_average,
+    used_stride,
+)
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.placement import place
 from rocketnpu.rockchip.soc import RK3588
@@ -137,3 +144,9 @@ def test_large_windows_are_whole_maps(change: dict[str, Any]) -> None:
     changed = replace(average, **change, counts_padding=True)
     with pytest.raises(UnsupportedError, match=f"{changed.kernel[0]}x{changed.kernel[1]} that is not the whole map"):
         large_average(context, operator, changed)
+
+
+@pytest.mark.parametrize(("size", "count"), [((31, 31), 1), ((31, 5), 1), ((32, 5), 3), ((5, 32), 3)])
+def test_maps_as_large_as_a_kernel_take_one_layer(size: tuple[int, int], count: int) -> None:
+    """Larger ones a layer for the means, one for what is left of them, and one that joins both."""
+    assert len(average_layers(*made(size, (1, 1), size))) == count

@@ -22,15 +22,18 @@ from rocketnpu.model import tflite
 from rocketnpu.partition.plan import plan
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.evidence import Unproven
+from rocketnpu.rockchip.lowering.average import average_layers
 from rocketnpu.rockchip.lowering.context import Context
 from rocketnpu.rockchip.lowering.convolution import depthwise_layers
-from rocketnpu.rockchip.lowering.folding import _folds, _parts
+from rocketnpu.rockchip.lowering.folding import _folds, _parts, stacked
 from rocketnpu.rockchip.lowering.placement import place
 from rocketnpu.rockchip.models.operator_model import graph_model
 from rocketnpu.rockchip.prepared import lower
 from rocketnpu.rockchip.soc import RK3588
+from rocketnpu.rockchip.tasks.choice import start_cycles
 from rocketnpu.rockchip.tasks.convolution import ConvolutionLayer
 from rocketnpu.rockchip.tasks.feature import FeatureMap
+from rocketnpu.rockchip.tasks.task import Combine, Elementwise, Rows
 from strategies import weigh
 
 
@@ -234,3 +237,31 @@ def test_rows_at_folds_are_made_again(
     assert wrong <= set(again)
     extended = sum(max(min(reach, made * stride) - 1, 0) for _ in rest)
     assert len(again) <= len(wrong) + extended
+
+
+def test_only_whole_maps_with_one_output_are_stacked() -> None:
+    part = mean((7, 7), 256, "int8")
+    policy = Policy("vendor")
+    context = Context(part, RK3588, place(part, RK3588, policy), policy, folds=False)
+    (layer,) = average_layers(context, part.operators[0])
+    start = start_cycles("vendor")
+    (found,) = stacked(layer, RK3588, start)
+    assert found.label.endswith("stacked")
+    source, target = layer.source, layer.target
+    addend = Elementwise(Combine.ADD, Rows(target, 0, 1), 0, 1, 0)
+    for changes in (
+        {"source": replace(source, line_gap=1)},
+        {"source": replace(source, surface_pitch=source.surface_pitch + 16)},
+        {"target": replace(target, height=2, surface_pitch=32)},
+        {"target": replace(target, width=2, surface_pitch=32)},
+        {"target": replace(target, surface_pitch=32)},
+        {"padding": (1, 0)},
+        {"padding": (0, 1)},
+        {"addend": addend},
+        {"requantise": replace(layer.requantise, channel_multipliers=np.arange(256))},
+        {"target": replace(target, channels=250)},
+        {"target": replace(target, channels=64)},
+        {"source": replace(source, height=8, surface_pitch=8 * 7 * 16)},
+    ):
+        changed = replace(layer, **changes)
+        assert stacked(changed, RK3588, start) == [changed], changes

@@ -78,7 +78,7 @@ class ConvolutionShape:
             features=_bytes(self.source, rows_read),
             operand=self.operand_once + self.operand_bytes * pixels,
             first_weights=first if fetches else 0,
-            weights=max(weights.bytes - first, 0) if fetches else 0,
+            weights=weights.bytes - first if fetches else 0,
             multiply=multiply_cycles(pixels, self.taps, blocks),
             values=multiply_cycles(pixels, 1, aligned(channels, soc.kernel_group)),
             lookup=self.lookup,

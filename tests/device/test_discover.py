@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,17 @@ import pytest
 from device_cases import CASES
 from fake_rknpu import FakeRknpu
 from rocketnpu.cli.device.selftest import expected
-from rocketnpu.device.base import Device
-from rocketnpu.device.discover import open_device
+from rocketnpu.device.base import Device, Driver
+from rocketnpu.device.calls import Calls
+from rocketnpu.device.discover import local_standing, open_device
 from rocketnpu.device.group import DeviceGroup, run_many
 from rocketnpu.device.simulator import SimulatorDevice
+from rocketnpu.device.standing import UNASKED, Standing
 from rocketnpu.errors import DeviceError
+from rocketnpu.policy import Target
 from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
 from rocketnpu.rockchip.drivers.rocket import RocketDevice
+from rocketnpu.rockchip.family import RK3588_FAMILY
 
 
 class Nothing:
@@ -95,3 +100,55 @@ def test_a_group_opens_wholly_or_not_at_all(node) -> None:
     for device in made:
         with pytest.raises(DeviceError, match="closed"):
             device.allocate(1)
+
+
+class Asked(SimulatorDevice):
+    """A board of which something is known."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__()
+        self.standing = Standing(proven={word: "today"})
+
+
+def driver(target: Target, word: str | None) -> Driver:
+    """A driver of a board; none is there where nothing is known of it."""
+
+    def opened(core: int, calls: Calls | None) -> Device:
+        assert (core, calls) == (0, None)
+        if word is None:
+            raise DeviceError("there is none")
+        return Asked(word)
+
+    return Driver(target, "rk3588", target, (), opened)
+
+
+@pytest.mark.parametrize(
+    ("drivers", "target", "found"),
+    [
+        ([("mainline", "a"), ("vendor", "b")], None, "a"),
+        ([("mainline", None), ("vendor", "b")], None, "b"),
+        ([("mainline", "a"), ("vendor", "b")], "vendor", "b"),
+        ([("vendor", "b"), ("mainline", "a")], "mainline", "a"),
+        ([("mainline", "a"), ("vendor", None)], "vendor", None),
+        ([("mainline", None), ("vendor", None)], None, None),
+        ([], None, None),
+    ],
+)
+def test_what_is_known_of_this_machines_board(
+    drivers: list[tuple[Target, str | None]], target: Target | None, found: str | None
+) -> None:
+    family = replace(RK3588_FAMILY, drivers=tuple(driver(*one) for one in drivers))
+    standing = local_standing(family, target)
+    assert standing == (UNASKED if found is None else Standing(proven={found: "today"}))
+
+
+def test_a_named_device_is_looked_for_among_all_drivers_of_its_name(node) -> None:
+    with open_device("rocket", calls=node.calls) as device:
+        assert device.name == "rocket"
+    for cores in (0, 4):
+        with pytest.raises(DeviceError, match=f"{cores} cores were asked for"):
+            open_device("auto", cores=cores, calls=Nothing())
+    with open_device("auto", cores=3, calls=Nothing()) as group:
+        assert isinstance(group, DeviceGroup)
+    with open_device("simulator", cores=1) as device:
+        assert isinstance(device, SimulatorDevice)

@@ -13,7 +13,7 @@ from test_discover import Nothing
 from rocketnpu.cli.main import run
 from rocketnpu.device import doctor
 from rocketnpu.device.doctor import UDEV_RULE, examine, usable
-from rocketnpu.device.machine import Fact, Machine
+from rocketnpu.device.machine import Fact, Machine, State
 
 
 def lay_out(root: Path, files: dict[str, str]) -> Path:
@@ -216,3 +216,33 @@ def test_a_real_driver_without_a_known_device_tree_is_not_called_emulated(
     assert "emulated" not in found["node"].found
     assert "a virtual board, or a new one" in found["node"].found
     assert "emulated" not in found["permissions"].found
+
+
+@pytest.mark.parametrize(("name", "state"), [("libpython3.so", "good"), ("missing.so", "note"), (None, "note")])
+def test_the_shared_python_is_there_or_only_named(
+    name: str | None, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "libpython3.so").write_bytes(b"")
+    path = None if name is None else tmp_path / name
+    monkeypatch.setattr(doctor, "shared_python", lambda: path)
+    found = facts(Machine(tmp_path, "6.18.0", Nothing()))["libpython"]
+    assert found.state == state
+    assert found.found == (str(path) if state == "good" else "none; only Python programs can load a delegate")
+    assert bool(found.advice) == (state == "note")
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "state"), [(256, "good"), (255, "note"), (0, "note"), (None, "note"), (8192, "good")]
+)
+def test_memory_that_is_comfortable(megabytes: int | None, state: str, tmp_path: Path) -> None:
+    text = "MemTotal:       9999 kB\n" if megabytes is None else f"MemAvailable:   {megabytes * 1024} kB\n"
+    found = facts(Machine(lay_out(tmp_path, BOARD | {"proc/meminfo": text}), "6.18.0", Nothing()))["memory"]
+    assert (found.state, found.found) == (state, f"{megabytes or 0} MiB available")
+    assert bool(found.advice) == (state == "note")
+
+
+@pytest.mark.parametrize("state", ["good", "note", "bad"])
+def test_a_program_can_use_an_npu_whose_node_is_good(state: State) -> None:
+    other = [Fact("SoC", "good", ""), Fact("permissions", "good", "")]
+    assert usable([*other, Fact("node", state, "")]) == (state == "good")
+    assert not usable(other)

@@ -53,3 +53,30 @@ def test_scratch_memory_rests_for_some_tasks_before_its_next_use() -> None:
     near = plan_memory([Region("a", 64, 0, 0), Region("b", 64, REUSE_DISTANCE, 9)], [], [], 2)
     far = plan_memory([Region("a", 64, 0, 0), Region("b", 64, REUSE_DISTANCE + 1, 9)], [], [], 2)
     assert (near.slots["b"].offset, far.slots["b"].offset) == (64, 0)
+
+
+def test_scratch_memory_may_rest_before_as_well_as_behind() -> None:
+    """The larger one is placed first, whichever is used first."""
+    near = plan_memory([Region("a", 64, 0, 0), Region("b", 128, REUSE_DISTANCE, 9)], [], [], 2)
+    far = plan_memory([Region("a", 64, 0, 0), Region("b", 128, REUSE_DISTANCE + 1, 9)], [], [], 2)
+    assert (near.slots["a"].offset, far.slots["a"].offset) == (128, 0)
+    assert (near.roles[0][2], far.roles[0][2]) == (192, 128)
+
+
+def test_buffers_are_numbered_from_the_first_and_sizes_are_exact() -> None:
+    regions = [Region("in", 100, 0, 1), Region("mid", 65, 0, 3), Region("more", 1, 1, 3), Region("out", 7, 2, 3)]
+    plan = plan_memory(regions, ["in", "in"], ["out", "out"], 5)
+    assert plan.roles == (("in", Role.INPUT, 100), ("out", Role.OUTPUT, 7), ("scratch", Role.SCRATCH, 129))
+    assert {name: (slot.buffer, slot.offset) for name, slot in plan.slots.items()} == {
+        "in": (5, 0),
+        "out": (6, 0),
+        "mid": (7, 0),
+        "more": (7, 128),
+    }
+    assert plan_memory(regions[:1], ["in"], [], 0).roles == (("in", Role.INPUT, 100),)
+
+
+def test_a_gap_that_is_a_byte_too_small_is_left() -> None:
+    regions = [Region("first", 256, 0, 0), Region("second", 320, 0, 30), Region("third", 257, 10, 30)]
+    plan = plan_memory(regions, [], [], 2)
+    assert [plan.slots[region.name].offset for region in regions] == [320, 0, 320]

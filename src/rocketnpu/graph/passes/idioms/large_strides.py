@@ -110,7 +110,7 @@ def _pads(
         if attributes.padding is Padding.SAME:
             before = max((outputs - 1) * stride + kernel[1 + axis] - size, 0) // 2
         needed = (outputs - 1) * stride + taps
-        length = -(-max(needed, before + size) // block) * block
+        length = -(-max(needed, size) // block) * block
         # One more window would fit behind what is wanted.
         if (length - taps) // stride + 1 != outputs:
             return None

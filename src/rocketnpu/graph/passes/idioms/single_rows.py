@@ -162,7 +162,8 @@ def _stepped(graph: Graph, operator: Operator, attributes: Conv2D, accepts: Acce
     if not needed or not 1 < step <= _LONGEST or weights.shape[3] != channels:
         return graph
     before = same_padding(width, length, step, 1)[1] if attributes.padding is Padding.SAME else 0
-    rows = max(-(-(before + width) // step), outputs - 1 + -(-length // step))
+    # Where there is padding in front, windows reach behind the last pixel.
+    rows = max(-(-width // step), outputs - 1 + -(-length // step))
     taps = rows - outputs + 1
     if taps > _LONGEST:
         return graph

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from rocketnpu.device.group import DeviceGroup, run_many
 from rocketnpu.device.simulator import SimulatorDevice
 from rocketnpu.device.standing import UNASKED, Standing
 from rocketnpu.errors import DeviceError
+from rocketnpu.family import Family
 from rocketnpu.policy import Target
 from rocketnpu.rockchip.drivers.rknpu import RknpuDevice
 from rocketnpu.rockchip.drivers.rocket import RocketDevice
-from rocketnpu.rockchip.family import RK3588_FAMILY
 
 
 class Nothing:
@@ -137,8 +138,8 @@ def driver(target: Target, word: str | None) -> Driver:
 def test_what_is_known_of_this_machines_board(
     drivers: list[tuple[Target, str | None]], target: Target | None, found: str | None
 ) -> None:
-    family = replace(RK3588_FAMILY, drivers=tuple(driver(*one) for one in drivers))
-    standing = local_standing(family, target)
+    family = SimpleNamespace(drivers=tuple(driver(*one) for one in drivers))
+    standing = local_standing(cast(Family, family), target)
     assert standing == (UNASKED if found is None else Standing(proven={found: "today"}))
 
 

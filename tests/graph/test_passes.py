@@ -156,6 +156,27 @@ def test_a_pool_leaves_padding_that_it_cannot_give() -> None:
         assert fold_padding(graph) is graph
 
 
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize("side", [(1, 0), (1, 1), (2, 0), (2, 1)])
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_a_window_may_reach_over_the_padding_by_one_pixel_of_the_map(
+    kernel: int, side: tuple[int, int], dilation: int
+) -> None:
+    """On each of the four sides."""
+    reach = (kernel - 1) * dilation
+    for more, folds in ((0, True), (1, False)):
+        pads = np.zeros((4, 2), int)
+        pads[side] = reach + more
+        sketch = Sketch()
+        source, middle = sketch.map(1, 8, 8, 4), sketch.map(*(np.array([1, 8, 8, 4]) + pads.sum(1)))
+        target = sketch.map(1, *(8 + int(pads[axis].sum()) - reach for axis in (1, 2)), 5, scale=3.0)
+        sketch.builder.operator("PAD", [source, sketch.constant(pads)], [middle])
+        attributes = ops.Conv2D((1, 1), Padding.VALID, (dilation, dilation))
+        sketch.conv(middle, target, sketch.weights(5, kernel, kernel, 4), 5, attributes)
+        graph = fold_padding(sketch.graph([source], [target]))
+        assert kinds(graph) == (["CONV_2D"] if folds else ["PAD", "CONV_2D"])
+
+
 def test_two_convolutions_fold_the_same_padding() -> None:
     sketch = Sketch()
     source, middle = sketch.map(1, 8, 8, 4), sketch.map(1, 10, 10, 4)

@@ -114,7 +114,7 @@ def test_a_part_of_exactly_as_much_work_as_pays_is_taken() -> None:
 )
 def test_coverage_is_a_share_of_the_work(macs: list[tuple[int, bool]], coverage: float) -> None:
     decisions = tuple(Decision(n, "CONV_2D", taken, "", work) for n, (work, taken) in enumerate(macs))
-    found = Plan(convolutions(1), decisions, (), Policy())
+    found = Plan(convolutions(1, 1), decisions, (), Policy())
     assert found.coverage == coverage
     assert len(str(found).splitlines()) == len(macs)
     assert Decision(0, "RELU", True).macs == 0

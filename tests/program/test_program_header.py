@@ -37,7 +37,6 @@ def test_jobs() -> None:
     job = header.job(JOB)
     assert job.tasks == (ProgramTask(8, 4, 1, 3, "a task", 99),)
     assert (job.reads, job.writes, job.sentinel) == ((0,), (1,), (1, 0, 16))
-    assert ProgramTask(8, 4, 1, 3, "a task").macs == 0
     largest = [ADDRESSES - 1, ADDRESSES - 1, ADDRESSES - 1, ADDRESSES - 1, "", MAX_MACS - 1]
     smallest = [0, 1, 0, 0, "", 0]
     for task in (largest, smallest):

@@ -189,3 +189,9 @@ def test_nothing_is_written_over_what_it_is_made_from(tmp_path: Path) -> None:
     for apart in ("other", "none", "none/none", "a\0b"):
         check_apart(tmp_path / apart, source, "thing", InputError)
     check_apart(other, tmp_path / "none", "thing", InputError)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="no sysfs, a folder in which not even root makes files")
+def test_a_folder_in_which_nothing_can_be_made() -> None:
+    with pytest.raises(InputError, match=r"cannot write thing /sys/kernel/none: \w"):
+        write("/sys/kernel/none")

@@ -112,30 +112,29 @@ def test_numbers_of_a_context_are_checked(change: dict[str, object], tmp_path: P
         Context.of(MAGIC + sizes + changed + data[start + length :])
 
 
-def test_a_damaged_context_ends_the_making_of_a_session(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    small(tmp_path)
-    model = onnx.load(tmp_path / "compiled.onnx")
+def with_data(folder: Path, data: bytes) -> Path:
+    """Write the compiled model of :func:`small` with other bytes in its part."""
+    model = onnx.load(folder / "compiled.onnx")
     (node,) = (node for node in model.graph.node if node.op_type == "EPContext")
-    for attribute in node.attribute:
-        if attribute.name == DATA:
-            attribute.s = attribute.s[:100]
-    onnx.save(model, tmp_path / "damaged.onnx")
+    (attribute,) = (attribute for attribute in node.attribute if attribute.name == DATA)
+    attribute.s = data
+    onnx.save(model, folder / "changed.onnx")
+    return folder / "changed.onnx"
+
+
+def test_a_damaged_context_ends_the_making_of_a_session(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = with_data(tmp_path, small(tmp_path)[:100])
     with pytest.raises(Exception, match="EPContext"):
-        session(tmp_path / "damaged.onnx")
+        session(path)
     assert "its compiled context is cut off" in capfd.readouterr().err
 
 
 def test_a_slot_beyond_its_node_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     context = Context.of(small(tmp_path))
     far = replace(context, inputs=tuple(replace(slot, place=7) for slot in context.inputs))
-    model = onnx.load(tmp_path / "compiled.onnx")
-    (node,) = (node for node in model.graph.node if node.op_type == "EPContext")
-    for attribute in node.attribute:
-        if attribute.name == DATA:
-            attribute.s = far.to_bytes()
-    onnx.save(model, tmp_path / "far.onnx")
+    path = with_data(tmp_path, far.to_bytes())
     with pytest.raises(Exception, match="more inputs or outputs than its node"):
-        session(tmp_path / "far.onnx")
+        session(path)
     capfd.readouterr()
 
 
@@ -143,13 +142,7 @@ def test_a_context_that_lies_about_types_reads_no_memory_behind_the_hosts_tensor
     """It comes from a file: real numbers would be read where the host has a quarter as many bytes."""
     context = Context.of(small(tmp_path))
     lying = replace(context, inputs=(replace(context.inputs[0], is_real=True),))
-    model = onnx.load(tmp_path / "compiled.onnx")
-    (node,) = (node for node in model.graph.node if node.op_type == "EPContext")
-    for attribute in node.attribute:
-        if attribute.name == DATA:
-            attribute.s = lying.to_bytes()
-    onnx.save(model, tmp_path / "lying.onnx")
-    made = session(tmp_path / "lying.onnx")
+    made = session(with_data(tmp_path, lying.to_bytes()))
     (given,) = made.get_inputs()
     with pytest.raises(Exception, match="has elements of type 2, the session was made for float32"):
         made.run(None, {given.name: np.zeros(given.shape, np.uint8 if "uint8" in given.type else np.float32)})

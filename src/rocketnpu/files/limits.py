@@ -13,7 +13,9 @@ RECORDING_BYTES = 256 << 20
 """All files of a recording together, unpacked, and its reference tensors likewise."""
 RECORDING_FILES = 10_000
 COMMAND_BYTES = 16 << 20
-"""A raw file of command words, or their text."""
+"""A raw file of command words."""
+COMMAND_TEXT_BYTES = 4 * COMMAND_BYTES
+"""Their text."""
 COMMAND_WORDS = COMMAND_BYTES // 8
 """Words of all command lists of a recording, or of a program that is printed: lists may lie over each other in memory
 that no file fills, and a word is a line of text. Large networks have 300,000."""

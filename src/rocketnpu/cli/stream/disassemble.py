@@ -9,7 +9,7 @@ import click
 from rocketnpu.cli.output import chip_option, echo_text, json_option, print_json
 from rocketnpu.errors import CommandError
 from rocketnpu.family import family_of
-from rocketnpu.files.limits import COMMAND_BYTES
+from rocketnpu.files.limits import COMMAND_TEXT_BYTES
 from rocketnpu.files.reading import read_file
 from rocketnpu.files.writing import check_apart, write_file
 from rocketnpu.policy import DEFAULT_CHIP
@@ -53,7 +53,7 @@ def disassemble(file: Path, back: bool, full: bool, output: Path | None, chip: s
 def _assemble(file: Path, output: Path) -> None:
     from rocketnpu.inspect.recorded import room
 
-    data = read_file(file, COMMAND_BYTES, "text of commands", CommandError)
+    data = read_file(file, COMMAND_TEXT_BYTES, "text of commands", CommandError)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -10,7 +10,6 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
-from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -133,7 +132,7 @@ class NodeFile(DrmFile):
         if job.tasks.any_empty:
             return errno.EINVAL
         numbers = np.unique(job.handles)
-        if not all(number in self.handles for number in islice(numbers.tolist(), len(self.handles) + 1)):
+        if len(numbers) > len(self.handles) or not all(number in self.handles for number in numbers.tolist()):
             return errno.ENOENT
         if len(numbers) < len(job.handles):
             return errno.EALREADY  # drm_gem_lock_reservations

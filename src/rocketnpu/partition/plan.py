@@ -92,15 +92,16 @@ def _not_worth(decided: Decided, graph: Graph, operators: list[Operator], policy
 def _groups(graph: Graph, chosen: set[int]) -> list[list[Operator]]:
     """Group operators as TFLite does: run all that are ready on one side, then all that are ready on the other.
 
-    The first side is that of the first operator which is ready.
+    The first side is that of the first operator which is ready. Operators that the host runs as one are ready together.
 
     Raises:
         ModelError: an operator reads what nothing makes, or only itself: no host can order such a graph.
     """
-    open_inputs = {
-        operator.index: {number for number in operator.inputs if number in graph.producers}
-        for operator in graph.operators
-    }
+    open_inputs = _open_inputs(graph, chosen)
+    waiting: dict[int, list[int]] = {}
+    for index, numbers in open_inputs.items():
+        for number in numbers:
+            waiting.setdefault(number, []).append(index)
     places = {operator.index: place for place, operator in enumerate(graph.operators)}
     sides: tuple[list[int], list[int]] = ([], [])
     for operator in graph.operators:
@@ -116,11 +117,11 @@ def _groups(graph: Graph, chosen: set[int]) -> list[list[Operator]]:
         while ready:
             operator = graph.operators[heappop(ready)]
             group.append(operator)
-            readers = {reader.index: reader for number in operator.outputs for reader in graph.consumers[number]}
-            for index in readers:
-                open_inputs[index].difference_update(operator.outputs)
-                if not open_inputs[index]:
-                    heappush(sides[index in chosen], places[index])
+            for number in dict.fromkeys(operator.outputs):
+                for index in waiting.get(number, ()):
+                    open_inputs[index].discard(number)
+                    if not open_inputs[index]:
+                        heappush(sides[index in chosen], places[index])
         done += len(group)
         if on_npu and group:
             groups.append(sorted(group, key=lambda operator: places[operator.index]))
@@ -128,3 +129,19 @@ def _groups(graph: Graph, chosen: set[int]) -> list[list[Operator]]:
     if done != len(graph.operators):
         raise ModelError("its operators cannot be ordered: some read what nothing makes before them")
     return groups
+
+
+def _open_inputs(graph: Graph, chosen: set[int]) -> dict[int, set[int]]:
+    """Return the tensors that each operator waits for: of a bundle on the NPU all that any of its operators needs."""
+    found = {
+        operator.index: {n for n in operator.inputs if n is not None and n in graph.producers}
+        for operator in graph.operators
+    }
+    for bundle in graph.bundles:
+        if bundle <= chosen:
+            inside = {operator.index: operator for operator in graph.operators if operator.index in bundle}
+            made = {number for operator in inside.values() for number in operator.outputs}
+            outside = {number for index in inside for number in found[index]} - made
+            for index in inside:
+                found[index] |= outside
+    return found

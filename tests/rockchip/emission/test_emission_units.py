@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from rocketnpu.errors import RegisterFieldError
 from rocketnpu.program.constants import Location
 from rocketnpu.rockchip.emission.emit import emit
 from rocketnpu.rockchip.registers.rk3588 import BY_NAME, register
@@ -335,3 +336,18 @@ def test_deep_maps_start_with_fewer_rows(channels: int, rows: int, entries: int,
     task = replace(CONVOLUTION, source=source, kernel=kernel, banks=Banks(7, 4, entries))
     found = TaskRegisters(emit(task, RK3588).words)["CNA.CONV_CON2.FEATURE_GRAINS"]
     assert found == grains
+
+
+@pytest.mark.parametrize("entries", [16383, 16384, 22464])
+def test_packed_pixels_are_counted_beyond_the_field(entries: int) -> None:
+    """14 bits for rows in slots, the whole register for packed pixels (addendum 6.9)."""
+    picture = replace(
+        CONVOLUTION, source=Rows(FeatureMap.packed("x", 40, 2000, 3, 3), 0, 11), banks=Banks(7, 4, entries)
+    )
+    assert TaskRegisters(emit(picture, RK3588).words).raw("CNA.CBUF_CON1") == entries
+    slots = replace(CONVOLUTION, banks=Banks(7, 4, entries))
+    if entries < 1 << 14:
+        assert TaskRegisters(emit(slots, RK3588).words).raw("CNA.CBUF_CON1") == entries
+        return
+    with pytest.raises(RegisterFieldError, match=f"DATA_ENTRIES: value {entries} does not fit 14 bits"):
+        emit(slots, RK3588)

@@ -332,3 +332,65 @@ def test_padding_surfaces_are_filled_where_the_whole_of_them_is_there(missing, f
     run(stream, {FEATURES: to_slots(x), WEIGHTS: kernels, BIAS: np.zeros(20, np.uint8), OUTPUT: output})
     assert set(output[one:].tolist()) == {9 if filled else 0x55}
     assert set(output[:one].reshape(-1, 16)[:, 5:].reshape(-1).tolist()) == {9}
+
+
+def test_a_neighbouring_buffer_is_left_alone():
+    """The second surface would lie in it whole: what leaves the output's own buffer is lost all the same."""
+    stream = convolution(3, 5, 16, 5, Window(out=(3, 5))).set("DPU.OFFSET_PEND", OFFSET_PEND=9)
+    output, behind = (np.full(16 * 15, 0x55, np.uint8) for _ in range(2))
+    memory = {FEATURES: np.zeros(240, np.uint8), WEIGHTS: np.zeros(96, np.uint8), BIAS: np.zeros(20, np.uint8)}
+    run(stream, memory | {OUTPUT: output, OUTPUT + output.size: behind})
+    assert set(behind.tolist()) == {0x55}
+    assert set(output.reshape(-1, 16)[:, 5:].reshape(-1).tolist()) == {9}
+
+
+def test_groups_of_surfaces_may_lie_anywhere():
+    """SURFACE_ADD from group to group, DST_SURF_STRIDE inside one (captures; spec 3.6)."""
+    x = np.random.default_rng(2).integers(-128, 128, (3, 4, 80), dtype=np.int8)
+    stream = flying(3, 4, 80).set("DPU.SURFACE_ADD", SURF_ADD=40).set("DPU.DST_SURF_STRIDE", DST_SURF_STRIDE=13)
+    for size in (1, 2, 4):
+        stream.set("DPU.BS_OW_CFG", **{f"SIZE_E_{n}": size - 1 for n in range(3)})
+        memory = {FEATURES: to_slots(x), OUTPUT: np.full(16 * 300, 0x55, np.uint8)}
+        run(stream, memory)
+        wanted = np.full((300, 16), 0x55, np.uint8).view(np.int8)
+        for surface in range(5):
+            start = surface // size * 40 + surface % size * 13
+            wanted[start : start + 12] = x[..., 16 * surface : 16 * surface + 16].reshape(12, 16)
+        assert np.array_equal(memory[OUTPUT].view(np.int8).reshape(300, 16), wanted)
+
+
+def test_rows_longer_than_what_is_worked_on_at_a_time():
+    x = np.random.default_rng(2).integers(-128, 128, (2, 2047, 32), dtype=np.int8)
+    memory = {FEATURES: to_slots(x), OUTPUT: np.zeros(x.size, np.uint8)}
+    run(flying(2, 2047, 32), memory)
+    assert np.array_equal(memory[OUTPUT], memory[FEATURES])
+
+
+def wide(stream, addend):
+    """Have BS add a constant of 32 bits to every byte."""
+    stream.fields["DPU.BS_CFG"] = {}
+    stream.set("DPU.BS_CFG", BS_ALU_ALGO=2, BS_MUL_BYPASS=1, BS_RELU_BYPASS=1)
+    return stream.set("DPU.BS_ALU_CFG", BS_ALU_OPERAND=addend)
+
+
+def test_a_product_saturates_before_it_is_scaled():
+    """2**30 times 2**10 is 2**31 less one: 64 behind a shift by 25, not 2**15."""
+    stream = wide(flying_pair(2, 2, 16, EW_OP_TYPE=1), 1 << 30).set("DPU.EW_CFG", EW_OP_SRC=0, EW_OP_CVT_BYPASS=1)
+    for index in range(8):
+        stream.set(f"DPU.EW_OP_VALUE_{index}", **{f"EW_OPERAND_{index}": 1 << 10})
+    stream.set("DPU.OUT_CVT_SHIFT", OUT_CVT_SHIFT=25)
+    memory = {FEATURES: np.zeros(64, np.uint8), OPERAND: np.zeros(64, np.uint8), OUTPUT: np.zeros(64, np.uint8)}
+    run(stream, memory)
+    assert set(memory[OUTPUT].tolist()) == {64}
+
+
+@pytest.mark.parametrize(
+    ("offset", "addend", "found"), [((1 << 31) - 1, -(1 << 31), -1), (-(1 << 31), (1 << 31) - 1, -1)]
+)
+def test_an_operand_saturates_before_it_is_combined(offset, addend, found):
+    stream = wide(flying_pair(2, 2, 16, EW_ALU_ALGO=2), addend)
+    stream.set("DPU.EW_CVT_OFFSET_VALUE", EW_OP_CVT_OFFSET=offset)
+    stream.set("DPU.EW_CVT_SCALE_VALUE", EW_OP_CVT_SCALE=32767)
+    memory = {FEATURES: np.zeros(64, np.uint8), OPERAND: np.zeros(64, np.uint8), OUTPUT: np.zeros(64, np.uint8)}
+    run(stream, memory)
+    assert set(memory[OUTPUT].view(np.int8).tolist()) == {found}

@@ -266,3 +266,16 @@ def test_registers_of_a_lookup():
 def test_modes_of_a_lookup_that_nobody_has_described(name):
     s = flying(*SHAPE).set("DPU.EW_CFG", EW_BYPASS=0, EW_LUT_BYPASS=0).set("DPU.LUT_CFG", **{name: 1})
     assert f"{name} is set: not modelled" in said(lambda checks: read_dpu(unit(s, "DPU"), checks))
+
+
+def test_an_answer_saturates_before_it_is_scaled():
+    """Beyond the table a slope of 32767 leads out of 32 bits: 64 behind a shift by 25, and as far below."""
+    tables = [(LE, np.zeros(513)), (LO, np.zeros(513))]
+    slopes = [
+        ("DPU.LUT_LE_SLOPE_SCALE", {"LUT_LE_SLOPE_UFLOW_SCALE": 32767}),
+        ("DPU.LUT_LO_SLOPE_SCALE", {"LUT_LO_SLOPE_OFLOW_SCALE": 32767}),
+    ]
+    s = stream(tables, spread=32767, slopes=slopes).set("DPU.OUT_CVT_SHIFT", OUT_CVT_SHIFT=25)
+    x, got = answer(s)
+    assert set(got[x > 100].tolist()) == {64}
+    assert set(got[x < -100].tolist()) == {-64}

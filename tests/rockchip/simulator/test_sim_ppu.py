@@ -154,3 +154,12 @@ def test_reading_from_read_only_memory_is_no_fault():
     run(stream, {FEATURES: features, OUTPUT: output})
     wanted = x.reshape(4, 2, 4, 2, 32).max(axis=(1, 3))
     assert np.array_equal(from_slots(output, *out, 32), wanted)
+
+
+def test_a_pool_that_is_wrong_on_silicon_is_spoiled_in_every_byte():
+    x = tensor((64, 128, 16))
+    stream, _ = pooling(x.shape, (1, 1), (1, 1))
+    memory = {FEATURES: to_slots(x), OUTPUT: np.zeros(x.size, np.uint8)}
+    _, report = run(stream, memory, strict=False)
+    assert "more than 8191 output slots in one task" in report.defects[0]
+    assert np.array_equal(memory[OUTPUT], memory[FEATURES] ^ 0x80)

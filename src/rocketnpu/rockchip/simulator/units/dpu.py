@@ -174,16 +174,16 @@ class Writer:
     def _place(self, memory: Memory, first: int, last: int) -> list[tuple[slice, Bytes]]:
         """View surfaces ``first..last-1`` as [surfaces, rows, columns, 16], in runs of equal distance.
 
+        ``first`` begins a group, or is the only one.
         Inside a kernel group surfaces lie DST_SURF_STRIDE apart, groups SURFACE_ADD (captures; spec 3.6).
         """
         dpu, step = self._dpu, self._dpu.group_surfaces
         if dpu.group_stride == step * dpu.surface_stride:
             runs = [(first, last)]
         else:
-            runs = [(start, min(start + step, last)) for start in range(first // step * step, last, step)]
+            runs = [(start, min(start + step, last)) for start in range(first, last, step)]
         placed = []
         for start, stop in runs:
-            start = max(start, first)  # noqa: PLW2901
             address = dpu.address + start // step * dpu.group_stride + start % step * dpu.surface_stride
             shape = (stop - start, dpu.height, dpu.width, SLOT_BYTES)
             strides = (dpu.surface_stride, self.line, SLOT_BYTES, 1)

@@ -57,6 +57,8 @@ GIGABYTES = 6
 HOURS = 2
 FIRST = 3
 """Seconds of tests, and files, of the first batch; each further one is four times as large."""
+HOUSE = "tests/test_structure.py"
+"""Rules of the house: of what is imported they are every room's own."""
 PYTEST = ("-m", "pytest", "-n", "0", "-p", "watched", "-p", "no:cacheprovider")
 
 
@@ -343,7 +345,8 @@ class Workplace:
 
         def rank(node: str) -> tuple[bool, bool, float]:
             # A test that executes what others import starts a process that does: that says nothing, and is slow.
-            return not imported and node not in named, not node.startswith(home), self._times[node][0]
+            near = node.startswith((home, HOUSE) if imported else home)
+            return not imported and node not in named, not near, self._times[node][0]
 
         return sorted(usable if everything else named | near, key=rank), when
 

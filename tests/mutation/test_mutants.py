@@ -73,14 +73,19 @@ def test_annotations_are_where_they_stand() -> None:
     ]
 
 
-@pytest.mark.parametrize(("line", "order"), [(3, "bac"), (10, "bac"), (15, "cba")])
+@pytest.mark.parametrize(("line", "order"), [(3, "bdac"), (10, "bdac"), (15, "cba")])
 def test_named_tests_come_first_but_for_what_is_imported(clone: Path, line: int, order: str) -> None:
-    """Then those of the room, then the fastest: a process that a test starts imports the module, whatever it tests."""
+    """Then those of the room and the house's rules, then the fastest.
+
+    A process that a test starts imports the module, whatever it tests.
+    """
     place = mutants.Workplace(clone, whole=False)
     nodes = {"a": "tests/graph/test_a.py::a", "b": "tests/graph/test_b.py::b", "c": "tests/test_c.py::c"}
+    nodes["d"] = f"{mutants.HOUSE}::d"
     place.clone = clone
     (clone / "tests" / "graph").mkdir(parents=True)
     place._times = {nodes["a"]: (2.0, "passed"), nodes["b"]: (1.0, "passed"), nodes["c"]: (0.5, "passed")}
+    place._times[nodes["d"]] = (1.5, "passed")
     name = str(mutants.SOURCE / "graph" / "thing.py")
     place._tests = {(name, line): {nodes["c"]}}
     tests, _ = place._order(mutants.Mutant(name, line, "", 0), TEXT)

@@ -281,10 +281,13 @@ def test_features_of_bytes() -> None:
     assert found(tensor_rules.eight_bits, "RELU", [byte], [byte]) is None
     assert found(tensor_rules.variable_input, "RELU", [T(*MAP, data=1)], [byte]) == "it is constant"
     assert found(tensor_rules.variable_input, "RELU", [byte], [byte]) is None
-    assert found(tensor_rules.static_shapes, "RELU", [byte], [byte]) is None
+    assert found(tensor_rules.static_tensors, "RELU", [byte], [byte]) is None
     assert "tensor 1 has a dimension" in str(
-        found(tensor_rules.static_shapes, "RELU", [byte], [T(*MAP, is_dynamic=True)])
+        found(tensor_rules.static_tensors, "RELU", [byte], [T(*MAP, is_dynamic=True)])
     )
+    state = T(*MAP, is_variable=True)
+    assert found(tensor_rules.static_tensors, "RELU", [state], [byte]) == "tensor 0 is an operator's state"
+    assert found(tensor_rules.static_tensors, "RELU", [byte], [state]) == "tensor 1 is an operator's state"
 
 
 @pytest.mark.parametrize(

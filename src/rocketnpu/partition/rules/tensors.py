@@ -52,11 +52,17 @@ def eight_bits(graph: Graph, operator: Operator, soc: object) -> str | None:
     return f"tensor {wide[0].index} is int16" if wide else None
 
 
-def static_shapes(graph: Graph, operator: Operator, soc: object) -> str | None:
-    """All shapes are known when the model is compiled."""
-    numbers = (number for number in (*operator.inputs, *operator.outputs) if number is not None)
-    unknown = next((number for number in numbers if graph.tensors[number].is_dynamic), None)
-    return None if unknown is None else f"tensor {unknown} has a dimension that is not"
+def static_tensors(graph: Graph, operator: Operator, soc: object) -> str | None:
+    """All shapes are known when the model is compiled, and no tensor is the state of some operator of the host.
+
+    What writes a state is no operator whose output it is, so nothing says when a part that reads it may run.
+    """
+    for number in (*operator.inputs, *operator.outputs):
+        if number is not None and graph.tensors[number].is_dynamic:
+            return f"tensor {number} has a dimension that is not"
+        if number is not None and graph.tensors[number].is_variable:
+            return f"tensor {number} is an operator's state"
+    return None
 
 
 def variable_input(graph: Graph, operator: Operator, soc: object) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rocketnpu.graph import Graph, Operator
 from rocketnpu.graph.maps import map_shape
-from rocketnpu.partition.rules.tensors import byte_features, eight_bits, features, static_shapes, variable_input
+from rocketnpu.partition.rules.tensors import byte_features, eight_bits, features, static_tensors, variable_input
 from rocketnpu.rockchip.soc import Soc
 
 Rule = Callable[[Graph, Operator, Soc], str | None]
@@ -35,5 +35,5 @@ def held_maps(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     return next((f"tensor {tensor.index} has shape {tensor.shape}" for tensor in found), None)
 
 
-COMMON: tuple[Rule, ...] = (static_shapes, eight_bits, variable_input, byte_features, feature_maps)
+COMMON: tuple[Rule, ...] = (static_tensors, eight_bits, variable_input, byte_features, feature_maps)
 """Rules of every operator that computes on bytes of one type."""

@@ -14,7 +14,7 @@ from rocketnpu.partition.rules.tensors import (
     equal_scales,
     features,
     in_reference_range,
-    static_shapes,
+    static_tensors,
     variable_input,
 )
 from rocketnpu.rockchip.rules.common import COMMON, Rule, feature_maps, held_maps, is_cut
@@ -75,7 +75,7 @@ def same_pixels(graph: Graph, operator: Operator, soc: Soc) -> str | None:
     return None if same else f"{source[2]} and {target[2]} channels"
 
 
-_PAIR: tuple[Rule, ...] = (static_shapes, byte_operands, operand_map, matching_operands)
+_PAIR: tuple[Rule, ...] = (static_tensors, byte_operands, operand_map, matching_operands)
 ARITHMETIC: tuple[Rule, ...] = (*_PAIR, clamping_activation, in_reference_range)
 """ADD, SUB and MUL."""
 EXTREMES: tuple[Rule, ...] = (*_PAIR, equal_scales)
@@ -86,9 +86,9 @@ MEAN: tuple[Rule, ...] = (*COMMON, over_the_map, small_window, in_reference_rang
 """MEAN."""
 CLAMP: tuple[Rule, ...] = (*COMMON, in_reference_range)
 """RELU and RELU6."""
-REQUANTISE: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps)
+REQUANTISE: tuple[Rule, ...] = (static_tensors, variable_input, any_byte_features, feature_maps)
 """QUANTIZE."""
-VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, held_maps, known_shape, same_pixels)
+VIEW: tuple[Rule, ...] = (static_tensors, variable_input, byte_features, held_maps, known_shape, same_pixels)
 """RESHAPE and SQUEEZE: LiteRT's kernels copy bytes, whatever scale the output has."""
 EXPANDED: tuple[Rule, ...] = (*VIEW, equal_scales)
 """EXPAND_DIMS: LiteRT refuses other scales."""

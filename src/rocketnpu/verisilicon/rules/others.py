@@ -24,7 +24,7 @@ from rocketnpu.partition.rules.tensors import (
     in_reference_range,
     same_scale,
     signed_features,
-    static_shapes,
+    static_tensors,
     unquantised,
     variable_input,
     whole_range,
@@ -88,7 +88,7 @@ def joined_maps(graph: Graph, operator: Operator, soc: Soc) -> str | None:
 
 
 SUM: tuple[Rule, ...] = (
-    *(static_shapes, byte_operands, summed_map, same_operands),
+    *(static_tensors, byte_operands, summed_map, same_operands),
     *(clamping_activation, in_reference_range),
 )
 """ADD and SUB."""
@@ -98,7 +98,7 @@ MEAN: tuple[Rule, ...] = (*COMMON, over_the_map, whole_map, in_reference_range)
 """MEAN."""
 CLAMP: tuple[Rule, ...] = (*COMMON, equal_shapes, in_reference_range)
 """RELU and its relatives."""
-REQUANTISE: tuple[Rule, ...] = (static_shapes, variable_input, any_byte_features, feature_maps)
+REQUANTISE: tuple[Rule, ...] = (static_tensors, variable_input, any_byte_features, feature_maps)
 """QUANTIZE."""
 LOOKUP: tuple[Rule, ...] = (*COMMON, equal_shapes)
 """Functions of bytes."""
@@ -116,7 +116,7 @@ JOINED: tuple[Rule, ...] = (joined_maps, joins_a_map, one_scale_if_signed, in_re
 """CONCATENATION."""
 SLICED: tuple[Rule, ...] = (*COMMON, same_scale, known_slices)
 """SPLIT, SPLIT_V, SLICE and STRIDED_SLICE."""
-VIEW: tuple[Rule, ...] = (static_shapes, variable_input, byte_features, feature_maps, known_shape)
+VIEW: tuple[Rule, ...] = (static_tensors, variable_input, byte_features, feature_maps, known_shape)
 """RESHAPE and SQUEEZE."""
 EXPANDED: tuple[Rule, ...] = (*VIEW, equal_scales)
 """EXPAND_DIMS: LiteRT refuses other scales."""

@@ -45,8 +45,10 @@ def refusal(checker: RockchipChecker) -> str | None:
     return checker.refusal(checker._graph.operators[0])
 
 
-def test_a_fused_addition_is_taken() -> None:
-    assert refusal(fused()) is None
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+def test_a_fused_addition_is_taken(stride: tuple[int, int]) -> None:
+    """The addend is as large as the sum, whatever the convolution reads."""
+    assert refusal(fused(stride=stride)) is None
 
 
 @pytest.mark.parametrize(

@@ -446,7 +446,12 @@ def test_factors_that_are_not_whole() -> None:
 
 def test_corners() -> None:
     aligned = ops.Resize(align_corners=True)
-    for attributes, made, said in ((aligned, 16, "they are"), (aligned, 8, None), (ops.Resize(), 16, None)):
+    for attributes, made, said in (
+        (aligned, 16, "they are"),
+        (aligned, 4, "they are"),
+        (aligned, 8, None),
+        (ops.Resize(), 16, None),
+    ):
         given = ("RESIZE_BILINEAR", [T(*MAP)], [T(1, made, made, 16)], attributes)
         assert found(enlarging.free_corners, *given) == said
 

@@ -321,6 +321,7 @@ def test_fused_activations(kind: Activation) -> None:
         ((MAP, (1, 8, 1, 16)), "an operand of shape (1, 8, 1, 16) for an output of (1, 8, 8, 16)"),
         ((MAP, (1, 8, 8, 8)), "an operand of shape (1, 8, 8, 8) for an output of (1, 8, 8, 16)"),
         (((1, 1, 1, 16), (1, 1, 1, 16)), "(1, 1, 1, 16) alone for an output of (1, 8, 8, 16)"),
+        (((1, 1, 1, 1), (1, 1, 1, 16)), "(1, 1, 1, 1) alone for an output of (1, 8, 8, 16)"),
     ],
 )
 def test_operands(shapes: Any, said: str | None) -> None:

@@ -299,6 +299,11 @@ def test_softmax_counts_in_steps_of_its_input() -> None:
         ("SOFTMAX", DType.INT8, DType.UINT8, False),
         ("SOFTMAX", DType.FLOAT32, DType.INT16, False),
         ("TANH", DType.INT8, DType.INT16, False),
+        # LiteRT writes real numbers into whatever memory the output has.
+        ("SVDF", DType.FLOAT32, DType.FLOAT32, True),
+        ("SVDF", DType.FLOAT32, DType.INT8, False),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", DType.FLOAT32, DType.OTHER, False),
+        ("UNIDIRECTIONAL_SEQUENCE_LSTM", DType.OTHER, DType.FLOAT32, True),
     ],
 )
 def test_types_of_outputs(kind: str, source: DType, target: DType, fits: bool) -> None:
@@ -309,6 +314,15 @@ def test_types_of_outputs(kind: str, source: DType, target: DType, fits: bool) -
         return
     with pytest.raises(ModelError, match=f"its input is {source.value}, its output {target.value}"):
         verify(graph)
+
+
+def test_both_directions_of_a_recurrent_operator_have_the_inputs_type() -> None:
+    maps = {number: Tensor(number, "x", (2, 2), DType.FLOAT32) for number in range(3)}
+    both = Operator(0, "BIDIRECTIONAL_SEQUENCE_RNN", (0,), (1, 2))
+    verify(Graph("x", maps, (both,), (0,), (1, 2)))
+    wrong = maps | {2: Tensor(2, "x", (2, 2), DType.INT8)}
+    with pytest.raises(ModelError, match="its input is float32, its output int8"):
+        verify(Graph("x", wrong, (both,), (0,), (1, 2)))
 
 
 @pytest.mark.parametrize(

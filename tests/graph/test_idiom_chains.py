@@ -112,7 +112,16 @@ def of_words(sheet: Sheet, x: int) -> int:
     return sheet.op("TANH", [wide], sheet.map(*SHAPE, dtype=DType.INT16, zero=0))
 
 
-@pytest.mark.parametrize("build", [alone, cheap, raised, of_channels, of_two, spread, averaged, of_words, between("")])
+def swapped(sheet: Sheet, x: int) -> int:
+    """QUANTIZE to a real number, which no kernel does."""
+    real = sheet.op("QUANTIZE", [x], sheet.map(*SHAPE, dtype=DType.FLOAT32))
+    sheet.tensors[real] = replace(sheet.tensors[real], quantisation=None)
+    return unary(sheet, "QUANTIZE", unary(sheet, "DEQUANTIZE", real), 1 / 16)
+
+
+@pytest.mark.parametrize(
+    "build", [alone, cheap, raised, of_channels, of_two, spread, averaged, of_words, swapped, between("")]
+)
 def test_what_does_not_pay_or_is_no_chain_stays(build: Built) -> None:
     graph = chain(build)
     assert byte_chains(graph) is graph

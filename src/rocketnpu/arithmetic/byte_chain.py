@@ -72,7 +72,7 @@ def in_chain(operator: Operator, inputs: list[Tensor], output: Tensor) -> bool:
     if any(tensor.dtype is not DType.FLOAT32 and not _is_byte(tensor) for tensor in (*inputs, output)):
         return False
     if DType.FLOAT32 in kinds:
-        return operator.kind in ("QUANTIZE", "DEQUANTIZE")
+        return operator.kind == ("DEQUANTIZE" if output.dtype is DType.FLOAT32 else "QUANTIZE")
     if len(inputs) == 2:
         return operator.kind in _BYTE_BINARY and len(kinds) == 1
     return operator.kind == "QUANTIZE" or (operator.kind in (*BYTE_FUNCTIONS, *_CLAMPS) and len(kinds) == 1)

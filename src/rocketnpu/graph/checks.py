@@ -71,6 +71,11 @@ _SAME_TYPE = {
     *("MIRROR_PAD", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH"),
 }
 """Operators whose output has the element type of their first input."""
+_RECURRENT = {
+    *("LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "SVDF"),
+    *("RNN", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_RNN"),
+}
+"""The same, and LiteRT's kernels do not look: into an output of smaller elements they write beyond its memory."""
 _SCALE_RANGE = (2.0**-60, 2.0**60)
 _MAX_MULTIPLIER = 2.0**30
 """LiteRT's multipliers have 31 bits and may not be shifted further left than 30."""
@@ -147,13 +152,15 @@ def _check_offsets(operator: Operator, inputs: Tensors) -> None:
 
 def _check_types(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]) -> None:
     first = inputs[0] if inputs else None
-    if operator.kind not in _SAME_TYPE or first is None:
+    if first is None or first.dtype is DType.OTHER or operator.kind not in _SAME_TYPE | _RECURRENT:
         return
-    allowed = {first.dtype, DType.OTHER}
+    allowed = {first.dtype} if operator.kind in _RECURRENT else {first.dtype, DType.OTHER}
     if operator.kind == "SOFTMAX" and first.dtype in _INTEGERS:
         allowed.add(DType.INT16)
-    if first.dtype is not DType.OTHER and outputs[0].dtype not in allowed:
-        raise ModelError(f"its input is {first.dtype.value}, its output {outputs[0].dtype.value}")
+    results = outputs[: 2 if operator.kind.startswith("BIDIRECTIONAL_") else 1]
+    wrong = next((tensor.dtype for tensor in results if tensor.dtype not in allowed), None)
+    if wrong is not None:
+        raise ModelError(f"its input is {first.dtype.value}, its output {wrong.value}")
 
 
 def _check_scales(operator: Operator, inputs: Tensors, outputs: Sequence[Tensor]) -> None:

@@ -105,6 +105,8 @@ def round_shift(values: Int64, shift: int) -> Int64:
     """Divide by ``2**shift``, to nearest, ties to even (addendum 2.2)."""
     if shift == 0:
         return values
+    if shift > 63:  # a recorded register has 12 bits: half a step is more than any number of 64 bits
+        return np.zeros_like(values)
     return (values + ((1 << (shift - 1)) - 1) + (values >> shift & 1)) >> shift
 
 

@@ -18,17 +18,10 @@ from rocketnpu.graph.passes.rewrite import same_quantisation
 from rocketnpu.graph.passes.widen_scales import layer_channels
 from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
+from sheets import kinds, with_tensor
 
 SCALE = Quantisation.per_tensor(0.5, 3)
 MAP = Tensor(0, "x", (1, 4, 4, 16), DType.INT8, SCALE)
-
-
-def kinds(graph: Graph) -> list[str]:
-    return [operator.kind for operator in graph.operators]
-
-
-def with_tensor(graph: Graph, number: int, **changes: object) -> Graph:
-    return replace(graph, tensors={**graph.tensors, number: replace(graph.tensors[number], **changes)})
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from rocketnpu.model import tflite
 from rocketnpu.model.builder import ModelBuilder
 from rocketnpu.policy import Policy
 from rocketnpu.rockchip.family import RK3588_FAMILY
+from sheets import kinds
 
 CONV = ops.Conv2D((1, 1), Padding.VALID)
 
@@ -51,10 +52,6 @@ class Sketch:
 
     def graph(self, inputs: Sequence[int], outputs: Sequence[int]) -> Graph:
         return tflite.parse(self.builder.build(inputs, outputs))
-
-
-def kinds(graph: Graph) -> list[str]:
-    return [operator.kind for operator in graph.operators]
 
 
 def refuse(graph: Graph, operator: object) -> bool:

@@ -57,6 +57,10 @@ _FLOAT_BINARY: Mapping[str, Callable[[Values, Values], Values]] = {
     "SQUARED_DIFFERENCE": lambda x, y: np.square(x - y),
 }
 _BYTE_BINARY = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM")
+_TOO_FAR = 2.0**31
+"""Steps that LiteRT's QUANTIZE turns into a whole number of 32 bits without a look: the lowest byte on one processor,
+the highest on another.
+"""
 _FAR = 1 << 20
 """A number of steps beyond every byte, whatever the zero point."""
 
@@ -119,6 +123,8 @@ def _real(operator: Operator, inputs: list[Tensor], given: list[Values]) -> Valu
 
 def _quantised(reals: Values, output: Tensor) -> Values:
     steps = reals / _scale(output)
+    if np.any(np.abs(steps) >= _TOO_FAR):
+        raise UnsupportedError("its steps leave 32 bits, and what LiteRT makes of them is the processor's affair")
     rounded = np.copysign(np.floor(np.abs(steps) + np.float32(0.5)), steps)
     whole = np.nan_to_num(np.clip(rounded, -_FAR, _FAR), nan=-_FAR).astype(np.int64)
     return np.asarray(np.clip(whole + _zero(output), *limits(output)))

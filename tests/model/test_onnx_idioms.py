@@ -160,3 +160,20 @@ def test_negative_sizes_are_open_ones() -> None:
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
     found = convert(model).graph
     assert found.tensors[found.inputs[0]].shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("factor", "attributes", "said"),
+    [
+        (0.1, {"mode": "nearest"}, "which is nothing"),
+        (2.0, {"mode": "nearest", "nearest_mode": "random"}, "pixels by random"),
+        (2.0, {"mode": "nearest", "coordinate_transformation_mode": "random"}, "coordinates by random"),
+    ],
+)
+def test_resizes_that_nobody_defines_stay_with_the_host(factor: float, attributes: dict[str, str], said: str) -> None:
+    net = Net(5)
+    x = net.conv(net.input((1, 3, 8, 8)), 8, (3, 3), pads=[1, 1, 1, 1])
+    factors = net.constant(np.array([1, 1, factor, 2], np.float32))
+    x = net.moved("Resize", x, (1, 8, int(8 * factor), 16), ["", factors], **attributes)
+    (reason,) = [d.reason for d in plan(convert(net.model(x)).graph).decisions if d.kind == "ONNX:Resize"]
+    assert said in reason

@@ -278,6 +278,8 @@ def resize(step: Step, out: Writer) -> None:
     target = None if wanted is None else Layout.image(wanted)
     if target is None or target.shape[0] != layout.shape[0] or target.shape[3] != layout.shape[3]:
         raise NotTakenError(f"a map of shape {layout.value_shape} becomes {wanted}")
+    if not all((*layout.shape, *target.shape)):
+        raise NotTakenError(f"a map of shape {layout.value_shape} becomes {wanted}, which is nothing")
     mode = step.attributes.get("mode", "nearest")
     # The first Resize had no attribute for it, and counted from the corner.
     usual = "half_pixel" if out.values.opset >= _COORDINATES else "asymmetric"
@@ -319,6 +321,9 @@ def _linear(mode: str, where: str, target: Layout) -> Resize:
 
 def _nearest(step: Step, layout: Layout, target: Layout, where: str) -> Resize:
     """Check that every pixel is repeated as TFLite does."""
+    mode = step.attributes.get("nearest_mode", "round_prefer_floor")
+    if mode not in _ROUNDINGS:
+        raise NotTakenError(f"pixels by {mode}")
     for size, wanted in zip(layout.shape[1:3], target.shape[1:3], strict=True):
         places = np.arange(wanted, dtype=np.float64)
         scale = size / wanted
@@ -330,7 +335,7 @@ def _nearest(step: Step, layout: Layout, target: Layout, where: str) -> Resize:
             places = places * ((size - 1) / (wanted - 1) if wanted > 1 else 0.0)
         else:
             raise NotTakenError(f"coordinates by {where}")
-        rounded = _ROUNDINGS[step.attributes.get("nearest_mode", "round_prefer_floor")](places)
+        rounded = _ROUNDINGS[mode](places)
         if not np.array_equal(np.clip(rounded, 0, size - 1), np.floor(np.arange(wanted) * scale)):
             raise NotTakenError(f"{size} become {wanted} pixels in a way that TFLite does not know")
     return Resize()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,15 @@ def check(path: Path, defective: set[str], far_off: set[str]) -> None:
     assert operations
     beyond = any(operation.first for operation in operations)
     assert beyond == (path.stem in defective | far_off)
+
+
+def test_a_task_without_words_is_refused() -> None:
+    recording = load(packaged(PACKAGED_NAMES[0]))
+    (submission, *_) = recording.submissions
+    (job, *_) = submission.jobs
+    empty = replace(job, tasks=(replace(job.tasks[0], words=0),))
+    found = replay_tasks(replace(recording, submissions=(replace(submission, jobs=(empty,)),)))
+    assert [outcome.verdict for outcome in found] == [Verdict.REFUSED]
 
 
 @pytest.mark.parametrize("name", PACKAGED_NAMES)

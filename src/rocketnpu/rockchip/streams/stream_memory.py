@@ -31,11 +31,13 @@ class Buffers:
         self._arrays = sorted(arrays.items())
 
     def take(self, addresses: Int64) -> Bytes:
-        """Return the bytes at some addresses, all within one buffer.
+        """Return the bytes at some addresses, all within one buffer; none for none.
 
         Raises:
             OutsideError: they are not.
         """
+        if not addresses.size:
+            return np.empty(0, np.uint8)
         low, high = int(addresses.min()), int(addresses.max())
         for start, array in self._arrays:
             if start <= low and high < start + array.size:

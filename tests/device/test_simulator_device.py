@@ -1,5 +1,7 @@
 """What is particular to the simulator as a device; what all devices share is in test_contract.py."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,10 @@ def copy_task(device, source, target, pixels):
     buffer = device.allocate(words.nbytes)
     device.map(buffer)[:] = words.tobytes()
     return DeviceTask(buffer.address, words.size, 0x18)
+
+
+def test_it_refuses_what_silicon_computes_wrongly_unless_told_otherwise():
+    assert inspect.signature(SimulatorDevice).parameters["strict"].default is True
 
 
 def test_addresses_leave_a_guard_page_and_are_reused():

@@ -97,6 +97,8 @@ def stages(draw):
 @given(cases(), stages(), st.integers(1, 3))
 @example(SIMPLE, ({}, False), 1)
 @example(SIMPLE | {"depthwise": True, "channels": 70, "kernels": 70}, ({}, False), 2)
+@example(SIMPLE | {"kernel": (1, 1), "before": (0, 0), "stride": (2, 1), "out": (3, 5)}, ({}, False), 1)
+@example(SIMPLE | {"kernel": (1, 1), "before": (0, 0), "stride": (1, 2), "out": (6, 3)}, ({}, False), 1)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_any_geometry_and_stage(kernel, case, dpu, threads):
     x, weights, bias = tensors(case)

@@ -68,6 +68,16 @@ def test_difference_counts_steps_and_takes_the_cosine_of_real_numbers() -> None:
     assert difference(np.full((1, 4), 10, np.uint8), np.full((1, 4), 10, np.uint8), tensor(10)).cosine == 1.0
 
 
+def test_real_numbers_that_are_none() -> None:
+    nan, inf = np.nan, np.inf
+    values = np.array([nan, inf, -inf, 2.0], np.float32)
+    same = difference(values, values.copy(), None)
+    assert (same.maximum, same.differing, same.values, same.cosine) == (0, 0, 4, 1.0)
+    other = difference(values, np.array([1.0, inf, inf, 2.5], np.float32), None)
+    assert (other.maximum, other.differing) == (int(np.finfo(np.float32).max), 3)
+    assert other.cosine == pytest.approx(1.0)
+
+
 def test_difference_does_not_wrap_around() -> None:
     assert difference(np.array([[255]], np.uint8), np.array([[0]], np.uint8), tensor(0)).maximum == 255
 

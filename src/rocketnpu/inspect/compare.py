@@ -117,13 +117,25 @@ class ModelComparison:
 def difference(found: Array, wanted: Array, tensor: Tensor | None) -> Difference:
     """Compare two values of one tensor; without it the zero point is taken as 0, which matters to the cosine only."""
     if found.dtype.kind == "f":
-        one, other = found.astype(np.float64).ravel(), wanted.astype(np.float64).ravel()
-        apart = np.abs(one - other)
-        return Difference(int(np.ceil(apart.max(initial=0))), int((apart > 0).sum()), one.size, _cosine(one, other))
+        return _real_difference(found.astype(np.float64).ravel(), wanted.astype(np.float64).ravel())
     zero = 0 if tensor is None or tensor.quantisation is None else tensor.quantisation.zero_points.reshape(-1)[0]
     one, other = found.astype(np.int64).ravel() - zero, wanted.astype(np.int64).ravel() - zero
     steps = np.abs(one - other)
     return Difference(int(steps.max(initial=0)), int(np.count_nonzero(steps)), steps.size, _cosine(one, other))
+
+
+def _real_difference(one: Array, other: Array) -> Difference:
+    """Compare real numbers. What is no number on both sides is equal; on one side it is off by all there is."""
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(one - other)
+    apart[(one == other) | (np.isnan(one) & np.isnan(other))] = 0
+    apart[~np.isfinite(apart)] = _ALL_THERE_IS
+    finite = np.isfinite(one) & np.isfinite(other)
+    cosine = _cosine(one[finite], other[finite])
+    return Difference(int(np.ceil(apart.max(initial=0))), int((apart > 0).sum()), one.size, cosine)
+
+
+_ALL_THERE_IS = float(np.finfo(np.float32).max)
 
 
 def _cosine(one: Array, other: Array) -> float:

@@ -53,10 +53,8 @@ def eight_bits(graph: Graph, operator: Operator, soc: object) -> str | None:
 
 
 def static_tensors(graph: Graph, operator: Operator, soc: object) -> str | None:
-    """All shapes are known when the model is compiled, and no tensor is the state of some operator of the host.
-
-    What writes a state is no operator whose output it is, so nothing says when a part that reads it may run.
-    """
+    """All shapes are known when the model is compiled, and no tensor is the state of an operator of the host."""
+    # What writes a state is no operator whose output it is: nothing says when a part that reads it may run.
     for number in (*operator.inputs, *operator.outputs):
         if number is not None and graph.tensors[number].is_dynamic:
             return f"tensor {number} has a dimension that is not"

@@ -91,9 +91,11 @@ def test_memory_stays_flat_over_sessions() -> None:
     data = net.model(*net.ends).SerializeToString()
     for _ in range(10):
         session(data)
+    gc.collect()
     before, files = _memory(), _files()
     for _ in range(40):
         session(data)
+    gc.collect()
     assert _files() <= files
     assert _memory() - before < 4 << 20
     assert not callbacks._kernels

@@ -122,6 +122,11 @@ def exploded(sheet: Sheet, x: int) -> int:
     return unary(sheet, "QUANTIZE", twice, 1 / 16)
 
 
+def rooted(sheet: Sheet, x: int) -> int:
+    """The root of a negative number is none, and one processor makes the lowest byte of it, another the zero point."""
+    return between("SQRT")(sheet, x)
+
+
 def swapped(sheet: Sheet, x: int) -> int:
     """QUANTIZE to a real number, which no kernel does."""
     real = sheet.op("QUANTIZE", [x], sheet.map(*SHAPE, dtype=DType.FLOAT32))
@@ -130,7 +135,8 @@ def swapped(sheet: Sheet, x: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "build", [alone, cheap, raised, of_channels, of_two, spread, averaged, of_words, exploded, swapped, between("")]
+    "build",
+    [alone, cheap, raised, of_channels, of_two, spread, averaged, of_words, exploded, rooted, swapped, between("")],
 )
 def test_what_does_not_pay_or_is_no_chain_stays(build: Built) -> None:
     graph = chain(build)

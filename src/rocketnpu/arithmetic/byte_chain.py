@@ -58,8 +58,8 @@ _FLOAT_BINARY: Mapping[str, Callable[[Values, Values], Values]] = {
 }
 _BYTE_BINARY = ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM")
 _TOO_FAR = 2.0**31
-"""Steps that LiteRT's QUANTIZE turns into a whole number of 32 bits without a look: the lowest byte on one processor,
-the highest on another.
+"""Steps that LiteRT's QUANTIZE turns into a whole number of 32 bits without a look, as it does what is no number: one
+byte on one processor, another on the next.
 """
 _FAR = 1 << 20
 """A number of steps beyond every byte, whatever the zero point."""
@@ -123,10 +123,10 @@ def _real(operator: Operator, inputs: list[Tensor], given: list[Values]) -> Valu
 
 def _quantised(reals: Values, output: Tensor) -> Values:
     steps = reals / _scale(output)
-    if np.any(np.abs(steps) >= _TOO_FAR):
+    if not np.all(np.abs(steps) < _TOO_FAR):
         raise UnsupportedError("its steps leave 32 bits, and what LiteRT makes of them is the processor's affair")
     rounded = np.copysign(np.floor(np.abs(steps) + np.float32(0.5)), steps)
-    whole = np.nan_to_num(np.clip(rounded, -_FAR, _FAR), nan=-_FAR).astype(np.int64)
+    whole = np.clip(rounded, -_FAR, _FAR).astype(np.int64)
     return np.asarray(np.clip(whole + _zero(output), *limits(output)))
 
 
